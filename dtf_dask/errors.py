@@ -1,0 +1,88 @@
+"""Every error that dtf raises on purpose, and the exit code each one ends a run with.
+
+Named by whose fault it is: a `...Error` tells what the caller gave and what to do about it.
+Exit codes 0 to 5 are pytest's own; ours start at 10 so that the two never meet.
+"""
+
+from __future__ import annotations
+
+
+class DtfError(Exception):
+    """Base of all errors of dtf; ``exit_code`` is what ``dtf`` ends with.
+
+    Positional arguments only, so that every one of them pickles.
+    """
+
+    exit_code = 10
+
+
+class UsageError(DtfError):
+    """The command line, a marker or a keyword argument makes no sense."""
+
+    exit_code = 4  # the same meaning as pytest's own usage error
+
+
+class ConfigurationError(DtfError):
+    """A configuration file or variable holds something that dtf does not know."""
+
+    exit_code = 9
+
+
+class ClusterUnreachableError(DtfError):
+    """No scheduler answered at the address within the time allowed."""
+
+    exit_code = 11
+
+
+class VersionMismatchError(DtfError):
+    """A worker runs another version of dtf than the client."""
+
+    exit_code = 12
+
+
+class EnvironmentMismatchError(DtfError):
+    """Python or the suite's packages differ on a worker, and the policy is strict."""
+
+    exit_code = 13
+
+
+class CollectionMismatchError(DtfError):
+    """A worker that imported the same snapshot found other tests than the client."""
+
+    exit_code = 14
+
+
+class DuplicateCaseError(DtfError):
+    """Two cases have one id, so that their results could not be told apart."""
+
+    exit_code = 15
+
+
+class SnapshotTooLargeError(DtfError):
+    """The code to be sent is larger than the configured limit."""
+
+    exit_code = 16
+
+
+class ResultsUnavailableError(DtfError):
+    """The results store cannot be read or written (missing rights, full disk, no server)."""
+
+    exit_code = 17
+
+
+class ResultsCorruptError(DtfError):
+    """The results database exists but is no database of ours, or is damaged."""
+
+    exit_code = 18
+
+
+class DriverLostError(DtfError):
+    """The process that drives the run ended before the run did."""
+
+    exit_code = 19
+
+
+class ProtocolError(DtfError):
+    """A frame between dtf's own processes was malformed or over its limit."""
+
+    exit_code = 20
