@@ -90,7 +90,8 @@ class Attempt:
 class Run:
     """One run of a suite: what was asked, over which code, with what end.
 
-    ``policy`` holds the choices that shaped it (dist, isolate, retries ...),
+    ``suite`` names what is tested (by default the root folder's name): histories and
+    learned durations are kept by (suite, case id). ``policy`` holds the choices that shaped it (dist, isolate, retries ...),
     ``environment`` the client's facts (Python, platform, packages).
     """
 
@@ -100,6 +101,7 @@ class Run:
     finished_at: float | None = None
     exit_code: int | None = None
     command: tuple[str, ...] = ()
+    suite: str = ""
     rootdir: str = ""
     snapshot: str = ""
     cases_planned: int = 0

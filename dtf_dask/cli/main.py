@@ -1,0 +1,58 @@
+"""The command ``dtf`` (and ``dask dtf``): a group whose commands load when used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dtf_dask import __version__
+from dtf_dask.errors import DtfError
+
+# Command name -> (module:attribute, one line of help). Loaded on use only, so that
+# `dtf run` pays for nothing but what it needs.
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("dtf_dask.cli.run:run", "Run a test suite on a Dask cluster."),
+    "resume": ("dtf_dask.cli.run:resume", "Run what an earlier run left undone."),
+    "results": ("dtf_dask.cli.results:results", "Show, compare and export results."),
+    "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
+    "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),
+    "config": ("dtf_dask.cli.config:config", "Show the configuration in force."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.version_option(__version__, prog_name="dtf")
+def dtf() -> None:
+    """Run tests over a Dask cluster, and keep what they tell."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Entry point of the console script: errors of dtf become one line and a code."""
+    try:
+        return dtf.main(args=argv, prog_name="dtf", standalone_mode=True)
+    except DtfError as error:
+        click.echo(f"dtf: {error}", err=True)
+        sys.exit(error.exit_code)
