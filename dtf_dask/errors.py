@@ -86,3 +86,21 @@ class ProtocolError(DtfError):
     """A frame between dtf's own processes was malformed or over its limit."""
 
     exit_code = 20
+
+
+class SnapshotError(DtfError):
+    """The code to be sent cannot be read, or changes while it is read."""
+
+    exit_code = 21
+
+
+class SnapshotStoreError(DtfError):
+    """A worker cannot keep the code it was sent (full disk, rights, its limit)."""
+
+    exit_code = 22
+
+
+class SnapshotIncompleteError(SnapshotStoreError):
+    """A worker lacks contents of a snapshot, or found them damaged: send them again."""
+
+    exit_code = 23
