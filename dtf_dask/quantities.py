@@ -11,7 +11,7 @@ import math
 import re
 
 _TEXT_LENGTH_MAX = 64
-_QUANTITY = re.compile(r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+) *([a-z]*)", re.IGNORECASE)
+_QUANTITY = re.compile(r"(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+) *([a-z]*)", re.I | re.ASCII)
 
 _SECONDS: dict[str, float] = {"": 1}
 for _names, _size in (

@@ -244,8 +244,21 @@ def shown(value: object) -> str:
     """Return a value for people: short, and without the password of a URL."""
     if value is None:
         return "null"
+    value = without_password(value)
     text = repr(value) if isinstance(value, str) else str(value)
-    text = re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", text)
     if len(text) > _SHOWN_LENGTH_MAX:
         text = text[:_SHOWN_LENGTH_MAX] + "..."
     return text
+
+
+def without_password(value: object) -> object:
+    """Return the value; in a URL, with stars for the password.
+
+    Examples
+    --------
+    >>> without_password("postgresql://ada:secret@host/results")
+    'postgresql://ada:***@host/results'
+    """
+    if isinstance(value, str):
+        return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", value)
+    return value

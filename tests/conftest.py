@@ -1,0 +1,49 @@
+"""What every test shares: markers, and that no warning goes by unnoticed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+_MARKERS = (
+    "logs(*patterns): warnings of dtf_dask loggers that match one of these regular"
+    " expressions are expected; any other fails the test",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{record.levelname} {record.name}: {record.getMessage()}"
+        self.lines.append(line)
+
+
+@pytest.fixture(autouse=True)
+def _no_unexpected_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A WARNING or worse that the test did not announce by `logs` fails it."""
+    collector = _Collector()
+    logger = logging.getLogger("dtf_dask")
+    logger.addHandler(collector)
+    yield
+    logger.removeHandler(collector)
+    patterns = [p for mark in request.node.iter_markers("logs") for p in mark.args]
+    unexpected = [
+        line
+        for line in collector.lines
+        if not any(re.search(pattern, line) for pattern in patterns)
+    ]
+    if unexpected:
+        pytest.fail("logged, but not expected:\n" + "\n".join(unexpected))
