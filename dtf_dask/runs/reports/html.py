@@ -104,7 +104,7 @@ def _header(run: Run, summary: Summary) -> str:
     )
     segments = "".join(
         f'<i class="{outcome}" style="flex:{summary.counts[outcome]}"></i>'
-        for outcome in reversed(URGENCY)
+        for outcome in URGENCY
         if summary.counts[outcome]
     )
     return (
@@ -189,12 +189,12 @@ def _attempt(attempt: Attempt, artifacts_url: str, room: bool) -> dict[str, Any]
         return output(bounded(text, each))
 
     facts = [
-        ("Outcome", f"{attempt.outcome.value} {attempt.detail}".strip()),
-        ("Duration", seconds(attempt.duration_s)),
-        ("Phases", ", ".join(_phases(attempt))),
-        ("Worker", attempt.worker),
-        ("Host", attempt.host),
-        ("Started", _moment(attempt.started_at) if attempt.started_at else ""),
+        ("outcome", ", ".join(filter(None, (attempt.outcome.value, attempt.detail)))),
+        ("duration", seconds(attempt.duration_s)),
+        ("phases", ", ".join(_phases(attempt))),
+        ("worker", attempt.worker),
+        ("host", attempt.host),
+        ("started", _moment(attempt.started_at) if attempt.started_at else ""),
     ]
     return {
         "n": attempt.number,

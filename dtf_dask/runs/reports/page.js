@@ -24,7 +24,10 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
-  const rowHeight = () => (narrow.matches ? 65 : 45);
+  const above = make("li", "pad"), below = make("li", "pad");
+  above.ariaHidden = below.ariaHidden = "true";
+  list.append(above, below);
+  const rowHeight = () => (narrow.matches ? 81 : 45);
 
   // ---- which rows, in which order
   const orders = {
@@ -79,30 +82,42 @@
     const now = `${from}:${to}`;
     if (!force && now === drawn) return;
     drawn = now;
-    const hadFocus = list.contains(document.activeElement) && document.activeElement.matches(".case");
-    const above = make("li", "pad"), below = make("li", "pad");
     above.style.height = `${from * rowHeight() + extra(from)}px`;
     below.style.height = `${(shown.length - to) * rowHeight() + extra(shown.length) - extra(to)}px`;
-    above.ariaHidden = below.ariaHidden = "true";
-    const kept = new Map([...list.children].filter((li) => li.dataset.at).map((li) => [li.dataset.at, li]));
-    const rows = [];
+    // Rows that stay are not touched: one that left the document would lose the focus,
+    // and a list that is empty for a moment would move the window.
+    const kept = new Map();
+    for (const li of [...list.children]) {
+      if (li === above || li === below) continue;
+      const p = Number(li.dataset.p);
+      if (force || p < from || p >= to) li.remove(); else kept.set(p, li);
+    }
+    let next = above.nextSibling;
     for (let p = from; p < to; p++) {
-      const li = (!force && kept.get(String(shown[p]))) || row(shown[p]);
-      li.dataset.p = p;
-      li.setAttribute("aria-posinset", p + 1);
-      li.setAttribute("aria-setsize", shown.length);
-      li.firstChild.tabIndex = p === (current < 0 ? from : current) ? 0 : -1;
-      rows.push(li);
+      let li = kept.get(p);
+      if (li) next = li.nextSibling;
+      else {
+        li = row(shown[p]);
+        place(li, p);
+        list.insertBefore(li, next);
+        if (open.has(shown[p])) heights.set(shown[p], li.lastChild.offsetHeight);
+      }
     }
-    list.replaceChildren(above, ...rows, below);
-    for (const li of rows) {
-      if (li.lastChild !== li.firstChild) heights.set(Number(li.dataset.at), li.lastChild.offsetHeight);
-    }
-    if (hadFocus && current >= from && current < to) focusRow(current);
+    if (!list.querySelector('.case[tabindex="0"]') && from < to) above.nextSibling.firstChild.tabIndex = 0;
+  }
+  function place(li, p) {
+    li.dataset.p = p;
+    li.setAttribute("aria-posinset", p + 1);
+    li.setAttribute("aria-setsize", shown.length);
+    li.firstChild.tabIndex = p === current ? 0 : -1;
   }
   function focusRow(p) {
     const button = list.querySelector(`li[data-p="${p}"] > .case`);
-    if (button) button.focus({ preventScroll: true });
+    if (!button) return;
+    // One stop for the Tab key in the whole list; the arrow keys move within it.
+    for (const other of list.querySelectorAll('.case[tabindex="0"]')) other.tabIndex = -1;
+    button.tabIndex = 0;
+    button.focus({ preventScroll: true });
   }
 
   // ---- a row
@@ -146,7 +161,7 @@
         part.append(head);
       }
       if (a.why) part.append(make("div", "why name", a.why));
-      part.append(table(a.facts));
+      part.append(facts(a.facts));
       text(part, "Traceback", a.traceback, true);
       text(part, "Standard output", a.stdout, !good(a));
       text(part, "Standard error", a.stderr, !good(a));
@@ -200,6 +215,15 @@
     }
     return node;
   }
+  function facts(pairs) {
+    const node = make("dl", "facts");
+    for (const [name, value] of pairs) {
+      const pair = make("div");
+      pair.append(make("dt", "", name), make("dd", "", value));
+      node.append(pair);
+    }
+    return node;
+  }
   function artifacts(found) {
     const node = fold("Artifacts", `${found.length}`, true), rows = make("table");
     for (const { name, size, href, digest } of found) {
@@ -220,8 +244,8 @@
     const at = Number(li.dataset.at);
     if (open.delete(at)) heights.delete(at); else open.add(at);
     const fresh = row(at), hadFocus = li.contains(document.activeElement);
-    fresh.dataset.p = li.dataset.p;
     current = Number(li.dataset.p);
+    place(fresh, current);
     li.replaceWith(fresh);
     if (hadFocus) fresh.firstChild.focus({ preventScroll: true });
     if (open.has(at)) heights.set(at, fresh.lastChild.offsetHeight);
@@ -235,7 +259,7 @@
     const head = document.querySelector(".tools").offsetHeight;
     if (y < scrollY + head) scrollTo(0, y - head);
     else if (y + rowHeight() > scrollY + innerHeight) scrollTo(0, y + rowHeight() - innerHeight);
-    draw(true);
+    draw(false);
     focusRow(current);
   }
   list.addEventListener("click", (event) => {

@@ -139,14 +139,14 @@ def headline(summary: Summary) -> str:
     The order is that of urgency, and what did not occur is left out.
     """
     parts = [
-        f"{summary.counts[outcome]} {WORDS[outcome]}"
+        f"{summary.counts[outcome]:,} {WORDS[outcome]}"
         for outcome in URGENCY
         if summary.counts[outcome]
     ]
     if summary.flaky:
-        parts.append(f"{summary.flaky} flaky")
+        parts.append(f"{summary.flaky:,} flaky")
     if summary.missing:
-        parts.append(f"{summary.missing} not run")
+        parts.append(f"{summary.missing:,} not run")
     return f"{', '.join(parts) or 'no cases'} in {seconds(summary.wall_s)}"
 
 
