@@ -23,6 +23,7 @@ AFTER_COUNT_MAX = 1000
 DURATION_S_MAX = 366 * 86_400.0
 RETRIES_MAX = 100
 _SHOWN_LENGTH_MAX = 80
+_HINTS_MAX = 24
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -119,7 +120,8 @@ def nearest(word: object, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(word)[:_SHOWN_LENGTH_MAX], known, 1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; known are {', '.join(known)}"
+    more = ", ..." if len(known) > _HINTS_MAX else ""
+    return f"; known are {', '.join(known[:_HINTS_MAX])}{more}"
 
 
 def _unknown(key: object) -> str:

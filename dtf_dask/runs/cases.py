@@ -63,8 +63,7 @@ class ImportedFunction:
             except AttributeError:
                 names = [name for name in dir(found) if not name.startswith("_")]
                 raise UsageError(
-                    f"{self.module} has no {self.attribute!r}"
-                    f"{nearest(part, names[:20])}"
+                    f"{self.module} has no {self.attribute!r}{nearest(part, names)}"
                 ) from None
         if not callable(found):
             raise UsageError(f"{self} is no function but {type(found).__name__}")

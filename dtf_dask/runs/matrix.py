@@ -194,5 +194,5 @@ def _check_exclusions(matrix: Mapping[str, Any], exclude: Sequence[Any]) -> None
                 known = [text(one) for one in matrix[axis]]
                 raise MatrixError(
                     key,
-                    f"{axis} is never {value!r:.80}{nearest(value, known[:20])}",
+                    f"{axis} is never {value!r:.80}{nearest(value, known)}",
                 )
