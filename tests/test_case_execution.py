@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dtf_dask.imported_function import ImportedFunction
 from dtf_dask.model import Case, Outcome
-from dtf_dask.runs.cases import ImportedFunction
 from dtf_dask.worker_plugins.runner.case_execution import (
     CaseLimits,
     CaseResult,
@@ -452,5 +452,6 @@ def test_a_callable_with_a_timeout_may_crash(tmp_path):
     result = execute(kill, tmp_path)
     assert (result.outcome, result.detail) == (Outcome.FAILED, "crash")
     assert result.exception.endswith("before it returned: SIGSEGV")
+    assert "Segmentation fault" in result.stderr
     leave = Case("it", fn=lambda: os._exit(3), timeout_s=30)
     assert execute(leave, tmp_path).exception.endswith("returned: exit code 3")

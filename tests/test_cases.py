@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from dtf_dask.errors import ConfigurationError, DuplicateCaseError, UsageError
+from dtf_dask.imported_function import ImportedFunction
 from dtf_dask.model import Case
-from dtf_dask.runs.cases import ImportedFunction, holds_cases, load
+from dtf_dask.runs.cases import holds_cases, load
 
 FULL = """
 [[cases]]

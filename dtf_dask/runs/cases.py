@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dtf_dask.annotations import KEYS, nearest, validate
 from dtf_dask.errors import ConfigurationError, DuplicateCaseError, UsageError
+from dtf_dask.imported_function import ImportedFunction
 from dtf_dask.model import Case
 from dtf_dask.quantities import parse_duration
 from dtf_dask.runs import matrix
@@ -35,46 +34,6 @@ _KEYS = (
     *_ANNOTATIONS,
     "class",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ImportedFunction:
-    """A function known by name, imported where and when it is called.
-
-    So a file of cases is read without importing the code under test, and the case
-    travels as two words.
-    """
-
-    module: str
-    attribute: str
-
-    def resolve(self) -> Callable[..., Any]:
-        """Import the module and return the function.
-
-        Raises
-        ------
-        UsageError
-            If the module has no such callable. What importing it raises passes through.
-        """
-        found: Any = import_module(self.module)
-        for part in self.attribute.split("."):
-            try:
-                found = getattr(found, part)
-            except AttributeError:
-                names = [name for name in dir(found) if not name.startswith("_")]
-                raise UsageError(
-                    f"{self.module} has no {self.attribute!r}{nearest(part, names)}"
-                ) from None
-        if not callable(found):
-            raise UsageError(f"{self} is no function but {type(found).__name__}")
-        function: Callable[..., Any] = found
-        return function
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.resolve()(*args, **kwargs)
-
-    def __str__(self) -> str:
-        return f"{self.module}:{self.attribute}"
 
 
 def load(path: Path) -> tuple[Case, ...]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dtf_dask.imported_function import ImportedFunction
 from dtf_dask.model import Case, Outcome
-from dtf_dask.runs.cases import ImportedFunction
 
 RESULT_BYTES_MAX = 64 * 2**10
 EXCEPTION_LENGTH_MAX = 2000
@@ -81,8 +81,9 @@ def surroundings(case: Case, workdir: Path, stdout: int, stderr: int) -> Iterato
         os.chdir(folder)
 
 
-def dump_stacks_at_termination(stderr: int) -> None:
-    """Have SIGTERM, the first word of a timeout, write every thread's stack."""
+def dump_stacks(stderr: int) -> None:
+    """Have a crash, and SIGTERM as a timeout's first word, write all threads' stacks."""
+    faulthandler.enable(stderr)
     faulthandler.register(signal.SIGTERM, stderr, all_threads=True, chain=True)
 
 

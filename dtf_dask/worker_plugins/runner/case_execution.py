@@ -219,7 +219,7 @@ def _run_forked(
     answer = outputs.folder / "returned.json"
 
     def body() -> None:
-        case_call.dump_stacks_at_termination(outputs.stderr)
+        case_call.dump_stacks(outputs.stderr)
         with case_call.surroundings(case, workdir, outputs.stdout, outputs.stderr):
             returned = case_call.call(case)
         part = answer.with_suffix(".part")
