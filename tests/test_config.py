@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import dask.config
 import dask.utils
 import jsonschema
@@ -448,6 +449,14 @@ def test_the_command_refuses_an_unknown_key() -> None:
     """A key that is none is refused with the nearest name."""
     with pytest.raises(ConfigurationError, match=r"did you mean runs\.retries"):
         CliRunner().invoke(dtf, ["config", "retires"], catch_exceptions=False)
+
+
+def test_an_error_is_one_line_below_dask_too() -> None:
+    """`dask dtf` ends with the same words and code as `dtf`, without a traceback."""
+    group = click.Group("dask", commands={"dtf": dtf})
+    done = CliRunner().invoke(group, ["dtf", "config", "retires"])
+    assert done.exit_code == ConfigurationError.exit_code
+    assert done.stderr == "dtf: retires is no key of dtf; did you mean runs.retries?\n"
 
 
 # Quantities.

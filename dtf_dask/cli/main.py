@@ -23,6 +23,17 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+class _Refusal(click.ClickException):
+    """An error of dtf in the words of click, for a command line that is not ours."""
+
+    def __init__(self, error: DtfError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.exit_code
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"dtf: {self.message}", err=True)
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -34,6 +45,14 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DtfError as error:
+            if ctx.parent is None:
+                raise  # `main` says it
+            raise _Refusal(error) from error  # `dask dtf ...`
+
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -41,9 +60,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
 
-@click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dtf")
 def dtf() -> None:
     """Run tests over a Dask cluster, and keep what they tell."""
