@@ -11,7 +11,7 @@ import base64
 import datetime
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -47,17 +47,21 @@ TEXT_CHARS_PAST_TOTAL = 400
 ARTIFACTS_MAX = 100
 PROPERTIES_MAX = 100
 
+_Links = Callable[[str], str]
+
 
 def render(
-    run: Run, attempts: Iterable[Attempt], artifacts_url: str = ""
+    run: Run,
+    attempts: Iterable[Attempt],
+    artifact_url: Callable[[str], str] | None = None,
 ) -> Iterator[str]:
     """Yield the page piece by piece.
 
     Parameters
     ----------
-    artifacts_url
-        Where artifacts can be fetched as ``artifacts_url/<first two of the
-        digest>/<digest>``; without it they are named, not linked.
+    artifact_url
+        From an artifact's digest to where it can be fetched, ``""`` for nowhere;
+        without it artifacts are named, not linked.
     """
     cases = fold(attempts)
     summary = summarize(run, cases)
@@ -75,7 +79,7 @@ def render(
     yield _header(run, summary)
     yield _tools(summary)
     yield '<script type="application/json" id="run">'
-    yield from _embedded(cases, artifacts_url.rstrip("/"))
+    yield from _embedded(cases, artifact_url or (lambda digest: ""))
     yield f"</script>\n<script>{script}</script>\n</body>\n</html>\n"
 
 
@@ -153,20 +157,20 @@ def _tools(summary: Summary) -> str:
     )
 
 
-def _embedded(cases: list[CaseResult], artifacts_url: str) -> Iterator[str]:
+def _embedded(cases: list[CaseResult], artifact_url: _Links) -> Iterator[str]:
     outcomes = {outcome.value: {"glyph": GLYPHS[outcome]} for outcome in URGENCY}
     outcomes["flaky"] = {"glyph": FLAKY_GLYPH}
     urgency = [outcome.value for outcome in URGENCY]
     yield f'{{"outcomes":{_json(outcomes)},"urgency":{_json(urgency)},"cases":['
     left = TEXT_TOTAL_CHARS_MAX
     for at, case in enumerate(cases):
-        piece = _json(_case(case, artifacts_url, left > 0))
+        piece = _json(_case(case, artifact_url, left > 0))
         left -= len(piece)
         yield f",\n{piece}" if at else piece
     yield "]}"
 
 
-def _case(case: CaseResult, artifacts_url: str, room: bool) -> dict[str, Any]:
+def _case(case: CaseResult, artifact_url: _Links, room: bool) -> dict[str, Any]:
     last = case.last
     return {
         "id": one_line(case.case_id),
@@ -177,11 +181,11 @@ def _case(case: CaseResult, artifacts_url: str, room: bool) -> dict[str, Any]:
         "time": seconds(case.duration_s),
         "worker": one_line(last.worker),
         "why": "" if last.outcome is Outcome.PASSED else one_line(why(last)),
-        "attempts": [_attempt(a, artifacts_url, room) for a in case.attempts],
+        "attempts": [_attempt(a, artifact_url, room) for a in case.attempts],
     }
 
 
-def _attempt(attempt: Attempt, artifacts_url: str, room: bool) -> dict[str, Any]:
+def _attempt(attempt: Attempt, artifact_url: _Links, room: bool) -> dict[str, Any]:
     each = PASSING_TEXT_CHARS_MAX if attempt.outcome.is_good else TEXT_CHARS_MAX
     each = each if room else TEXT_CHARS_PAST_TOTAL
 
@@ -214,7 +218,7 @@ def _attempt(attempt: Attempt, artifacts_url: str, room: bool) -> dict[str, Any]
                 "name": one_line(artifact.name),
                 "size": size(artifact.size_bytes),
                 "digest": one_line(artifact.digest),
-                "href": _href(artifacts_url, artifact.digest),
+                "href": _href(artifact_url, artifact.digest),
             }
             for artifact in attempt.artifacts[:ARTIFACTS_MAX]
         ],
@@ -227,10 +231,12 @@ def _phases(attempt: Attempt) -> Iterator[str]:
         yield f"{phase.name} {seconds(phase.duration_s)}{said}"
 
 
-def _href(artifacts_url: str, digest: str) -> str:
-    if not artifacts_url or not re.fullmatch(r"[0-9a-f]{64}", digest):
+def _href(artifact_url: _Links, digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
         return ""
-    return f"{artifacts_url}/{digest[:2]}/{digest}"
+    href = artifact_url(digest)
+    # Relative, or fetched: nothing that runs ("javascript:").
+    return href if re.match(r"(https?://|file:|[^:]*$)", href) else ""
 
 
 def _plain(value: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dtf_dask.model import Attempt, Outcome, Phase, Run
+from dtf_dask.runs.reports.summary import why
 from dtf_dask.runs.reports.text import json_text
 
 _EXIT_CODES = {"passed": 0, "failed": 1, "interrupted": 2, "error": 3}
@@ -113,7 +114,7 @@ def _longrepr(attempt: Attempt, path: str) -> Any:
     if attempt.outcome is Outcome.PASSED:
         return None
     if attempt.outcome is Outcome.SKIPPED and attempt.detail != "xfailed":
-        return [path, None, attempt.exception]
+        return [path, None, why(attempt)]
     return attempt.traceback or attempt.exception or attempt.outcome.value
 
 

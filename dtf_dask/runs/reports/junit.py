@@ -115,7 +115,7 @@ def _verdict(attempt: Attempt) -> str:
         return ""
     if attempt.outcome is Outcome.SKIPPED:
         kind = "xfail" if attempt.detail == "xfailed" else "skip"
-        reason = attempt.exception.removeprefix("Skipped: ")
+        reason = why(attempt).removeprefix("Skipped: ")
         return (
             f"<skipped type={_quoted(f'pytest.{kind}')}"
             f" message={_quoted(reason[:MESSAGE_CHARS_MAX])}>{_text(reason)}</skipped>"

@@ -12,12 +12,9 @@ from dataclasses import dataclass, replace
 
 from dtf_dask.model import Attempt, CaseId, Outcome, Run
 from dtf_dask.runs.reports.text import seconds
+from dtf_dask.runs.results.verdicts import FAILING, is_final
 
 SLOWEST_CASES_MAX = 10
-
-# The test's own failures. A lost attempt is the infrastructure's, so a case that passes
-# after one is not flaky.
-_OWN_FAILURES = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,12 @@ class CaseResult:
 
     @property
     def flaky(self) -> bool:
-        """Whether it passed only after it had failed."""
+        """Whether it passed only after it had failed.
+
+        After a lost attempt it is not: that is the infrastructure's failure.
+        """
         return self.outcome is Outcome.PASSED and any(
-            attempt.outcome in _OWN_FAILURES for attempt in self.earlier
+            attempt.outcome in FAILING for attempt in self.earlier
         )
 
     @property
@@ -151,7 +151,7 @@ def headline(summary: Summary) -> str:
 
 
 def why(attempt: Attempt) -> str:
-    """The line that says best why it failed: the exception's first, non-empty one."""
+    """The line that says best why: the exception's first, or the traceback's last."""
     for text in (attempt.exception, attempt.traceback):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
@@ -191,8 +191,9 @@ FLAKY_GLYPH = "↻"
 def _result(case_id: CaseId, attempts: list[Attempt]) -> CaseResult:
     last = attempts[-1]
     if len(attempts) > 1 and attempts[1].number == attempts[0].number:
-        by_worker = {attempt.worker: attempt for attempt in attempts}
-        last = min(by_worker.values(), key=lambda a: URGENCY.index(a.outcome))
+        ends = {attempt.worker: attempt for attempt in attempts}.values()
+        final = [end for end in ends if is_final(end.outcome, end.detail)]
+        last = min(final or ends, key=lambda end: URGENCY.index(end.outcome))
     return CaseResult(case_id, tuple(attempts), last)
 
 
