@@ -23,17 +23,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class _Refusal(click.ClickException):
-    """An error of dtf in the words of click, for a command line that is not ours."""
-
-    def __init__(self, error: DtfError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"dtf: {self.message}", err=True)
-
-
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -51,7 +40,8 @@ class _LazyGroup(click.Group):
         except DtfError as error:
             if ctx.parent is None:
                 raise  # `main` says it
-            raise _Refusal(error) from error  # `dask dtf ...`
+            click.echo(f"dtf: {error}", err=True)  # below `dask dtf`, nobody else would
+            ctx.exit(error.exit_code)
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
