@@ -1,0 +1,814 @@
+"""Which cases a worker runs next, in one forked child: the batch planner.
+
+Pure: no clock, no I/O, no Dask; the driver reports and asks, the planner answers.
+The same calls give the same answers.
+
+A batch costs a fork and the set-up, once more, of what its cases share. So a worker
+is given a share of what would make all workers end together, never less than some
+ten times that cost; a group whose set-up is dear stays in as few batches as pays;
+what is long goes first. When nothing is left to plan, an idle worker is given part
+of what a busy one has not begun (`Planner.revocation`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dtf_dask.runs.batch_groups import (
+    Estimates,
+    Group,
+    PlannedCase,
+    Pool,
+    SharedFixtures,
+)
+
+__all__ = [
+    "Batch",
+    "Dist",
+    "PlannedCase",
+    "Planner",
+    "PlannerSettings",
+    "Revocation",
+]
+
+Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerSettings:
+    """What the policy is tuned by; times in seconds.
+
+    Parameters
+    ----------
+    target_s, max_s
+        The shortest batch worth its while; the longest, unless set-up asks for more.
+    overhead_s
+        What a batch costs besides its cases (fork, pipe, Dask task).
+    overhead_factor
+        A batch lasts at least so many times its overhead and shared set-up.
+    share
+        The part of a worker's fair share that one batch takes (0 to 1).
+    default_s
+        What a case is thought to take before anything has been seen.
+    dear_s
+        A shared fixture whose set-up costs so much keeps its users together.
+    lead_s
+        A worker with less than this left to do is given its next batch already.
+    single_share
+        A case known to take this part of a worker's fair share is planned alone.
+    retry_wait_s
+        A retry waits so long for another worker before it goes to the same one.
+    workers_expected
+        Workers that will come; before they do, their share is kept for them.
+    batches_per_worker_max
+        Batches a worker holds at once, the running one included.
+    """
+
+    target_s: float = 0.1
+    max_s: float = 30.0
+    overhead_s: float = 0.015
+    overhead_factor: float = 10.0
+    share: float = 1.0
+    default_s: float = 0.02
+    dear_s: float = 0.02
+    lead_s: float = 0.05
+    single_share: float = 0.05
+    retry_wait_s: float = 5.0
+    workers_expected: int = 0
+    batches_per_worker_max: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Cases for one child process, in the order to run them.
+
+    ``estimate_s`` includes the overhead and shared set-up. ``worker`` is the only
+    one that may run it, or None.
+    """
+
+    id: int
+    indices: tuple[int, ...]
+    estimate_s: float
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Ask the worker of a batch to give back those of these it has not begun.
+
+    If ``whole``, all of them or none: they are groups that must not be divided.
+    Whatever it answers goes to `Planner.revoked`, an empty answer too.
+    """
+
+    batch_id: int
+    indices: tuple[int, ...]
+    whole: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Running:
+    """A batch that was handed out, and what of it has not ended."""
+
+    batch: Batch
+    lane: _Lane
+    left: dict[int, float]  # by index what it was thought to take, below 0: a guess
+    start_s: float  # overhead and set-up, until its first case has ended
+    known_s: float = 0.0
+    guessed: int = 0
+    revoking: bool = False
+    barren_below: int = 1 << 62  # do not look for a tail while so many are left
+
+
+@dataclass(eq=False, slots=True)
+class _Lane:
+    """One worker: its batches, oldest first, and for `each` what it has to run yet."""
+
+    name: str
+    running: dict[int, _Running] = field(default_factory=dict)
+    queue: deque[int] = field(default_factory=deque)
+
+
+class Planner:
+    """Decide what runs where, in which portions.
+
+    Parameters
+    ----------
+    cases
+        All cases; a case's ``index`` is its position.
+    dist
+        ``load``: any case anywhere. ``loadscope``, ``loadfile``, ``loadgroup``: the
+        cases of a module or class, of a file, with an ``xdist_group`` mark stay in
+        one batch. ``each``: every case once on every worker. ``one-per-process``:
+        every case in a batch of its own.
+    settings
+        The tuning.
+
+    Notes
+    -----
+    After any report (a case ended, a batch ended, a worker came or left, something
+    was given back) ask `next_batch` for each worker that may have room: None means
+    "not now", and the answer may change with any report. If a worker without a batch
+    gets None, ask `revocation` for it. Reports must come in the order in which they
+    were made on the worker; a set-up before the end of the case it was made for.
+
+    Examples
+    --------
+    >>> planner = Planner([PlannedCase(0, "test_a.py", "test_a.py")], dist="load")
+    >>> planner.add_worker("w1")
+    >>> batch = planner.next_batch("w1")
+    >>> batch.indices
+    (0,)
+    >>> planner.finished(batch.id, 0, 0.01), planner.ended(batch.id, ())
+    (True, ())
+    >>> planner.done
+    True
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[PlannedCase],
+        *,
+        dist: Dist = "load",
+        settings: PlannerSettings | None = None,
+    ) -> None:
+        if any(case.index != place for place, case in enumerate(cases)):
+            raise ValueError(
+                "a case's index must be its position: number the cases from 0 in order"
+            )
+        self._settings = settings or PlannerSettings()
+        self._dist = dist
+        self._total = len(cases)
+        self._lanes: dict[str, _Lane] = {}
+        self._absent: dict[str, deque[int]] = {}  # `each`: what a worker left undone
+        self._running: dict[int, _Running] = {}
+        self._owner: list[_Running | None] = [None] * len(cases)  # not for `each`
+        self._last_worker: dict[int, str] = {}
+        self._next_id = 1
+        self._outstanding = 0
+        self._busy = 0  # workers with a batch
+        self._revoking = 0  # requests not answered
+        self._out_known_s = 0.0
+        self._out_guessed = 0
+        self._restored = False  # heavy groups follow the durations learned so far
+        self._sort_at = max(16, len(cases) // 16)
+        self._finished = 0
+        self._estimates = Estimates(cases, self._settings.default_s)
+        self._fixtures = SharedFixtures.of(cases)
+        atomic = {} if dist == "each" else _atomic_groups(cases, dist)
+        pooled = [] if dist == "each" else cases
+        self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
+
+    # -- what the driver tells ------------------------------------------------
+
+    def add_worker(self, name: str) -> None:
+        """A worker can take batches. One that was removed may come back."""
+        if name in self._lanes:
+            raise ValueError(f"worker {name!r} is known: remove it before adding it")
+        lane = self._lanes[name] = _Lane(name)
+        if self._dist == "each":
+            lane.queue = self._absent.pop(name, deque(range(self._total)))
+
+    def remove_worker(self, name: str) -> tuple[int, ...]:
+        """A worker is gone; what it had not finished goes back in front.
+
+        Returns
+        -------
+        tuple of int
+            These indices. For `each` they wait until the same worker comes back.
+        """
+        lane = self._lane(name)
+        lost: list[int] = []
+        for running in reversed(list(lane.running.values())):
+            lost[:0] = self._close(running)
+        del self._lanes[name]
+        if self._dist == "each":
+            self._absent[name] = lane.queue
+        for index in self._pool.retries.pop(name, ()):  # nobody to avoid any more
+            self._pool.retries.setdefault("", deque()).append(index)
+        return tuple(lost)
+
+    def learn(self, estimates: Mapping[int, float]) -> None:
+        """Take durations of earlier runs, by index, set-up of shared fixtures excluded.
+
+        A case that has run in this run keeps what was measured.
+        """
+        for index in sorted(estimates):
+            if 0 <= index < self._total and index not in self._last_worker:
+                waits = self._pool.waits(index)
+                self._estimates.learn(index, estimates[index], waits=waits)
+        self._out_known_s, self._out_guessed = 0.0, 0
+        for running in self._running.values():
+            self._count_out(running)
+        self._restored = False
+
+    def observe_setup(self, key: str, seconds: float) -> None:
+        """A shared fixture was set up (in this run or an earlier one)."""
+        cost = self._fixtures.observe(key, seconds)
+        if self._dist == "load" and cost >= self._settings.dear_s:
+            self._pool.gather(key, cost)
+
+    def finished(self, batch_id: int, index: int, seconds: float) -> bool:
+        """One case ended; ``seconds`` without the set-up of shared fixtures.
+
+        Returns
+        -------
+        bool
+            False if the case was not outstanding in that batch (it came late, from
+            a worker given up): the report must not count.
+        """
+        running = self._running.get(batch_id)
+        if running is None or index not in running.left:
+            return False
+        self._drop(running, index)
+        self._out_known_s -= running.start_s
+        running.start_s = 0.0
+        self._last_worker[index] = running.lane.name
+        self._estimates.learn(index, seconds, waits=self._pool.waits(index))
+        self._fixtures.settle(index)
+        self._finished += 1
+        if self._finished >= self._sort_at:  # a few times a run: it costs n log n
+            self._sort_at *= 2
+            self._pool.sort()
+        return True
+
+    def ended(self, batch_id: int, returned: Iterable[int] = ()) -> tuple[int, ...]:
+        """A batch is over; whatever of it has not finished goes back in front.
+
+        Returns
+        -------
+        tuple of int
+            What went back. It may be more than ``returned``: nothing is lost.
+        """
+        running = self._running.get(batch_id)
+        return () if running is None else self._close(running)
+
+    def revoked(self, batch_id: int, indices: Iterable[int]) -> tuple[int, ...]:
+        """A worker gave these back unrun, as asked; they may be planned again."""
+        running = self._running.get(batch_id)
+        if running is None:
+            return ()
+        self._revoking -= running.revoking
+        running.revoking = False
+        back = tuple(i for i in dict.fromkeys(indices) if i in running.left)
+        if not back:  # nothing to be had: not again before it has got on
+            running.barren_below = len(running.left)
+        for index in back:
+            self._drop(running, index)
+        self._put_front(running, back)
+        return back
+
+    def requeue(self, index: int, worker: str | None = None) -> None:
+        """Run a finished case once more, first on another worker than the last.
+
+        For `each` on ``worker``, by default the one that ran it last.
+        """
+        last = worker or self._last_worker.get(index)
+        if last is None:
+            raise ValueError(f"case {index} has not run: only what ended is retried")
+        if self._dist == "each":
+            lane = self._lanes.get(last)
+            queue = self._absent.get(last) if lane is None else lane.queue
+            running = () if lane is None else lane.running.values()
+            if queue is None or index in queue or any(index in r.left for r in running):
+                raise ValueError(f"case {index} cannot be retried on {last!r} now")
+            queue.append(index)
+            return
+        if self._owner[index] is not None or self._pool.waits(index):
+            raise ValueError(f"case {index} is to run already: retry it when it ended")
+        self._pool.put_retry(index, last if last in self._lanes else "")
+
+    # -- what the driver asks -------------------------------------------------
+
+    @property
+    def remaining(self) -> int:
+        """Cases that wait to be handed out; `each` counts the workers present."""
+        return self._pool.waiting + sum(len(ln.queue) for ln in self._lanes.values())
+
+    @property
+    def outstanding(self) -> int:
+        """Cases handed out that have not ended."""
+        return self._outstanding
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing waits and nothing is outstanding."""
+        return not self._outstanding and not self.remaining
+
+    def estimate_left_s(self) -> float:
+        """Seconds of work left, of one worker: divide by their number for an ETA."""
+        waiting = self._estimates.waiting_s
+        for lane in self._lanes.values():
+            waiting += len(lane.queue) * self._estimates.mean_s
+        return waiting + self._out_s()
+
+    def next_batch(self, worker: str) -> Batch | None:
+        """What the worker is to run next, or None if it has enough for now."""
+        lane = self._lane(worker)
+        held = len(lane.running)
+        if held >= self._settings.batches_per_worker_max:
+            return None
+        if self._dist == "each":
+            return self._each_batch(lane)
+        if not self._pool.waiting:
+            return None
+        own = self._left_s(lane)
+        if held and (own > self._lead_s() or self._idle() or self._in_doubt(lane)):
+            return None
+        if self._dist == "one-per-process":
+            return self._hand_out(lane, self._take_one(lane))
+        return self._hand_out(lane, self._compose(lane, own))
+
+    def revocation(self, idle_worker: str) -> Revocation | None:
+        """What to take back from a busy worker, now that this one has nothing to do.
+
+        None if it would not be worth the overhead and the set-up done once more.
+        """
+        lane = self._lane(idle_worker)
+        if lane.running or self._pool.waiting or self._dist == "each":
+            return None
+        idle = self._idle()
+        if self._revoking >= idle or not self._estimates.any_seen:
+            return None
+        victims = [
+            (self._left_s(other), place, other)
+            for place, other in enumerate(self._lanes.values())
+            if other.running
+        ]
+        for left_s, _, victim in sorted(victims, key=lambda v: (-v[0], v[1])):
+            if left_s < 2 * self._settings.overhead_s:
+                break
+            found = self._tail(victim, idle)
+            if found is not None:
+                return found
+        return None
+
+    # -- sizes ----------------------------------------------------------------
+
+    def _workers(self) -> int:
+        return max(1, len(self._lanes), self._settings.workers_expected)
+
+    def _lead_s(self) -> float:
+        """How much a worker may have left and yet be given more."""
+        if not self._estimates.any_seen:
+            return 0.0
+        fair = (self._estimates.waiting_s + self._out_s()) / self._workers()
+        return min(max(self._settings.lead_s, 0.05 * fair), 0.25 * fair)
+
+    def _idle(self) -> int:
+        """Workers that have nothing."""
+        return len(self._lanes) - self._busy
+
+    def _out_s(self) -> float:
+        guessed = self._out_guessed * self._estimates.mean_s
+        return max(0.0, self._out_known_s + guessed)
+
+    def _left_s(self, lane: _Lane) -> float:
+        mean = self._estimates.mean_s
+        return sum(
+            r.start_s + r.known_s + r.guessed * mean for r in lane.running.values()
+        )
+
+    def _level_s(self, extra: float) -> float:
+        """When all end together: what waits, poured over what each has left to do.
+
+        A worker with more than that is left out, as it gets nothing anyway.
+        """
+        loads = sorted((self._left_s(ln) for ln in self._lanes.values()), reverse=True)
+        total = sum(loads) + self._estimates.waiting_s + extra
+        count = self._workers()
+        for load in loads:
+            if count == 1 or load * count <= total:
+                break
+            total -= load
+            count -= 1
+        return total / count
+
+    def _in_doubt(self, lane: _Lane) -> bool:
+        """Whether the worker may be in a set-up of which nobody knows how dear it is.
+
+        What was queued behind might pay the same again.
+        """
+        unsettled, keys = self._fixtures.unsettled, self._fixtures.keys
+        if not unsettled:
+            return False
+        return any(
+            key in unsettled
+            for running in lane.running.values()
+            for index in running.left
+            for key in keys[index]
+        )
+
+    def _eager(self) -> bool:
+        """Whether a fixture whose cost is unknown is shared by much of what waits.
+
+        Then a worker is given all of its share at once: were the set-up dear, then
+        every further batch would pay it again, and a tail is cheap to take back.
+        """
+        users = self._fixtures.users
+        floor = self._total / (2 * self._workers())
+        return any(len(users[key]) >= floor for key in self._fixtures.unsettled)
+
+    # -- composing ------------------------------------------------------------
+
+    def _compose(self, lane: _Lane, own: float) -> list[int]:
+        """Cases for one batch."""
+        if not self._restored:
+            self._restore()
+        pool, settings = self._pool, self._settings
+        first = self._first_group()
+        chosen = self._take_retries(lane, self._total)
+        if first is None:
+            return chosen
+        setup = pool.fixtures.cost_s(self._head(first))
+        setups = 0.0 if pool.atomic else sum(g.cost_s for g in pool.heavy)
+        level = self._level_s(setups)
+        # Where all is over within a moment, a worker's fair share may be that short.
+        want = max(level - own, 2 * settings.overhead_s)
+        least = settings.overhead_factor * (settings.overhead_s + setup)
+        if self._eager():
+            budget = want
+        else:
+            budget = max(settings.share * want, min(least, want))
+            budget = min(budget, max(settings.max_s, least))
+        budget = max(budget, min(want, settings.target_s))
+        if setup and least > settings.share * want:
+            budget = self._even_part(first, setup, want, own)
+        self._fill(chosen, budget)
+        return chosen
+
+    def _even_part(self, group: Group, setup: float, want: float, own: float) -> float:
+        """Seconds of one part of a group whose set-up is dear, cut as often as pays.
+
+        As many workers share it as lets the last of them end first: each pays the
+        set-up, after what it has left to do.
+        """
+        work = self._pool.seconds(group)
+        whole = setup + work
+        rest = min(self._settings.share * want, self._settings.max_s)
+        if whole <= want * 1.05:
+            return max(whole, rest)
+        loads = sorted(self._left_s(lane) for lane in self._lanes.values())
+        loads = [0.0] * (self._workers() - len(loads)) + loads
+        best, total = own + whole, work
+        for count, load in enumerate(loads, 1):
+            total += load + setup
+            if total / count < load + setup:
+                break
+            if total / count < best - 2 * self._settings.overhead_s:
+                best = total / count
+        return max(best - own, rest)
+
+    def _first_group(self) -> Group | None:
+        """Where the next batch begins: what came back, what is heavy, the rest."""
+        pool = self._pool
+        while pool.front and not pool.front[0].size:
+            pool.front.popleft()
+        while pool.heavy and not pool.heavy[-1].size:
+            pool.heavy.pop()
+        if pool.front:
+            return pool.front[0]
+        if pool.heavy:
+            return pool.heavy[-1]
+        return pool.loose if pool.loose.size else None
+
+    def _head(self, group: Group) -> list[int]:
+        """The first waiting member, to see what its set-up costs."""
+        return [next(self._pool.live(group))]
+
+    def _fill(self, chosen: list[int], budget: float) -> None:
+        """Add groups, the first ones first, until the budget is used."""
+        pool = self._pool
+        spent = sum(self._estimates.of(i) for i in chosen)
+        while (group := self._first_group()) is not None:
+            room = budget - spent
+            if chosen and room < 0.2 * budget:
+                return
+            if group.atomic or (group.size == 1 and group is not pool.loose):
+                taken = list(pool.live(group))
+                cost = pool.seconds(group)
+                if chosen and cost > room * 1.1:
+                    return
+            else:
+                least = group.cost_s + self._estimates.of(self._head(group)[0])
+                if chosen and least > room * 1.1:
+                    return
+                taken, cost = self._cut(group, room)
+                cost -= group.cost_s
+            spent += cost + group.cost_s
+            chosen += taken
+            pool.take(taken)
+            if group.size and pool.heavy and group is pool.heavy[-1]:
+                pool.push(pool.heavy.pop())
+
+    def _cut(self, group: Group, budget: float) -> tuple[list[int], float]:
+        """The head of a group that fits, cut where it costs no second set-up.
+
+        That place may lie a little before or behind the exact one.
+        """
+        of, joined = self._estimates.of, self._fixtures.joined
+        taken: list[int] = []
+        spent = group.cost_s
+        slack = 0.2 * max(0.0, budget - spent)
+        exact = clean = -1
+        spent_at: dict[int, float] = {}
+        for index in self._pool.live(group):
+            seconds = of(index)
+            if taken and (spent >= budget - slack or spent + seconds > budget):
+                bound = not joined(taken[-1], index)
+                if bound:
+                    clean = len(taken)
+                    spent_at[clean] = spent
+                if spent + seconds / 2 > budget and exact < 0:
+                    exact = len(taken)
+                    spent_at[exact] = spent
+                if exact >= 0 and (clean >= 0 or spent + seconds > budget + slack):
+                    break
+            taken.append(index)
+            spent += seconds
+        else:
+            if exact < 0 or spent <= budget + slack:
+                return taken, spent
+        place = clean if clean >= 0 else exact
+        if group.cost_s and (group.size - place) * 10 <= place:
+            rest = list(self._pool.live(group))  # not the set-up for a few crumbs
+            return rest, group.cost_s + sum(of(index) for index in rest)
+        return taken[:place], spent_at[place]
+
+    def _take_retries(self, lane: _Lane, most: int) -> list[int]:
+        """Retries that this worker may run, about as many as a short batch holds."""
+        pool = self._pool
+        chosen: list[int] = []
+        spent = 0.0
+        for avoid in list(pool.retries):
+            if avoid == lane.name and not self._may_repeat(lane):
+                continue
+            queue = pool.retries[avoid]
+            while queue and len(chosen) < most:
+                if chosen and spent >= self._settings.target_s:
+                    break
+                index = queue.popleft()
+                chosen.append(index)
+                spent += self._estimates.of(index)
+            if not queue:
+                del pool.retries[avoid]
+        pool.take(chosen)
+        return chosen
+
+    def _may_repeat(self, lane: _Lane) -> bool:
+        """Whether a worker is to retry what failed on it: only if no other can soon."""
+        others = [ln for ln in self._lanes.values() if ln is not lane]
+        if not others:
+            return True
+        soonest = min(self._left_s(ln) for ln in others)
+        return not lane.running and soonest > self._settings.retry_wait_s
+
+    def _take_one(self, lane: _Lane) -> list[int]:
+        """One case, the longest known first."""
+        if not self._restored:
+            self._restore()
+        if chosen := self._take_retries(lane, 1):
+            return chosen
+        group = self._first_group()
+        chosen = [] if group is None else self._head(group)
+        self._pool.take(chosen)
+        return chosen
+
+    def _restore(self) -> None:
+        """Let the long ones stand alone, after durations were learned."""
+        self._restored = True
+        if self._pool.atomic:
+            self._pool.sort()
+        alone = 0.0
+        if self._dist != "one-per-process":
+            fair = self._estimates.waiting_s / self._workers()
+            alone = max(self._settings.target_s, self._settings.single_share * fair)
+        self._pool.single_out(alone)
+
+    # -- batches --------------------------------------------------------------
+
+    def _lane(self, worker: str) -> _Lane:
+        lane = self._lanes.get(worker)
+        if lane is None:
+            raise ValueError(f"worker {worker!r} is not known: add it first")
+        return lane
+
+    def _each_batch(self, lane: _Lane) -> Batch | None:
+        """All that one worker has to run: nobody else can, so nothing is balanced."""
+        if not lane.queue or lane.running:
+            return None
+        chosen = list(lane.queue)
+        lane.queue.clear()
+        return self._hand_out(lane, chosen)
+
+    def _hand_out(self, lane: _Lane, chosen: list[int]) -> Batch | None:
+        if not chosen:
+            return None
+        ordered = self._ordered(chosen)
+        start_s = self._settings.overhead_s + self._fixtures.cost_s(ordered)
+        of = self._estimates.of
+        batch = Batch(
+            self._next_id,
+            tuple(ordered),
+            start_s + sum(of(i) for i in ordered),
+            lane.name if self._dist == "each" else None,
+        )
+        self._next_id += 1
+        self._busy += not lane.running
+        running = _Running(batch, lane, dict.fromkeys(ordered, -1.0), start_s)
+        self._running[batch.id] = lane.running[batch.id] = running
+        if self._dist != "each":
+            for index in ordered:
+                self._owner[index] = running
+        self._outstanding += len(ordered)
+        self._count_out(running)
+        return batch
+
+    def _ordered(self, chosen: list[int]) -> list[int]:
+        """Definition order; the members of an atomic group side by side."""
+        if not self._pool.atomic:
+            return sorted(chosen)
+        first: dict[str, int] = {}
+        name = self._pool.atomic.get
+        for index in sorted(chosen):
+            first.setdefault(name(index, str(index)), index)
+        return sorted(chosen, key=lambda i: (first[name(i, str(i))], i))
+
+    def _count_out(self, running: _Running) -> None:
+        """Add what is outstanding of a batch to the sums."""
+        running.known_s, running.guessed = 0.0, 0
+        for index in running.left:
+            if self._estimates.is_known(index):
+                running.left[index] = self._estimates.of(index)
+                running.known_s += running.left[index]
+            else:
+                running.guessed += 1
+        self._out_known_s += running.start_s + running.known_s
+        self._out_guessed += running.guessed
+
+    def _drop(self, running: _Running, index: int) -> None:
+        """A case is no longer outstanding in a batch."""
+        seconds = running.left.pop(index)
+        self._outstanding -= 1
+        if self._dist != "each":
+            self._owner[index] = None
+        if seconds >= 0:
+            running.known_s -= seconds
+            self._out_known_s -= seconds
+        else:
+            running.guessed -= 1
+            self._out_guessed -= 1
+
+    def _close(self, running: _Running) -> tuple[int, ...]:
+        """Forget a batch; what is left of it goes back in front."""
+        back = tuple(running.left)
+        for index in back:
+            self._drop(running, index)
+        self._out_known_s -= running.start_s
+        del self._running[running.batch.id]
+        del running.lane.running[running.batch.id]
+        self._busy -= not running.lane.running
+        self._revoking -= running.revoking
+        self._put_front(running, back)
+        return back
+
+    def _put_front(self, running: _Running, back: Sequence[int]) -> None:
+        if not back:
+            return
+        if self._dist == "each":
+            running.lane.queue.extendleft(reversed(back))
+        else:
+            self._pool.put_front(back)
+
+    # -- taking back ----------------------------------------------------------
+
+    def _tail(self, victim: _Lane, idle: int) -> Revocation | None:
+        """Part of the worker's last batch, so that it and the idle end together."""
+        running = next(reversed(victim.running.values()))
+        if running.revoking or len(running.left) >= running.barren_below:
+            return None
+        left = list(running.left)
+        if len(victim.running) == 1:
+            left = left[1:]  # the first of them is running now
+        if not left:
+            return None
+        of, atomic, keys = self._estimates.of, self._pool.atomic, self._fixtures.keys
+        all_s = sum(of(i) for i in left)
+        overhead = self._settings.overhead_s
+        now_s = max(0.0, self._left_s(victim) - all_s)  # before the tail begins
+        if len(victim.running) == 1 and running.left:
+            now_s = of(next(iter(running.left))) / 2  # it began some time ago
+        goal = (all_s + now_s) * idle / (idle + 1)
+        doubtful = self._doubtful(running, left)
+        taken_s = 0.0
+        place = len(left)
+        while place and (taken_s < goal or taken_s == 0.0):
+            seconds = of(left[place - 1])
+            if doubtful and any(k in doubtful for k in keys[left[place - 1]]):
+                break
+            if taken_s and taken_s + seconds / 2 > goal:
+                break
+            place -= 1
+            taken_s += seconds
+        if atomic:
+            place = self._whole_from(running, left, place)
+        taken = left[place:]
+        if not taken:
+            return None
+        cost = overhead + self._fixtures.cost_s(taken)
+        taken_s = sum(of(i) for i in taken)
+        # The thief pays the cost too: with less to take they end together.
+        while taken and not atomic and len(taken) > 1:
+            if cost + taken_s / idle <= now_s + all_s - taken_s:
+                break
+            taken_s -= of(taken[0])
+            taken = taken[1:]
+        kept_s = now_s + all_s - taken_s
+        gain = now_s + all_s - max(kept_s, cost + taken_s / idle)
+        if not taken or taken_s <= 2 * cost or gain < overhead:
+            running.barren_below = len(running.left) - len(running.left) // 16 - 1
+            return None
+        running.revoking = True
+        self._revoking += 1
+        return Revocation(running.batch.id, tuple(taken), bool(atomic))
+
+    def _doubtful(self, running: _Running, left: list[int]) -> tuple[str, ...]:
+        """Fixtures that the running case may be setting up, at an unknown cost.
+
+        Their users stay with it until that is known: a thief might pay it again.
+        """
+        if len(left) == len(running.left):
+            return ()
+        unsettled = self._fixtures.unsettled
+        now = next(iter(running.left))
+        return tuple(k for k in self._fixtures.keys[now] if k in unsettled)
+
+    def _whole_from(self, running: _Running, left: list[int], place: int) -> int:
+        """The first place at or behind which a group begins that has not begun."""
+        name = self._pool.atomic.get
+        begun = {name(i, "") for i in running.batch.indices if i not in running.left}
+        begun |= {name(i, "") for i in running.left if i not in left}
+        begun.discard("")
+        while 0 < place < len(left):
+            if name(left[place], "") and (
+                name(left[place], "") == name(left[place - 1], "")
+            ):
+                place += 1
+                continue
+            break
+        while place < len(left) and name(left[place], "") in begun:
+            place += 1
+        return place
+
+
+def _atomic_groups(cases: Sequence[PlannedCase], dist: Dist) -> dict[int, str]:
+    """The name of the indivisible group of each case that has one."""
+    if dist == "loadfile":
+        return {c.index: c.file for c in cases}
+    if dist == "loadscope":
+        return {c.index: c.scope for c in cases}
+    if dist == "loadgroup":
+        return {c.index: c.group for c in cases if c.group}
+    return {}
