@@ -1,4 +1,7 @@
-"""The Distributed Testing Framework on Dask."""
+"""The Distributed Testing Framework on Dask.
+
+PYTEST_DONT_REWRITE: ``dtf run`` imports this package before it starts pytest.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,128 @@
-"""The pytest plugin of dtf."""
+"""The pytest plugin: ``pytest --dtf`` and what suites expect of a parallel runner.
+
+Imported by every pytest of the environment, so it imports next to nothing; the
+controller is loaded when ``--dtf`` is given.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.driver_link import DriverLink
+
+_ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]*://\S+|[\w.-]+:\d+)$", re.IGNORECASE)
+_DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process")
+HOLDER = "dtf-driver-holder"
+
+
+class DriverHolder:
+    """Brings a driver that ``dtf run`` started early to the plugin."""
+
+    def __init__(self, link: DriverLink) -> None:
+        self.link = link
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("dtf", "run on a Dask cluster (dtf)")
+    add = group.addoption
+    add(
+        "--dtf",
+        nargs="?",
+        const="",
+        default=None,
+        metavar="ADDRESS",
+        help="run the tests on the Dask cluster at ADDRESS, or on one started here"
+        " for the run (write --dtf=ADDRESS)",
+    )
+    add("--dtf-workers", metavar="N", help="workers of a local cluster (auto: cores)")
+    _add_with_alias(
+        add,
+        "dist",
+        "xdist",
+        choices=_DISTS,
+        help="what stays together: load (balance), loadscope, loadfile, loadgroup;"
+        " each (every test on every worker), one-per-process",
+    )
+    _add_with_alias(
+        add,
+        "timeout",
+        "pytest_timeout",
+        metavar="TIME",
+        help="time allowed for one test (5, 30s, 2min); then it is killed",
+    )
+    _add_with_alias(
+        add,
+        "reruns",
+        "pytest_rerunfailures",
+        metavar="N",
+        help="run a failed test up to N times more; it is flaky if it then passes",
+    )
+    add(
+        "--dtf-isolate",
+        choices=("batch", "process"),
+        help="batch: fork a child per batch; process: a fresh process per batch",
+    )
+    add(
+        "--dtf-duplicates",
+        choices=("refuse", "number"),
+        default="refuse",
+        help="tests with one id: refuse the run, or number them (id#2)",
+    )
+    add("--dtf-results", metavar="URL", help="results store: a path or database URL")
+    add("--dtf-run-id", metavar="ID", help="the id of this run (default: made up)")
+
+
+def _add_with_alias(add: Any, name: str, owner: str, **how: Any) -> None:
+    """``--dtf-NAME``, and ``--NAME`` too where no other plugin owns that one."""
+    names = [f"--dtf-{name}"] + ([f"--{name}"] if find_spec(owner) is None else [])
+    add(*names, dest=f"dtf_{name}", default=None, **how)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(args: list[str]) -> None:
+    # `pytest --dtf tests/`: argparse would take the path for the address.
+    for position, word in enumerate(args[:-1]):
+        if word == "--dtf" and not _ADDRESS.match(args[position + 1]):
+            args[position] = "--dtf="
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "dtf(hardware, prefer, deadline, priority_class, timeout, ...): what a test"
+        " needs of the machine that runs it, and by when",
+    )
+    if not config.pluginmanager.hasplugin("xdist"):
+        config.addinivalue_line(
+            "markers", "xdist_group(name): tests that run on one worker"
+        )
+        config.pluginmanager.import_plugin("dtf_dask.runs.worker_fixtures")
+    if not config.pluginmanager.hasplugin("timeout"):
+        config.addinivalue_line("markers", "timeout(seconds): time allowed for a test")
+    if config.getoption("dtf", None) is None or hasattr(config, "workerinput"):
+        return
+    if config.option.collectonly or config.option.version or config.option.help:
+        return
+    from dtf_dask.runs.controller import Controller
+
+    holder = config.pluginmanager.getplugin(HOLDER)
+    controller = Controller(config, holder.link if holder is not None else None)
+    config.pluginmanager.register(controller, "dtf-controller")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
+    if file_path.name not in ("dtf.toml", "pyproject.toml"):
+        return None
+    config = parent.config
+    if config.getoption("dtf", None) is None and not hasattr(config, "workerinput"):
+        return None
+    from dtf_dask.runs.cases_collector import collect_file
+
+    return collect_file(file_path, parent)
+

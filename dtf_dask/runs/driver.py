@@ -1,0 +1,563 @@
+"""Drives one run over a Dask cluster: batches out, reports in, attempts kept.
+
+The driver decides nothing about sizes and order (`runs.batch` does) and prints nothing
+(its ``sink`` does). It is one coroutine world: every method runs on the client's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import distributed
+
+from dtf_dask import __version__
+from dtf_dask.errors import (
+    ClusterUnreachableError,
+    CollectionMismatchError,
+    DtfError,
+    VersionMismatchError,
+)
+from dtf_dask.frames import FrameBuffer
+from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Run
+from dtf_dask.runs.attempts import attempt_of_case, attempt_of_crash
+from dtf_dask.runs.batch import Planner
+from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
+
+logger = logging.getLogger(__name__)
+
+Event = dict[str, Any]
+Sink = Callable[[Event], None]
+Keep = Callable[[Attempt], None]
+
+_OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
+_LOSSES_MAX = 2  # attempts of one case that may die with their runner or worker
+_NO_WORKERS_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenCase:
+    """A case as the driver sees it.
+
+    ``entry`` is what the runner needs to find it, beside its number: ``(name,
+    occurrence)`` for a pytest item, ``(name, payload)`` for a value.
+    """
+
+    id: CaseId
+    entry: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverOptions:
+    """Choices of one run; times in seconds."""
+
+    retries: int = 0
+    cancel_grace_s: float = 2.0
+    artifact_limit: int = 64 * 2**20
+
+
+@dataclass(slots=True)
+class RunEnd:
+    """How a run ended: counts by outcome, and the error that broke it, if any."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    flaky: list[CaseId] = field(default_factory=list)
+    interrupted: bool = False
+    error: DtfError | None = None
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Room for one test at a time: a thread of a Dask worker, and its name."""
+
+    name: str
+    address: str
+    host: str
+    outstanding: list[int] = field(default_factory=list)
+
+
+class RunDriver:
+    """One run, from open workers to the last report.
+
+    Parameters
+    ----------
+    client
+        An asynchronous `distributed.Client`.
+    run
+        Its id names the topic and the tasks.
+    cases
+        By number.
+    planner
+        Over the same numbers.
+    spec
+        What workers get to open the run; ``version`` and ``run`` are added.
+    sink
+        Told everything that a person or a controller may want, as plain maps.
+    keep
+        Told every attempt, as it ends.
+    keep_file
+        Takes a local file into the artifact store, and returns its digest.
+    """
+
+    def __init__(
+        self,
+        client: distributed.Client,
+        run: Run,
+        cases: Sequence[DrivenCase],
+        planner: Planner,
+        spec: Mapping[str, Any],
+        options: DriverOptions,
+        sink: Sink,
+        keep: Keep,
+        keep_file: Callable[[Path], str],
+    ) -> None:
+        self._client, self._run = client, run
+        self._cases, self._planner = cases, planner
+        self._spec = dict(spec) | {"version": __version__, "run": run.id}
+        self._options = options
+        self._sink, self._keep, self._keep_file = sink, keep, keep_file
+        self._topic = topic(run.id)
+        self._slots: dict[str, _Slot] = {}
+        self._open: dict[int, dict[int, None]] = {}  # batch -> its cases not ended yet
+        self._slot_of: dict[int, str] = {}
+        self._futures: dict[int, distributed.Future] = {}
+        self._attempts: Counter[int] = Counter()
+        self._losses: Counter[int] = Counter()
+        self._failed_before: set[int] = set()
+        self._asking: set[str] = set()  # slots for which work is being taken back
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self.end = RunEnd()
+
+    # -- the life of a run -----------------------------------------------------------
+
+    async def drive(self, slots: Mapping[str, Sequence[str]] | None = None) -> RunEnd:
+        """Run everything; returns when each case ended, or after a stop.
+
+        Parameters
+        ----------
+        slots
+            Slot names by worker address, where the caller knows them already.
+        """
+        client = self._client
+        client.subscribe_topic(self._topic, self._on_event)
+        client.subscribe_topic("all", self._on_cluster_event)
+        try:
+            workers = (await client.scheduler.identity())["workers"]
+            await asyncio.gather(
+                *(self._open_worker(address, workers[address]) for address in workers)
+            )
+            await self._loop()
+        except DtfError as error:
+            self.end.error = error
+        finally:
+            await self._close()
+        return self.end
+
+    def stop(self, *, interrupted: bool = False) -> None:
+        """Start nothing more and kill what runs; what has ended is kept."""
+        self._stopping = True
+        self.end.interrupted = self.end.interrupted or interrupted
+        self._news.set()
+
+    async def _loop(self) -> None:
+        alone_since = None
+        while not self._stopping and self._planner.remaining:
+            self._news.clear()
+            self._fill()
+            if self._slots:
+                alone_since = None
+            else:
+                alone_since = alone_since or time.monotonic()
+                if time.monotonic() - alone_since > _NO_WORKERS_S:
+                    raise ClusterUnreachableError(
+                        f"no worker for {_NO_WORKERS_S:g} s: start some with"
+                        " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
+                    )
+            try:
+                await asyncio.wait_for(self._news.wait(), 1.0)
+            except TimeoutError:
+                pass
+
+    async def _close(self) -> None:
+        if self._stopping:
+            await self._tell_all("dtf_cancel")
+        while self._tasks and not self._stopping:
+            await asyncio.wait(self._tasks)
+        for future in self._futures.values():
+            future.release()
+        await self._tell_all("dtf_close")
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._options.cancel_grace_s)
+        for task in self._tasks:
+            task.cancel()
+        self._client.unsubscribe_topic(self._topic)
+        self._client.unsubscribe_topic("all")
+
+    async def _tell_all(self, op: str) -> None:
+        addresses = dict.fromkeys(slot.address for slot in self._slots.values())
+        tell = [self._ask(address, op, run=self._run.id) for address in addresses]
+        try:
+            await asyncio.wait_for(
+                asyncio.gather(*tell, return_exceptions=True),
+                self._options.cancel_grace_s,
+            )
+        except TimeoutError:
+            pass
+
+    # -- workers ----------------------------------------------------------------------
+
+    async def _open_worker(self, address: str, facts: Mapping[str, Any]) -> None:
+        answer = await self._ask(address, "dtf_open", spec=self._spec)
+        name = str(facts.get("name", address))
+        if not isinstance(answer, dict) or "error" in answer:
+            self._refuse_worker(name, answer)
+            return
+        for _ in range(max(1, int(facts.get("nthreads", 1)))):
+            slot = _Slot(f"gw{len(self._slots)}", address, str(facts.get("host", "")))
+            self._slots[slot.name] = slot
+            self._planner.add_worker(slot.name)
+        self._sink({"op": "slots", "slots": list(self._slots)})
+        self._news.set()
+
+    def _refuse_worker(self, name: str, answer: Any) -> None:
+        if isinstance(answer, dict) and answer.get("error") == "version":
+            raise VersionMismatchError(
+                f"worker {name} runs dtf {answer['version']}, this client {__version__}:"
+                " install one version on both"
+            )
+        raise ClusterUnreachableError(f"worker {name} cannot run tests: {answer}")
+
+    async def _ask(self, address: str, op: str, **arguments: Any) -> Any:
+        """Send a plain message to a worker by way of the scheduler."""
+        message = {"op": op, **arguments}
+        return await self._client.scheduler.proxy(msg=message, worker=address)
+
+    def _on_cluster_event(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        if not isinstance(message, dict):
+            return
+        if message.get("action") == "remove-worker":
+            self._lose_worker(message["worker"])
+        elif message.get("action") == "add-worker":
+            self._spawn(self._join_worker(message["worker"]))
+
+    async def _join_worker(self, address: str) -> None:
+        if any(slot.address == address for slot in self._slots.values()):
+            return
+        identity = await self._client.scheduler.identity()
+        if address in identity["workers"]:
+            try:
+                await self._open_worker(address, identity["workers"][address])
+            except DtfError as error:
+                self._sink({"op": "notice", "text": str(error)})
+
+    def _lose_worker(self, address: str) -> None:
+        for slot in [s for s in self._slots.values() if s.address == address]:
+            del self._slots[slot.name]
+            for batch in slot.outstanding:
+                left = self._open.pop(batch, {})
+                future = self._futures.pop(batch, None)
+                if future is not None:
+                    self._spawn(future.cancel())
+                if left and batch == slot.outstanding[0]:
+                    self._lose(next(iter(left)), slot, f"worker {address} is gone")
+            self._planner.remove_worker(slot.name)
+            self._sink({"op": "notice", "text": f"worker {address} is gone"})
+        self._news.set()
+
+    # -- batches ------------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Give every slot what it has room for, fairly; take back for the idle."""
+        for depth in range(_OUTSTANDING_PER_SLOT):
+            for slot in self._slots.values():
+                if len(slot.outstanding) <= depth:
+                    self._submit_next(slot)
+        for slot in self._slots.values():
+            if not slot.outstanding and slot.name not in self._asking:
+                revocation = self._planner.revocation(slot.name)
+                if revocation is not None:
+                    self._asking.add(slot.name)
+                    self._spawn(self._take_back(slot.name, revocation))
+
+    def _submit_next(self, slot: _Slot) -> None:
+        batch = self._planner.next_batch(slot.name)
+        if batch is None:
+            return
+        entries = [[number, *self._cases[number].entry] for number in batch.indices]
+        self._open[batch.id] = dict.fromkeys(batch.indices)
+        self._slot_of[batch.id] = slot.name
+        slot.outstanding.append(batch.id)
+        future = self._client.submit(
+            run_batch,
+            self._run.id,
+            slot.name,
+            batch.id,
+            entries,
+            key=f"dtf-batch-{self._run.id}-{batch.id}",
+            workers=[slot.address],
+            pure=False,
+        )
+        self._futures[batch.id] = future
+        self._spawn(self._await_batch(batch.id, future))
+
+    async def _await_batch(self, batch: int, future: distributed.Future) -> None:
+        """A batch is over by event; this notices the task that failed instead."""
+        cause = "its Dask task ended without a word"
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.status != "cancelled":
+                raise
+            cause = "its Dask task was cancelled"
+        except Exception as error:  # whatever a worker may raise
+            cause = f"its Dask task failed: {error!r}"
+        if batch in self._open:
+            slot = self._slots.get(self._slot_of[batch])
+            left = self._open[batch]
+            if slot is not None and left:
+                self._lose(next(iter(left)), slot, cause)
+            self._batch_over(batch)
+
+    async def _take_back(self, idle: str, revocation: Any) -> None:
+        batch = revocation.batch_id
+        slot = self._slots.get(self._slot_of.get(batch, ""))
+        try:
+            if slot is None:
+                return
+            numbers = await self._ask(
+                slot.address,
+                "dtf_revoke",
+                run=self._run.id,
+                slot=slot.name,
+                batch=batch,
+                numbers=list(revocation.indices),
+            )
+            still = self._open.get(batch, {})
+            given = [number for number in numbers or () if number in still]
+            for number in given:
+                del still[number]
+            self._planner.revoked(batch, given)
+        except (OSError, distributed.core.RPCClosed) as error:
+            logger.debug("could not take back from %s: %s", slot, error)
+        finally:
+            self._asking.discard(idle)
+            self._news.set()
+
+    def _batch_over(self, batch: int) -> None:
+        left = self._open.pop(batch, None)
+        if left is None:
+            return
+        self._planner.ended(batch, list(left))
+        future = self._futures.pop(batch, None)
+        if future is not None:
+            future.release()
+        slot = self._slots.get(self._slot_of.pop(batch))
+        if slot is not None and batch in slot.outstanding:
+            slot.outstanding.remove(batch)
+        self._news.set()
+
+    # -- what runners tell ----------------------------------------------------------------
+
+    def _on_event(self, event: tuple[float, Any]) -> None:
+        message = event[1]
+        slot, batch = message["slot"], message["batch"]
+        for frame in FrameBuffer().feed(message["frames"]):
+            handle = getattr(self, f"_on_{frame['op']}", None)
+            if handle is None:
+                logger.debug("a frame nobody reads: %s", frame["op"])
+            else:
+                handle(frame, slot, batch)
+        # At once, not by way of the loop: the slot is idle until it has work.
+        if not self._stopping:
+            self._fill()
+
+    def _on_case(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        number = frame["i"]
+        if frame.get("late"):
+            self._keep_attempt(frame, number, slot, attempt_of_case)
+            self._sink(
+                {"op": "case", "i": number, "slot": slot, "retry": False} | frame
+            )
+            return
+        if not self._take(number, batch):
+            return
+        for key, seconds in frame.get("setups", ()):
+            self._planner.observe_setup(key, seconds)
+        attempt = self._keep_attempt(frame, number, slot, attempt_of_case)
+        self._conclude(number, batch, slot, attempt, frame)
+
+    def _on_crash(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        number = frame["i"]
+        if frame.get("between") or not self._take(number, batch):
+            if frame.get("between"):
+                self._sink(frame | {"slot": slot, "retry": False})
+            return
+        if frame.get("lost") and self._may_lose(number):
+            self._keep_attempt(frame, number, slot, attempt_of_crash)
+            self._planner.finished(batch, number, 0.0)
+            self._planner.requeue(number)
+            return
+        attempt = self._keep_attempt(frame, number, slot, attempt_of_crash)
+        self._conclude(number, batch, slot, attempt, frame)
+
+    def _lose(self, number: int, slot: _Slot, cause: str) -> None:
+        """A case was (or may have been) running when its worker went away."""
+        frame = {"op": "crash", "i": number, "cause": cause, "lost": True}
+        if self._may_lose(number):
+            self._keep_attempt(frame, number, slot.name, attempt_of_crash)
+            return
+        batch = next((b for b in slot.outstanding if number in self._open.get(b, {})), -1)
+        self._on_crash(frame, slot.name, batch)
+
+    def _may_lose(self, number: int) -> bool:
+        self._losses[number] += 1
+        return self._losses[number] <= _LOSSES_MAX
+
+    def _take(self, number: int, batch: int) -> bool:
+        """Whether this report is the first of its case in this batch."""
+        still = self._open.get(batch)
+        if still is None or number not in still:
+            return False
+        del still[number]
+        return True
+
+    def _conclude(
+        self,
+        number: int,
+        batch: int,
+        slot: str,
+        attempt: Attempt,
+        frame: dict[str, Any],
+    ) -> None:
+        retry = attempt.detail == "retried"
+        self._planner.finished(batch, number, attempt.duration_s)
+        if retry:
+            self._failed_before.add(number)
+            self._planner.requeue(number)
+        else:
+            self.end.outcomes[attempt.outcome] += 1
+            if number in self._failed_before and attempt.outcome is Outcome.PASSED:
+                self.end.flaky.append(attempt.case_id)
+        self._sink(
+            frame
+            | {"slot": slot, "retry": retry, "left_s": self._planner.estimate_left_s()}
+        )
+
+    def _keep_attempt(
+        self,
+        frame: dict[str, Any],
+        number: int,
+        slot: str,
+        fold: Callable[..., Attempt],
+    ) -> Attempt:
+        self._attempts[number] += 1
+        host = self._slots[slot].host if slot in self._slots else ""
+        count = self._attempts[number]
+        attempt = fold(frame, self._cases[number].id, count, slot, host)
+        failures = count - self._losses[number]
+        if (
+            not attempt.outcome.is_good
+            and attempt.outcome is not Outcome.LOST
+            and failures <= self._options.retries
+            and not frame.get("late")
+        ):
+            attempt = _replaced(attempt, detail="retried")
+        files = frame.get("artifacts")
+        if files and slot in self._slots:
+            self._spawn(self._fetch(attempt, files, self._slots[slot].address))
+        else:
+            self._keep(attempt)
+        return attempt
+
+    async def _fetch(
+        self, attempt: Attempt, files: list[dict[str, Any]], address: str
+    ) -> None:
+        """Bring an attempt's files into the artifact store, then keep it."""
+        kept = []
+        for file in files:
+            try:
+                kept.append(await self._fetch_one(file, address))
+            except (OSError, ValueError, LookupError) as error:
+                text = f"artifact {file['name']} of {attempt.case_id}: {error}"
+                self._sink({"op": "notice", "text": text})
+        self._keep(_replaced(attempt, artifacts=tuple(kept)))
+
+    async def _fetch_one(self, file: dict[str, Any], address: str) -> ArtifactRef:
+        limit = self._options.artifact_limit
+        with tempfile.NamedTemporaryFile(prefix="dtf-artifact-") as copy:
+            size = 0
+            while size < limit:
+                chunk = await self._ask(
+                    address, "dtf_blob", run=self._run.id, name=file["file"], offset=size
+                )
+                if not chunk:
+                    break
+                copy.write(chunk[: limit - size])
+                size += len(chunk)
+            copy.flush()
+            digest = await asyncio.to_thread(self._keep_file, Path(copy.name))
+        return ArtifactRef(file["name"], digest, min(size, limit))
+
+    def _on_batch_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        if frame.get("leaked"):
+            self._sink({"op": "leaked", "slot": slot, "leaked": frame["leaked"]})
+
+    def _on_batch_over(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        self._batch_over(batch)
+
+    def _on_child_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        if frame["stop"] is not None:
+            self._sink({"op": "stop", "slot": slot} | frame["stop"])
+            self.stop()
+
+    def _on_output(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        self._sink(frame | {"slot": slot})
+
+    def _on_running(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        self._sink(frame | {"slot": slot})
+
+    def _on_missing(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        names = frame["names"]
+        errors = "".join(f"\n  {text}" for text in frame.get("errors", ()))
+        self._break_with(
+            CollectionMismatchError(
+                f"the suite imports differently on {slot}: it found {frame['cases']}"
+                f" tests there, and not {names[0]!r}"
+                + (f" and {len(names) - 1} more" if names[1:] else "")
+                + (errors or "\n  (no collection error there: do tests depend on the"
+                   " machine, the environment or the current folder?)")
+            )
+        )
+
+    def _on_unusable(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        self._break_with(
+            CollectionMismatchError(
+                f"pytest could not collect the suite on {slot}"
+                f" (exit code {frame['code']}):\n{frame['text']}"
+            )
+        )
+
+    def _break_with(self, error: DtfError) -> None:
+        self.end.error = self.end.error or error
+        self.stop()
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _replaced(attempt: Attempt, **changes: Any) -> Attempt:
+    import dataclasses
+
+    return dataclasses.replace(attempt, **changes)

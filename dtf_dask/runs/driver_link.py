@@ -1,0 +1,99 @@
+"""The controller's end of the pipe to the driver process."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from dtf_dask.errors import DriverLostError
+from dtf_dask.frames import FrameBuffer, pack
+
+_CHUNK = 2**20
+_END_WAIT_S = 5.0
+_LOG_TAIL_BYTES = 4000
+
+
+class DriverLink:
+    """Starts the driver process and exchanges frames with it.
+
+    It is started as early as possible (before pytest is even imported, by ``dtf run``),
+    because it takes as long to be ready as a small suite to be collected.
+    """
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile(prefix="dtf-driver-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "dtf_dask.runs.driver_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,  # Ctrl-C is the controller's to hear
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        self._frames = FrameBuffer()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, frame: dict[str, Any]) -> None:
+        """Write a frame; `DriverLostError` when the driver is gone."""
+        try:
+            self._to.write(pack(frame))
+            self._to.flush()
+        except OSError as error:
+            raise self._lost() from error
+
+    def events(self, timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
+        """Frames as they come; with a timeout, ends when none came for so long."""
+        while True:
+            if timeout_s is not None:
+                ready, _, _ = select.select([self._from], [], [], timeout_s)
+                if not ready:
+                    return
+            chunk = os.read(self._from.fileno(), _CHUNK)
+            if not chunk:
+                raise self._lost()
+            yield from self._frames.feed(chunk)
+
+    def close(self) -> None:
+        """Hang up and wait; kill it if it does not go."""
+        for pipe in (self._to, self._from):
+            try:
+                pipe.close()
+            except OSError:
+                pass
+        try:
+            self._process.wait(_END_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def drop(self) -> None:
+        """In a forked copy of the controller: let go of the pipes."""
+        os.close(self._to.fileno())
+        os.close(self._from.fileno())
+
+    def _lost(self) -> DriverLostError:
+        try:
+            code: int | None = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            code = None
+        size = os.fstat(self._log.fileno()).st_size
+        start = max(0, size - _LOG_TAIL_BYTES)
+        text = os.pread(self._log.fileno(), _LOG_TAIL_BYTES, start).decode(
+            "utf-8", "replace"
+        )
+        said = f"; its last words:\n{text.strip()}" if text.strip() else ""
+        return DriverLostError(
+            f"the driver process (pid {self.pid}) ended early with code {code};"
+            f" results until then are kept{said}"
+        )

@@ -1,0 +1,375 @@
+"""The process beside pytest that speaks Dask, so that the suite's own need not.
+
+It is told what to do by frames on its standard input and answers on its standard
+output; the end of input ends it. For a local run it is also the cluster: a scheduler
+and one worker a core in one process, which is safe because no test ever runs in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import dask.config
+
+# Before `distributed` reads them: this cluster is private and lives for one run.
+dask.config.set(
+    {
+        "distributed.admin.tick.interval": "500ms",
+        "distributed.admin.system-monitor.gil.enabled": False,
+        "distributed.scheduler.worker-ttl": None,
+        "distributed.worker.daemon": True,
+    }
+)
+
+import distributed  # noqa: E402
+
+from dtf_dask import config  # noqa: E402
+from dtf_dask.errors import ClusterUnreachableError, DtfError  # noqa: E402
+from dtf_dask.frames import FrameBuffer, pack  # noqa: E402
+from dtf_dask.model import CaseId, Run, RunId  # noqa: E402
+from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings  # noqa: E402
+from dtf_dask.runs.driver import (  # noqa: E402
+    DrivenCase,
+    DriverOptions,
+    RunDriver,
+    RunEnd,
+)
+from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
+from dtf_dask.settings import Settings  # noqa: E402
+from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin  # noqa: E402
+from dtf_dask.worker_plugins.runner.process import (  # noqa: E402
+    RunnerLink,
+    forget_runners,
+    offer_runner,
+)
+
+_HISTORY_WAIT_S = 0.3
+_ADOPT_WAIT_S = 10.0
+
+
+class DriverProcess:
+    """Serves one controller: opens a cluster, drives one run, leaves."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self._frames = FrameBuffer()
+        self._waiting: list[dict[str, Any]] = []
+        self._closers: list[Any] = []
+        self._adopted: dict[str, asyncio.Future[None]] = {}
+        self._token = secrets.token_hex(16)
+        self._settings: Settings = config.load()
+        self._client: distributed.Client
+
+    async def serve(self) -> None:
+        try:
+            opening = await self._receive()
+            if opening is None:
+                return
+            try:
+                await self._open(opening)
+                asking = await self._receive()
+                if asking is not None:
+                    await self._run(asking)
+            except DtfError as error:
+                self._send({"op": "error", **_told(error)})
+                await self._writer.drain()
+        finally:
+            for close in reversed(self._closers):
+                try:
+                    await asyncio.wait_for(close(), 2.0)
+                except Exception as error:
+                    logging.getLogger(__name__).debug("closing: %r", error)
+
+    # -- the cluster -----------------------------------------------------------------
+
+    async def _open(self, opening: dict[str, Any]) -> None:
+        self._settings = config.load(opening["overrides"])
+        address = opening["address"]
+        if address:
+            await self._connect(address)
+        else:
+            count = self._settings.runs.workers
+            cores = len(os.sched_getaffinity(0))
+            await self._start_local(cores if count == "auto" else count)
+        self._closers.append(self._client.close)
+        listening = await self._listen() if not address else ""
+        workers = (await self._client.scheduler.identity())["workers"]
+        count = sum(worker["nthreads"] for worker in workers.values())
+        runs = self._settings.runs
+        self._send(
+            {
+                "op": "ready",
+                "slots": [f"gw{number}" for number in range(count)],
+                "local": not address,
+                "socket": listening,
+                "token": self._token,
+                "dist": runs.dist,
+                "isolate": runs.isolate,
+                "retries": runs.retries,
+                "timeout_s": runs.timeout_s,
+                "inline_limit": self._settings.results.inline_limit_bytes,
+            }
+        )
+        # While the controller collects: what the results store needs is slow to load.
+        asyncio.get_running_loop().run_in_executor(None, _load_results_store)
+
+    async def _connect(self, address: str) -> None:
+        timeout_s = self._settings.driver.connect_timeout_s
+        try:
+            self._client = await distributed.Client(
+                address, asynchronous=True, timeout=timeout_s, set_as_default=False
+            )
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterUnreachableError(
+                f"no scheduler answers at {address} (waited {timeout_s:g} s: {error});"
+                " start one with `dtf scheduler`, or leave the address out to run here"
+            ) from error
+        await self._client.register_plugin(RunnerPlugin())
+        await self._client.register_plugin(TopicPlugin())
+
+    async def _start_local(self, count: int) -> None:
+        quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+        scheduler = distributed.Scheduler(
+            protocol="inproc://", plugins=(TopicPlugin(),), **quiet
+        )
+        await scheduler
+        self._closers.append(scheduler.close)
+        scratch = tempfile.mkdtemp(prefix="dtf-worker-")
+        workers = [
+            distributed.Worker(
+                scheduler.address,
+                nthreads=1,
+                name=f"gw{number}",
+                memory_limit=0,
+                local_directory=scratch,
+                plugins=(RunnerPlugin(),),
+                **quiet,
+            )
+            for number in range(count)
+        ]
+        await asyncio.gather(*workers)
+        self._closers += [worker.close for worker in workers]
+        self._client = await distributed.Client(
+            scheduler.address, asynchronous=True, set_as_default=False
+        )
+
+    # -- runners that the controller forks ---------------------------------------------
+
+    async def _listen(self) -> str:
+        """A socket, in a folder only we can enter, where forked runners report."""
+        folder = tempfile.mkdtemp(prefix="dtf-")
+        path = os.path.join(folder, "runners")
+        server = await asyncio.start_unix_server(self._adopt, path, limit=2**22)
+
+        async def close() -> None:
+            server.close()
+            os.unlink(path)
+            os.rmdir(folder)
+
+        self._closers.append(close)
+        return path
+
+    async def _adopt(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        link = RunnerLink(reader, writer)
+        _, frame = await link.receive()
+        if frame.get("op") != "adopt" or not secrets.compare_digest(
+            str(frame.get("token")), self._token
+        ):
+            writer.close()
+            return
+        offer_runner(frame["run"], frame["slot"], link)
+        waiting = self._adopted.setdefault(
+            frame["slot"], asyncio.get_running_loop().create_future()
+        )
+        if not waiting.done():
+            waiting.set_result(None)
+
+    async def _await_adopted(self, slots: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        waiting = [self._adopted.setdefault(s, loop.create_future()) for s in slots]
+        if waiting:
+            # Those that do not come are started by their worker instead.
+            await asyncio.wait(waiting, timeout=_ADOPT_WAIT_S)
+
+    # -- the run -------------------------------------------------------------------------
+
+    async def _run(self, asking: dict[str, Any]) -> None:
+        from dtf_dask.runs.artifacts import ArtifactStore
+        from dtf_dask.runs.results.recorder import Recorder
+
+        settings, folder = self._settings, Path(asking["state_folder"])
+        names = asking["cases"]
+        ids = [CaseId(case["id"]) for case in names]
+        run = Run(
+            id=RunId(asking["run"]),
+            started_at=time.time(),
+            command=tuple(asking["command"]),
+            suite=asking["suite"],
+            rootdir=asking["rootdir"],
+            cases_planned=len(ids),
+            policy=asking["policy"],
+            environment=asking["environment"],
+        )
+        url = settings.results.url or str(folder / "results.sqlite")
+        recorder = Recorder(url, run, ids, spool_dir=folder / "spool")
+        artifacts = ArtifactStore(
+            settings.results.artifacts_url or str(folder / "artifacts")
+        )
+        planner = _planner(asking, settings)
+        driver = RunDriver(
+            self._client,
+            run,
+            [DrivenCase(i, tuple(c["entry"])) for i, c in zip(ids, names, strict=True)],
+            planner,
+            asking["spec"],
+            DriverOptions(
+                retries=settings.runs.retries,
+                cancel_grace_s=settings.runs.cancel_grace_s,
+                artifact_limit=settings.results.artifact_limit_bytes,
+            ),
+            sink=self._send,
+            keep=recorder.put,
+            keep_file=artifacts.put_file,
+        )
+        numbers = {name: number for number, name in enumerate(ids)}
+        learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
+        await asyncio.wait([learning], timeout=_HISTORY_WAIT_S)
+        await self._await_adopted(asking["adopt"])
+        listening = asyncio.ensure_future(self._listen_to_controller(driver))
+        end = await driver.drive()
+        for link in forget_runners(run.id):
+            await link.close()
+        learning.cancel()
+        listening.cancel()
+        status = _status(end)
+        stored = await asyncio.to_thread(
+            recorder.close, status, _exit_code(end), time.time()
+        )
+        self._send(
+            {
+                "op": "end",
+                "interrupted": end.interrupted,
+                "outcomes": dict(end.outcomes),
+                "flaky": end.flaky,
+                "error": _told(end.error) if end.error else None,
+                "stored": stored.stored,
+                "spooled": stored.spooled,
+                "spool_path": str(stored.spool_path),
+                "results_error": stored.error,
+                "results_code": stored.exit_code,
+                "results_url": url,
+            }
+        )
+        await self._writer.drain()
+
+    async def _learn(
+        self, recorder: Any, planner: Planner, numbers: dict[CaseId, int]
+    ) -> None:
+        """Tell the planner what earlier runs took, when the store is open."""
+        history = await asyncio.to_thread(recorder.history, 30.0)
+        known = {numbers[i]: s for i, s in history.items() if i in numbers}
+        planner.learn(known)
+
+    async def _listen_to_controller(self, driver: RunDriver) -> None:
+        while True:
+            frame = await self._receive()
+            if frame is None or frame["op"] == "stop":
+                driver.stop(interrupted=frame is None or frame["interrupted"])
+                return
+
+    # -- frames ----------------------------------------------------------------------------
+
+    def _send(self, frame: dict[str, Any]) -> None:
+        self._writer.write(pack(frame))
+
+    async def _receive(self) -> dict[str, Any] | None:
+        while not self._waiting:
+            chunk = await self._reader.read(2**18)
+            if not chunk:
+                return None
+            self._waiting = list(self._frames.feed(chunk))
+        return self._waiting.pop(0)
+
+
+def _planner(asking: dict[str, Any], settings: Settings) -> Planner:
+    fixtures = asking["fixtures"]
+    return Planner(
+        [
+            PlannedCase(
+                index=number,
+                file=case["file"],
+                scope=case["scope"],
+                group=case["group"],
+                estimate_s=None,
+                shared=tuple(fixtures[f] for f in case["shared"]),
+            )
+            for number, case in enumerate(asking["cases"])
+        ],
+        dist=asking["dist"],
+        settings=PlannerSettings(
+            target_s=settings.runs.batch_target_s, max_s=settings.runs.batch_max_s
+        ),
+    )
+
+
+def _status(end: RunEnd) -> str:
+    if end.error is not None:
+        return "error"
+    if end.interrupted:
+        return "interrupted"
+    bad = sum(n for name, n in end.outcomes.items() if name not in ("passed", "skipped"))
+    return "failed" if bad else "passed"
+
+
+def _exit_code(end: RunEnd) -> int:
+    if end.error is not None:
+        return end.error.exit_code
+    return {"passed": 0, "failed": 1, "interrupted": 2}[_status(end)]
+
+
+def _told(error: DtfError) -> dict[str, Any]:
+    return {"code": error.exit_code, "text": str(error)}
+
+
+def _load_results_store() -> None:
+    import dtf_dask.runs.results.store  # noqa: F401
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints must not get between the frames
+    reader = asyncio.StreamReader(limit=2**22)
+    await loop.connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb")
+    )
+    transport, protocol = await loop.connect_write_pipe(
+        asyncio.streams.FlowControlMixin, os.fdopen(answers, "wb")
+    )
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    await DriverProcess(reader, writer).serve()
+    writer.close()
+
+
+def main() -> None:
+    """Run until the controller hangs up or the run is over."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    asyncio.run(_main())
+
+
+if __name__ == "__main__":
+    main()
+    sys.stdout.flush()
+    os._exit(0)  # the interpreter's own goodbye costs 0.1 s and has nothing to say

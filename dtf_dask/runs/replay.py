@@ -1,0 +1,120 @@
+"""Plays reports from runners into the local session, as if the tests had run here."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.controller import Controller
+
+_CLOCK_GRAIN_S = 0.01  # of the start time that the system keeps of a process
+
+
+class Replay:
+    """Calls the reporting hooks of the controller's session for each case."""
+
+    def __init__(self, session: pytest.Session, controller: Controller) -> None:
+        self._items = session.items
+        self._config = session.config
+        self._controller = controller
+        self._terminal = session.config.pluginmanager.getplugin("terminalreporter")
+        if self._terminal is not None and session.config.option.verbose <= 0:
+            # Reports of several files are interleaved: dots alone, no path a line.
+            self._terminal.showfspath = False
+        # When tests began, by slot: whose process it was that stayed behind.
+        self._begun: dict[str, deque[tuple[float, str]]] = {}
+
+    def play(self, event: dict[str, Any]) -> None:
+        """Report one attempt of one case."""
+        item = self._items[event["i"]]
+        if event["op"] == "crash":
+            reports = [self._controller.crash_report(item, event)]
+        else:
+            begun = self._begun.setdefault(event["slot"], deque(maxlen=2000))
+            begun.append((event.get("start", 0.0), item.nodeid))
+            reports = [self._read(data) for data in event["reports"]]
+        for data in event.get("warnings", ()):
+            self._warn(data)
+        for report in reports:
+            report.worker_id = event["slot"]
+        if event["retry"]:
+            self._retried(reports)
+            return
+        hook = item.ihook
+        if not event.get("late"):
+            hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in reports:
+            hook.pytest_runtest_logreport(report=report)
+        if not event.get("late"):
+            hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def note(self, event: dict[str, Any]) -> None:
+        """What is no report of a case."""
+        if event["op"] == "output":
+            text = event["data"].decode("utf-8", "replace")
+            self._print(f"[{event['slot']}] {text.rstrip()}")
+        elif event["op"] == "notice":
+            self._controller.notice(event["text"])
+        elif event["op"] == "leaked":
+            for process in event["leaked"]:
+                self._controller.leaked(self._culprit(process, event["slot"]))
+
+    def _read(self, data: dict[str, Any]) -> Any:
+        return self._config.hook.pytest_report_from_serializable(
+            config=self._config, data=data
+        )
+
+    def _retried(self, reports: list[Any]) -> None:
+        """A failure that another attempt replaces is shown, and counts nowhere."""
+        for report in reports:
+            if report.failed and self._terminal is not None:
+                report.outcome = "rerun"
+                self._terminal.pytest_runtest_logreport(report)
+                return
+
+    def _culprit(self, process: dict[str, Any], slot: str) -> str:
+        """The last test that had begun there when the process was started."""
+        latest = process["started"] + _CLOCK_GRAIN_S
+        nodeid = next(
+            (name for begin, name in reversed(self._begun.get(slot, ())) if begin <= latest),
+            "(no test known)",
+        )
+        return f"{nodeid}: pid {process['pid']} {process['command']}"
+
+    def _warn(self, data: dict[str, Any]) -> None:
+        category = _category(*data["category"])
+        try:
+            message: Any = category(data["message"])
+        except Exception:  # a warning class with arguments of its own
+            category, message = UserWarning, UserWarning(data["message"])
+        recorded = warnings.WarningMessage(
+            message, category, data["filename"], data["lineno"]
+        )
+        location = data["location"]
+        self._config.hook.pytest_warning_recorded.call_historic(
+            kwargs={
+                "warning_message": recorded,
+                "when": data["when"],
+                "nodeid": data["nodeid"],
+                "location": tuple(location) if location else None,
+            }
+        )
+
+    def _print(self, text: str) -> None:
+        if self._terminal is not None:
+            self._terminal.ensure_newline()
+            self._terminal.write_line(text)
+
+
+def _category(module: str, name: str) -> type[Warning]:
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type) and issubclass(found, Warning):
+        return found
+    return type(name, (UserWarning,), {"__module__": module})

@@ -1,0 +1,144 @@
+"""What the controller's session selected, as values for the driver and the runners."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dtf_dask.errors import DuplicateCaseError
+from dtf_dask.worker_plugins.runner import pytest_seam
+from dtf_dask.worker_plugins.runner.pytest_session import fixture_key
+
+
+def overrides(option: Any) -> dict[str, Any]:
+    """Configuration that the command line overrides; keys of `dtf_dask.config`."""
+    dist = option.dtf_dist
+    if dist is None and getattr(option, "dist", "no") != "no":
+        dist = "load" if option.dist == "worksteal" else option.dist
+    timeout = option.dtf_timeout
+    if timeout is None:
+        timeout = getattr(option, "timeout", None)  # pytest-timeout's
+    given = {
+        "runs.dist": dist,
+        "runs.workers": _number(option.dtf_workers),
+        "runs.timeout": _number(timeout),
+        "runs.retries": _number(option.dtf_reruns),
+        "runs.isolate": option.dtf_isolate,
+        "results.url": option.dtf_results,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            return value
+    return value
+
+
+def cases_of(
+    session: pytest.Session, duplicates: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The cases of a session by number, and the fixtures that they index into.
+
+    Raises
+    ------
+    pytest.UsageError
+        A ``dtf`` mark with an argument that it does not have.
+    DuplicateCaseError
+        As `pytest.exit`, naming the ids that stand for more than one test.
+    """
+    seen: Counter[str] = Counter()
+    fixtures: dict[str, int] = {}
+    cases = []
+    for item in session.items:
+        occurrence = seen[item.nodeid]
+        seen[item.nodeid] += 1
+        shared = [
+            fixtures.setdefault(fixture_key(*parts), len(fixtures))
+            for parts in pytest_seam.shared_fixtures(item)
+        ]
+        path, _, inner = item.nodeid.partition("::")
+        cases.append(
+            {
+                "id": f"{item.nodeid}#{occurrence + 1}" if occurrence else item.nodeid,
+                "entry": [item.nodeid, occurrence],
+                "file": path,
+                "scope": _scope(path, inner),
+                "group": _group(item),
+                "shared": shared,
+            }
+        )
+        _check_marks(item)
+    twins = [name for name, count in seen.items() if count > 1]
+    if twins and duplicates == "refuse":
+        text = (
+            f"{len(twins)} test ids stand for more than one test, so that results could"
+            f" not be told apart: {', '.join(twins[:5])}; rename them, give paths once,"
+            " or number them with --dtf-duplicates=number"
+        )
+        pytest.exit(f"dtf: {text}", DuplicateCaseError.exit_code)
+    return cases, list(fixtures)
+
+
+def _scope(path: str, inner: str) -> str:
+    """Module or class: the node id without its last part (and parameters)."""
+    owner = inner.partition("[")[0].rpartition("::")[0]
+    return f"{path}::{owner}" if owner else path
+
+
+def _group(item: pytest.Item) -> str | None:
+    mark = item.get_closest_marker("xdist_group")
+    if mark is None:
+        return None
+    return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+
+
+def _check_marks(item: pytest.Item) -> None:
+    for mark in item.iter_markers("dtf"):
+        from dtf_dask.annotations import validate_marker
+        from dtf_dask.errors import UsageError
+
+        try:
+            validate_marker(mark.args, mark.kwargs)
+        except UsageError as error:
+            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.dtf: {error}") from None
+
+
+def runner_arguments(config: pytest.Config) -> list[str]:
+    """Arguments with which a runner elsewhere collects what this session collected.
+
+    The files that hold selected tests, the same root folder and configuration file,
+    and what was said by ``-p`` and ``-o``: the rest of the command line selected, and
+    a runner is told by name what to run.
+    """
+    words = list(config.invocation_params.args)
+    kept: list[str] = []
+    for position, word in enumerate(words):
+        text = os.fspath(word)
+        if text in ("-p", "-o", "-c", "--override-ini") and position + 1 < len(words):
+            kept += [text, os.fspath(words[position + 1])]
+        elif text.startswith(("-p=", "-o=", "--override-ini=", "--import-mode")):
+            kept.append(text)
+    base = Path(config.invocation_params.dir)
+    paths = [_relative(argument, base) for argument in config.args]
+    return [*kept, f"--rootdir={config.rootpath}", *paths]
+
+
+def _relative(argument: str, base: Path) -> str:
+    path, mark, rest = argument.partition("::")
+    if os.path.isabs(path) and Path(path).is_relative_to(base):
+        path = os.path.relpath(path, base)
+    return path + mark + rest
+
+
+def environment_modules(modules: Mapping[str, object]) -> list[str]:
+    """Top-level names of what the suite imported, for the environment check."""
+    return sorted({name.partition(".")[0] for name in list(modules)})

@@ -1,0 +1,80 @@
+"""A few numbers shared by a runner and the child that it forked.
+
+The child says where it is, the runner says how far it may go. They stand in memory
+that both map, so that the last word of a child that was killed is still there, and
+so that neither needs a system call a test.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+_POSITION = struct.Struct("q")  # position in the batch of the test that runs; -1 none
+_LIMIT = struct.Struct("q")  # the first position that must not be started
+_STARTED = struct.Struct("d")  # time.monotonic() at the start of that test
+_TIMEOUT = struct.Struct("d")  # seconds allowed for it; 0 for no limit
+_LAST = struct.Struct("q")  # position of the last test that was begun; -1 none
+_LIMIT_AT, _STARTED_AT, _TIMEOUT_AT, _LAST_AT = 8, 16, 24, 32
+THROUGH = -2  # the position of a child that has run all it will
+
+
+class ProgressBoard:
+    """Anonymous shared memory: survives neither exec nor the machine, only a fork."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+
+    def reset(self, count: int) -> None:
+        """Before a fork: nothing runs, all ``count`` tests may."""
+        _POSITION.pack_into(self._memory, 0, -1)
+        _LIMIT.pack_into(self._memory, _LIMIT_AT, count)
+        _LAST.pack_into(self._memory, _LAST_AT, -1)
+
+    def begin(self, position: int, started: float, timeout_s: float) -> bool:
+        """The child is about to start a test; False when it must not.
+
+        The position is written before the limit is read, and `revoke` does the
+        opposite: at worst one test is given back and run as well, which the driver
+        notices; none is lost.
+        """
+        _STARTED.pack_into(self._memory, _STARTED_AT, started)
+        _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, timeout_s)
+        _POSITION.pack_into(self._memory, 0, position)
+        if position >= self.limit:
+            return False
+        _LAST.pack_into(self._memory, _LAST_AT, position)
+        return True
+
+    def idle(self) -> None:
+        """The child is between tests."""
+        _POSITION.pack_into(self._memory, 0, -1)
+
+    def through(self) -> None:
+        """The child has nothing more to run."""
+        _POSITION.pack_into(self._memory, 0, THROUGH)
+
+    def revoke(self, limit: int) -> int:
+        """The runner lowers the limit; returns the first position surely not run."""
+        _LIMIT.pack_into(self._memory, _LIMIT_AT, min(limit, self.limit))
+        return max(self.limit, self.position + 1)
+
+    @property
+    def position(self) -> int:
+        return int(_POSITION.unpack_from(self._memory, 0)[0])
+
+    @property
+    def last(self) -> int:
+        return int(_LAST.unpack_from(self._memory, _LAST_AT)[0])
+
+    @property
+    def limit(self) -> int:
+        return int(_LIMIT.unpack_from(self._memory, _LIMIT_AT)[0])
+
+    @property
+    def started(self) -> float:
+        return float(_STARTED.unpack_from(self._memory, _STARTED_AT)[0])
+
+    @property
+    def timeout_s(self) -> float:
+        return float(_TIMEOUT.unpack_from(self._memory, _TIMEOUT_AT)[0])

@@ -1,0 +1,281 @@
+"""Runs tests of a collected pytest session in a child of the runner."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from dtf_dask.worker_plugins.runner import pytest_seam
+from dtf_dask.worker_plugins.runner.progress import ProgressBoard
+from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
+from dtf_dask.worker_plugins.runner.spill import Spill
+
+_PROPERTY_BYTES_MAX = 256 * 1024
+_TEXT_CHARACTERS_MAX = 256 * 1024
+
+
+class PytestSession:
+    """A `RunnerSession` over ``session.items``.
+
+    Parameters
+    ----------
+    session
+        Collected; nothing of it has run.
+    spec
+        ``slot`` (the worker's name to the suite, "gw0"), ``slots`` (how many there
+        are), ``run`` (the run's id), ``timeout_s`` (None for none), ``stop_on_failure``,
+        ``inline_limit`` (characters of output that travel with a report),
+        ``basetemp``, ``by_index`` (whether entries may be looked up by number: the
+        items are the client's own, forked).
+    """
+
+    def __init__(self, session: pytest.Session, spec: dict[str, Any]) -> None:
+        self.session = session
+        self.spec = spec
+        self.config = session.config
+        self._by_name: dict[str, list[pytest.Item]] | None = None
+        self._stacks: IO[bytes] | None = None
+        self.spill = ""
+        self.collect_errors: list[str] = []
+        pytest_seam.silence_reporting(self.config)
+        become_worker(self.config, spec)
+        if spec.get("basetemp"):
+            pytest_seam.use_basetemp(self.config, Path(spec["basetemp"]))
+        self._native_timeout = self.config.pluginmanager.hasplugin("timeout")
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "cases": len(self.session.items),
+            "errors": [text[:4000] for text in self.collect_errors[:5]],
+        }
+
+    def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
+        if self.spec.get("by_index"):
+            return [Job(entry[0], self.session.items[entry[0]]) for entry in entries]
+        if self._by_name is None:
+            self._by_name = defaultdict(list)
+            for item in self.session.items:
+                self._by_name[item.nodeid].append(item)
+        jobs, missing = [], []
+        for number, name, occurrence in entries:
+            twins = self._by_name.get(name, [])
+            if occurrence < len(twins):
+                jobs.append(Job(number, twins[occurrence]))
+            else:
+                missing.append(name)
+        if missing:
+            raise MissingCasesError(missing)
+        return jobs
+
+    def before_fork(self) -> None:
+        pytest_seam.start_capture(self.config)
+        self._stacks = tempfile.TemporaryFile(prefix="dtf-stacks-")
+
+    def after_child(self) -> None:
+        pytest_seam.stop_capture(self.config)
+        if self._stacks is not None:
+            self._stacks.close()
+            self._stacks = None
+
+    def leftover(self) -> dict[str, Any]:
+        out, err = pytest_seam.read_capture(self.config)
+        stacks = b""
+        if self._stacks is not None:
+            self._stacks.seek(0)
+            stacks = self._stacks.read(_TEXT_CHARACTERS_MAX)
+        return {"out": out, "err": err, "stacks": stacks.decode("utf-8", "replace")}
+
+    def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        spill = Spill(self.spill, self.spec["inline_limit"])
+        record = _Record(self.config, spill)
+        self.config.pluginmanager.register(record, "dtf-record")
+        session = self.session
+        stop: dict[str, Any] | None = None
+        position = -1
+        for position, job in enumerate(jobs):
+            item: pytest.Item = job.what
+            timeout_s = self._timeout(item)
+            if not board.begin(position, time.monotonic(), timeout_s):
+                board.idle()
+                position -= 1
+                break
+            follows = position + 1 < board.limit
+            nextitem = jobs[position + 1].what if follows else None
+            stop = self._run_one(item, nextitem, record, timeout_s)
+            emit(record.take(job.number))
+            board.idle()
+            if stop is None and self.spec.get("stop_on_failure") and record.failed:
+                stop = {"kind": "maxfail"}
+            if stop is not None:
+                break
+        if position >= 0:
+            late = pytest_seam.teardown_all(session, jobs[position].what)
+            if late is not None:
+                record.pytest_runtest_logreport(late)
+                emit(record.take(jobs[position].number) | {"late": True})
+        emit({"op": "child_end", "stop": stop})
+
+    def _run_one(
+        self,
+        item: pytest.Item,
+        nextitem: pytest.Item | None,
+        record: _Record,
+        timeout_s: float,
+    ) -> dict[str, Any] | None:
+        """Run one test; a value when the session shall stop after it."""
+        if timeout_s and self._stacks is not None:
+            faulthandler.dump_traceback_later(timeout_s, file=self._stacks)
+        record.begin()
+        try:
+            pytest_seam.protocol(item, nextitem)
+        except pytest.exit.Exception as error:
+            return {"kind": "exit", "reason": str(error.msg), "code": error.returncode}
+        except KeyboardInterrupt:
+            return {"kind": "interrupt", "reason": f"{item.nodeid}: KeyboardInterrupt"}
+        except BaseException:
+            text = traceback.format_exc()[-_TEXT_CHARACTERS_MAX:]
+            return {"kind": "internal", "reason": text}
+        finally:
+            record.end()
+            if timeout_s:
+                faulthandler.cancel_dump_traceback_later()
+        session = self.session
+        if session.shouldfail:
+            return {"kind": "fail", "reason": str(session.shouldfail)}
+        if session.shouldstop:
+            return {"kind": "stop", "reason": str(session.shouldstop)}
+        return None
+
+    def _timeout(self, item: pytest.Item) -> float:
+        """Seconds allowed for an item, by mark or by the run; 0 for no limit."""
+        limit = self.spec.get("timeout_s")
+        for name, key in (("timeout", "timeout"), ("dtf", "timeout")):
+            mark = item.get_closest_marker(name)
+            if mark is None:
+                continue
+            value = mark.kwargs.get(key, mark.args[0] if mark.args else None)
+            if isinstance(value, int | float):
+                limit = value
+        if not limit:
+            return 0.0
+        # pytest-timeout interrupts the test itself; ours then only stands behind it.
+        return float(limit) + (1.0 if self._native_timeout else 0.0)
+
+
+class _Record:
+    """The one plugin that hears the reports in a child."""
+
+    def __init__(self, config: pytest.Config, spill: Spill) -> None:
+        self._config = config
+        self._spill = spill
+        self.failed = False
+        self._frame: dict[str, Any] = {}
+        self._began = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        self._frame = {"op": "case", "reports": [], "start": time.time()}
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        self._frame["wall"] = time.perf_counter() - self._began
+
+    def take(self, number: int) -> dict[str, Any]:
+        frame, self._frame = self._frame, {"op": "case", "reports": []}
+        return frame | {"i": number}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: Any, request: Any
+    ) -> Generator[None, object, object]:
+        if fixturedef.scope == "function":
+            return (yield)
+        start = time.perf_counter()
+        try:
+            return (yield)
+        finally:
+            seconds = time.perf_counter() - start
+            if seconds >= 0.001:
+                key = fixture_key(
+                    fixturedef.scope, fixturedef.baseid, fixturedef.argname
+                )
+                self._frame.setdefault("setups", []).append([key, seconds])
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        data = self._config.hook.pytest_report_to_serializable(
+            config=self._config, report=report
+        )
+        if data is None:
+            return
+        artifacts = self._frame.setdefault("artifacts", [])
+        sections = data.get("sections")
+        if sections:
+            data["sections"] = [
+                [title, self._spill.bounded(text, title, artifacts)]
+                for title, text in sections
+            ]
+        if not report.passed and "text" not in self._frame:
+            self._frame["text"] = report.longreprtext[:_TEXT_CHARACTERS_MAX]
+            self._frame["exception"] = _crash_message(report)
+        if report.failed:
+            self.failed = True
+        self._frame["reports"].append(data)
+
+    def pytest_warning_recorded(
+        self,
+        warning_message: warnings.WarningMessage,
+        when: str,
+        nodeid: str,
+        location: tuple[str, int, str] | None,
+    ) -> None:
+        category = warning_message.category
+        self._frame.setdefault("warnings", []).append(
+            {
+                "message": str(warning_message.message)[:_TEXT_CHARACTERS_MAX],
+                "category": [category.__module__, category.__qualname__],
+                "filename": warning_message.filename,
+                "lineno": warning_message.lineno,
+                "when": when,
+                "nodeid": nodeid,
+                "location": location,
+            }
+        )
+
+
+def become_worker(config: pytest.Config, spec: dict[str, Any]) -> None:
+    """Be to the suite what it knows from xdist: its fixtures and variables."""
+    os.environ["PYTEST_XDIST_WORKER"] = spec["slot"]
+    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(spec["slots"])
+    os.environ["PYTEST_XDIST_TESTRUNUID"] = spec["run"]
+    config.workerinput = {  # type: ignore[attr-defined]
+        "workerid": spec["slot"],
+        "workercount": spec["slots"],
+        "testrunuid": spec["run"],
+        "mainargv": list(sys.argv),
+    }
+    config.workeroutput = {}  # type: ignore[attr-defined]
+
+
+def fixture_key(scope: str, baseid: str, name: str) -> str:
+    """How a fixture that outlives a test is named between runner and planner."""
+    return f"{scope}:{baseid}::{name}"
+
+
+def _crash_message(report: Any) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        return str(crash.message)[:2000]
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[-1])[:2000]
+    return str(report.longrepr).strip().rpartition("\n")[2][:2000]

@@ -1,0 +1,52 @@
+"""What a runner can run: a warm pytest session, or cases that are plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dtf_dask.worker_plugins.runner.progress import ProgressBoard
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One test of a batch. ``number`` is its index in the run, ``what`` the session's."""
+
+    number: int
+    what: Any
+
+
+class MissingCasesError(Exception):
+    """The session has no such tests: it imported something else than the client."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class RunnerSession(Protocol):
+    """Lives in the runner; `run` is called in a child of it and never returns."""
+
+    spill: str
+    """Folder for what is too long to travel with a report; set before each batch."""
+
+    def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
+        """The tests that the entries ``[number, name, extra]`` of a batch mean."""
+
+    def before_fork(self) -> None:
+        """Make what the child shall not share with its siblings."""
+
+    def after_child(self) -> None:
+        """Drop it again."""
+
+    def leftover(self) -> dict[str, Any]:
+        """``out``, ``err`` and ``stacks`` of a dead child that it had not reported."""
+
+    def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        """Run the jobs in order while the board allows, emitting a frame for each."""
+
+    def describe(self) -> dict[str, Any]:
+        """For the greeting: how many tests, which errors."""

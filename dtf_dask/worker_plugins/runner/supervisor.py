@@ -1,0 +1,451 @@
+"""The runner's own loop: start a child for each batch, watch it, tell what became of it.
+
+One thread, one child at a time. A child may crash, hang, or leave processes behind:
+that costs the test that ran, and the rest of the batch goes on in a new child.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import psutil
+
+from dtf_dask.frames import FrameBuffer, pack
+from dtf_dask.worker_plugins.runner.progress import THROUGH, ProgressBoard
+from dtf_dask.worker_plugins.runner.sessions import (
+    Job,
+    MissingCasesError,
+    RunnerSession,
+)
+
+_CHUNK = 256 * 1024
+_EXIT_GRACE_S = 5.0  # for what a child does after its last test (atexit, flushing)
+_DUMP_GRACE_S = 0.25  # for faulthandler to write the stacks before the kill
+_NOTE_AFTER_S = 0.5  # a test that runs longer than this is named as running
+_OUTPUT_BYTES_MAX = 8 * 2**20  # of a batch, written past pytest's capture
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class _Gone(Exception):
+    """The worker closed the channel: nobody is left to run anything for."""
+
+
+class Supervisor:
+    """Serves one channel until it closes.
+
+    Parameters
+    ----------
+    channel
+        A connected stream socket to the Dask worker.
+    session
+        What is run.
+    output
+        The read end of the pipe that is this process's stdout and stderr.
+    """
+
+    def __init__(
+        self, channel: socket.socket, session: RunnerSession, output: int
+    ) -> None:
+        self._channel = channel
+        self._session = session
+        self._output = output
+        self._board = ProgressBoard()
+        self._inbox = FrameBuffer()
+        self._requests: list[dict[str, Any]] = []
+        self._output_left = _OUTPUT_BYTES_MAX
+
+    def serve(self) -> None:
+        """Greet, then run batch after batch."""
+        _become_subreaper()
+        try:
+            self._send({"op": "hello", "pid": os.getpid(), **self._session.describe()})
+            while True:
+                while not self._requests:
+                    self._receive()
+                request = self._requests.pop(0)
+                if request["op"] == "batch":
+                    self._run_batch(request)
+                elif request["op"] == "close":
+                    return
+        except (_Gone, BrokenPipeError, ConnectionResetError):
+            _reap_leaked()
+
+    # -- one batch ---------------------------------------------------------------
+
+    def _run_batch(self, request: dict[str, Any]) -> None:
+        entries = request["entries"]
+        self._output_left = _OUTPUT_BYTES_MAX
+        self._session.spill = request["spill"]
+        try:
+            jobs = self._session.jobs(entries)
+        except MissingCasesError as error:
+            answer = {"op": "missing", "names": error.names[:100]}
+            self._send(answer | self._session.describe())
+            self._send({"op": "batch_end", "not_run": [entry[0] for entry in entries]})
+            return
+        first, leaked, cancelled = 0, [], False
+        while first < len(jobs) and not cancelled:
+            end = _Child(self, jobs[first:]).run()
+            leaked += end.leaked
+            cancelled = end.cancelled
+            first += end.next_position
+            if end.crash is not None:
+                self._send(end.crash)
+            jobs = jobs[: first + end.left]
+            if end.stopped:
+                break
+        done = {job.number for job in jobs[:first]}
+        not_run = [entry[0] for entry in entries if entry[0] not in done]
+        self._send({"op": "batch_end", "not_run": not_run, "leaked": leaked})
+
+    # -- the channel --------------------------------------------------------------
+
+    def _send(self, frame: dict[str, Any]) -> None:
+        self.relay(pack(frame))
+
+    def relay(self, packed: bytes) -> None:
+        self._channel.sendall(packed)
+
+    def _receive(self) -> None:
+        chunk = self._channel.recv(_CHUNK)
+        if not chunk:
+            raise _Gone
+        self._requests += self._inbox.feed(chunk)
+
+
+class _End:
+    """What a child's life came to."""
+
+    __slots__ = ("cancelled", "crash", "leaked", "left", "next_position", "stopped")
+
+    def __init__(self) -> None:
+        self.next_position = 0  # the first that was neither run nor the culprit
+        self.left = 0  # how many after that may still be run
+        self.crash: dict[str, Any] | None = None
+        self.leaked: list[dict[str, Any]] = []
+        self.cancelled = False
+        self.stopped = False
+
+
+class _Child:
+    """One forked child and the watch over it."""
+
+    def __init__(self, supervisor: Supervisor, jobs: Sequence[Job]) -> None:
+        self._supervisor = supervisor
+        self._jobs = jobs
+        self._board = supervisor._board
+        self._session = supervisor._session
+        self._noted = -1
+        self._cause = ""
+
+    def run(self) -> _End:
+        board, session = self._board, self._session
+        board.reset(len(self._jobs))
+        session.before_fork()
+        inlet, outlet = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(inlet)
+            _child_main(session, self._jobs, board, outlet, self._supervisor)
+        os.close(outlet)
+        try:
+            status = self._watch(pid, inlet)
+            return self._conclude(status)
+        finally:
+            _kill_group(pid)
+            os.close(inlet)
+            session.after_child()
+
+    # -- while it lives ------------------------------------------------------------
+
+    def _watch(self, pid: int, inlet: int) -> int:
+        """Relay frames until the child has ended; its exit status."""
+        supervisor, channel = self._supervisor, self._supervisor._channel
+        frames = FrameBuffer()
+        handle = _open_pidfd(pid)
+        poll = select.poll()
+        watched = [inlet, channel.fileno(), supervisor._output]
+        for number in [*watched, *([handle] if handle >= 0 else [])]:
+            poll.register(number, select.POLLIN)
+        ended_at = 0.0
+        try:
+            while True:
+                for number, _ in poll.poll(self._patience_ms(handle)):
+                    if number == inlet:
+                        if not self._relay(inlet, frames):
+                            poll.unregister(inlet)
+                    elif number == channel.fileno():
+                        self._obey(pid)
+                    elif number == supervisor._output:
+                        self._relay_output()
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if done:
+                    self._drain(inlet, frames)
+                    return status
+                now = time.monotonic()
+                if self._board.position == THROUGH:
+                    ended_at = ended_at or now
+                    if now - ended_at > _EXIT_GRACE_S:
+                        _kill(pid)
+                self._check_test(pid, now)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+    def _patience_ms(self, handle: int) -> int:
+        if handle < 0:
+            return 10
+        board = self._board
+        if board.position >= 0 and self._noted != board.position:
+            return int(_NOTE_AFTER_S * 1000)
+        if board.position >= 0 and board.timeout_s:
+            left = board.started + board.timeout_s + _DUMP_GRACE_S - time.monotonic()
+            return max(1, min(500, int(left * 1000) + 1))
+        return 500
+
+    def _check_test(self, pid: int, now: float) -> None:
+        board = self._board
+        position, started = board.position, board.started
+        if position < 0:
+            return
+        if board.timeout_s and now > started + board.timeout_s + _DUMP_GRACE_S:
+            self._cause = "timeout"
+            _kill(pid)
+        elif position != self._noted and now - started > _NOTE_AFTER_S:
+            self._noted = position
+            number = self._jobs[position].number
+            self._supervisor._send({"op": "running", "i": number})
+
+    def _relay(self, inlet: int, frames: FrameBuffer) -> bool:
+        chunk = os.read(inlet, _CHUNK)
+        whole = b"".join(frames.split(chunk))
+        if whole:
+            self._supervisor.relay(whole)
+        return bool(chunk)
+
+    def _drain(self, inlet: int, frames: FrameBuffer) -> None:
+        """Take what the dead child had written; a torn last frame is dropped."""
+        os.set_blocking(inlet, False)
+        try:
+            while self._relay(inlet, frames):
+                pass
+        except BlockingIOError:
+            pass  # a process that it left behind still holds the other end
+        self._relay_output()
+
+    def _relay_output(self) -> None:
+        supervisor = self._supervisor
+        try:
+            chunk = os.read(supervisor._output, 65536)
+        except BlockingIOError:
+            return
+        kept = chunk[: supervisor._output_left]
+        supervisor._output_left -= len(kept)
+        if kept:
+            supervisor._send({"op": "output", "data": kept})
+
+    def _obey(self, pid: int) -> None:
+        """Requests that come while the child runs."""
+        supervisor = self._supervisor
+        try:
+            supervisor._receive()
+        except _Gone:
+            _kill(pid)
+            raise
+        waiting, supervisor._requests = supervisor._requests, []
+        for request in waiting:
+            if request["op"] == "revoke":
+                self._revoke(request)
+            elif request["op"] == "kill":
+                self._cause = "cancelled"
+                _kill(pid)
+            else:
+                supervisor._requests.append(request)
+
+    def _revoke(self, request: dict[str, Any]) -> None:
+        """Give back the tests from the first that is asked for on, where not begun."""
+        wanted = set(request["numbers"])
+        numbers = [job.number for job in self._jobs]
+        limit = next((p for p, n in enumerate(numbers) if n in wanted), len(numbers))
+        first_free = self._board.revoke(limit)
+        self._supervisor._send(
+            {"op": "revoked", "numbers": numbers[first_free:]}
+        )
+
+    # -- when it is dead -------------------------------------------------------------
+
+    def _conclude(self, status: int) -> _End:
+        board, end = self._board, _End()
+        position, limit = board.position, board.limit
+        end.leaked = _reap_leaked()
+        if self._cause == "cancelled":
+            end.cancelled = end.stopped = True
+            end.next_position = max(position, 0)
+            return end
+        if position == THROUGH:  # it said that it was through
+            end.next_position = board.last + 1
+            end.stopped = end.next_position < limit  # pytest.exit, maxfail and such
+            return end
+        culprit = position if position >= 0 else max(board.last, 0)
+        after_s = max(0.0, time.monotonic() - board.started)
+        end.crash = self._session.leftover() | {
+            "op": "crash",
+            "i": self._jobs[culprit].number,
+            "cause": self._cause or _death(status),
+            "between": position < 0,
+            "timeout_s": board.timeout_s,
+            "after_s": after_s,
+            "start": time.time() - after_s,
+        }
+        end.next_position = culprit + 1
+        end.left = max(0, limit - end.next_position)
+        return end
+
+
+def _child_main(
+    session: RunnerSession,
+    jobs: Sequence[Job],
+    board: ProgressBoard,
+    outlet: int,
+    supervisor: Supervisor,
+) -> NoReturn:
+    """Everything a child does; it never returns into the runner's code."""
+    code = 70
+    try:
+        os.setsid()  # one kill reaches all that the tests start
+        _die_with_parent()
+        _be_first_to_be_killed()
+        run_exit_handlers = session_exit_handlers()
+        if faulthandler.is_enabled():
+            faulthandler.enable(file=2)  # not the terminal of the controller
+        supervisor._channel.close()
+        os.close(supervisor._output)
+
+        def emit(frame: dict[str, Any]) -> None:
+            view = memoryview(pack(frame))
+            while view:
+                view = view[os.write(outlet, view) :]
+
+        session.run(jobs, board, emit)
+        board.through()
+        run_exit_handlers()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        code = 0
+    except BaseException:
+        # To the runner's own stderr; the supervisor reports the death.
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+    finally:
+        os._exit(code)
+
+
+def session_exit_handlers() -> Callable[[], None]:
+    """Drop the exit handlers of the runner; the result runs what a child adds."""
+    atexit._clear()
+    return atexit._run_exitfuncs
+
+
+def freeze() -> None:
+    """Before many forks: keep the collector from touching (so copying) old pages."""
+    gc.collect()
+    gc.freeze()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _reap_leaked() -> list[dict[str, Any]]:
+    """Kill what outlived the child. Orphans come to us: we are their subreaper."""
+    leaked: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return leaked  # the common case, one system call
+        for process in psutil.Process().children(recursive=True):
+            try:
+                with process.oneshot():
+                    if process.status() == psutil.STATUS_ZOMBIE:
+                        continue
+                    leaked.append(
+                        {
+                            "pid": process.pid,
+                            "command": " ".join(process.cmdline())[:200],
+                            "started": _start_time(process),
+                        }
+                    )
+                process.kill()
+            except psutil.Error:
+                continue
+        time.sleep(0.002)
+    return leaked
+
+
+def _start_time(process: psutil.Process) -> float:
+    """Seconds since the epoch; the system's own boot time is a whole second off."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return process.create_time()
+    after_boot = process.create_time() - psutil.boot_time()
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - after_boot
+    return time.time() - age
+
+
+def _death(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit {os.waitstatus_to_exitcode(status)}"
+
+
+def _open_pidfd(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1  # not Linux, or an old one: the watch polls
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _become_subreaper() -> None:
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _die_with_parent() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _be_first_to_be_killed() -> None:
+    """Out of memory, the kernel shall take the test and leave the worker."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass  # not Linux
