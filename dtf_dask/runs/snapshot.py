@@ -139,8 +139,10 @@ def build(
         When a file cannot be read or does not stop changing.
     """
     root = Path(os.path.realpath(root))
-    if not root.is_dir():
-        raise SnapshotError(f"{os.fspath(root)!r} is no folder; name the suite's root.")
+    if not os.path.isdir(root):
+        raise SnapshotError(
+            f"{os.fspath(root)!r} is no folder that can be read; name the suite's root."
+        )
     files_limit = min(files_limit, FILES_MAX)
     found = find(root, files_limit=files_limit, also=_below(root, also))
     for path in list(found.files):

@@ -260,7 +260,7 @@ def _ask_git(folder: Path, arguments: tuple[str, ...]) -> bytes | str:
             timeout=_GIT_TIMEOUT_S,
             check=False,
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "git is not installed."
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{error}."
