@@ -27,9 +27,9 @@ from dtf_dask.runs.reports.summary import (
 )
 from dtf_dask.runs.reports.text import (
     bounded,
-    json_text,
     one_line,
     output,
+    property_text,
     seconds,
     size,
 )
@@ -47,6 +47,7 @@ FLAKY_SHOWN_MAX = 20
 CHANGES_SHOWN_MAX = 50
 REASON_CHARS_MAX = 500
 TEXT_CHARS_MAX = 200_000
+PROPERTY_CHARS_MAX = 2_000
 
 STYLES: dict[Outcome, str] = {
     Outcome.FAILED: "red",
@@ -248,8 +249,8 @@ def _attempt(attempt: Attempt) -> Iterator[Text]:
                 yield Text(f"-- captured {title} --", style="bold")
             yield Text(output(bounded(text, TEXT_CHARS_MAX)).rstrip("\n"))
     for name, value in attempt.properties.items():
-        shown = value if isinstance(value, str) else json_text(value)
-        yield Text(f"property {one_line(name)} = {one_line(bounded(shown, 2_000))}")
+        shown = one_line(bounded(property_text(value), PROPERTY_CHARS_MAX))
+        yield Text(f"property {one_line(name)} = {shown}")
     for artifact in attempt.artifacts:
         yield Text(
             f"artifact {one_line(artifact.name)}  {size(artifact.size_bytes)}"

@@ -34,6 +34,7 @@ from dtf_dask.runs.reports.text import (
     json_text,
     one_line,
     output,
+    property_text,
     seconds,
     size,
     visible,
@@ -210,7 +211,7 @@ def _attempt(attempt: Attempt, artifact_url: _Links, room: bool) -> dict[str, An
         "stderr": shown(attempt.stderr),
         "log": shown(attempt.log),
         "properties": [
-            (one_line(str(name)), visible(bounded(_plain(value), each)))
+            (one_line(str(name)), visible(bounded(property_text(value), each)))
             for name, value in list(attempt.properties.items())[:PROPERTIES_MAX]
         ],
         "artifacts": [
@@ -237,10 +238,6 @@ def _href(artifact_url: _Links, digest: str) -> str:
     href = artifact_url(digest)
     # Relative, or fetched: nothing that runs ("javascript:").
     return href if re.match(r"(https?://|file:|[^:]*$)", href) else ""
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json_text(value, ensure_ascii=False)
 
 
 def _moment(at: float) -> str:

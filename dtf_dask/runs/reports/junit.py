@@ -20,7 +20,6 @@ import datetime
 import math
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from dtf_dask.model import Attempt, Outcome, Run
@@ -31,7 +30,7 @@ from dtf_dask.runs.reports.summary import (
     summarize,
     why,
 )
-from dtf_dask.runs.reports.text import bounded, json_text, size
+from dtf_dask.runs.reports.text import bounded, property_text, size
 
 MESSAGE_CHARS_MAX = 500
 FAILURE_CHARS_MAX = 64_000
@@ -157,7 +156,7 @@ def _notes(case: CaseResult) -> Iterator[str]:
     if case.detail == "xpassed":
         yield "[dtf] passed although it was expected to fail"
     for name, value in case.last.properties.items():
-        yield f"[dtf] property {name} = {_plain(value)}"
+        yield f"[dtf] property {name} = {property_text(value)}"
     for artifact in case.last.artifacts:
         yield (
             f"[dtf] artifact {artifact.name} ({size(artifact.size_bytes)},"
@@ -180,7 +179,7 @@ def _properties(run: Run, summary: Summary) -> Iterator[str]:
     facts |= {f"environment.{name}": value for name, value in run.environment.items()}
     yield "<properties>\n"
     for name, value in facts.items():
-        shown = bounded(_plain(value), FAILURE_CHARS_MAX)
+        shown = bounded(property_text(value), FAILURE_CHARS_MAX)
         yield f"<property name={_quoted(name)} value={_quoted(shown)}/>\n"
     yield "</properties>\n"
 
@@ -197,12 +196,6 @@ def _counts(summary: Summary) -> str:
 def _exception_type(attempt: Attempt) -> str:
     match = re.match(r"[A-Za-z_][\w.]*(?=:|$)", attempt.exception.strip())
     return match.group() if match else attempt.detail or attempt.outcome.value
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json_text(value, ensure_ascii=False)
 
 
 def _time(duration_s: float) -> str:

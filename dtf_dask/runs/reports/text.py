@@ -104,6 +104,13 @@ def size(size_bytes: int) -> str:
     return f"{scaled / 1024:.1f} TiB"
 
 
+def property_text(value: Any) -> str:
+    """A property's value as people read it: JSON, but a text or number as it is."""
+    if isinstance(value, str | float):
+        return str(value)
+    return json_text(value, ensure_ascii=False)
+
+
 def json_text(value: Any, **options: Any) -> str:
     """JSON that every parser takes: NaN and the infinities, which it lacks, as strings.
 
