@@ -18,18 +18,37 @@ _DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process
     " (docs/exit-codes.md).",
 )
 @click.argument("paths", nargs=-1)
-@click.option("--address", metavar="ADDRESS", help="A scheduler, e.g. tcp://host:8786;"
-              " without one, a cluster is started here for this run.")
-@click.option("-n", "--workers", metavar="N", help="Workers of a local cluster"
-              " [default: one a core].")
-@click.option("--dist", type=click.Choice(_DISTS), help="What stays together"
-              " [default: load].")
-@click.option("--timeout", metavar="TIME", help="Time allowed for one test, e.g. 30s;"
-              " then it is killed.")
-@click.option("--reruns", "--retries", metavar="N", help="Run a failed test up to N"
-              " times more; it is flaky if it then passes.")
-@click.option("--isolate", type=click.Choice(("batch", "process")), help="Fork a child"
-              " per batch, or take a fresh process for each [default: batch].")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="A scheduler, e.g. tcp://host:8786;"
+    " without one, a cluster is started here for this run.",
+)
+@click.option(
+    "-n",
+    "--workers",
+    metavar="N",
+    help="Workers of a local cluster [default: one a core].",
+)
+@click.option(
+    "--dist", type=click.Choice(_DISTS), help="What stays together [default: load]."
+)
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    help="Time allowed for one test, e.g. 30s; then it is killed.",
+)
+@click.option(
+    "--reruns",
+    "--retries",
+    metavar="N",
+    help="Run a failed test up to N times more; it is flaky if it then passes.",
+)
+@click.option(
+    "--isolate",
+    type=click.Choice(("batch", "process")),
+    help="Fork a child per batch, or take a fresh process for each [default: batch].",
+)
 @click.option("-k", "keyword", metavar="EXPRESSION", help="As pytest's -k.")
 @click.option("-m", "marks", metavar="EXPRESSION", help="As pytest's -m.")
 @click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
@@ -39,8 +58,11 @@ _DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process
 @click.option("-v", "--verbose", count=True, help="A line per test (-vv: more).")
 @click.option("-q", "--quiet", count=True, help="Less.")
 @click.option("--junitxml", metavar="FILE", help="Write a JUnit XML report.")
-@click.option("--results", metavar="URL", help="Results store: a path, or a database URL"
-              " [default: .dtf/results.sqlite].")
+@click.option(
+    "--results",
+    metavar="URL",
+    help="Results store: a path, or a database URL [default: .dtf/results.sqlite].",
+)
 @click.option("--run-id", metavar="ID", help="Name the run [default: made up].")
 def run(paths: tuple[str, ...], **options: object) -> None:
     """Run the tests in PATHS (default: as pytest would) on a Dask cluster.
@@ -72,7 +94,9 @@ def resume(
     if not missing:
         click.echo(f"run {earlier.id} is complete: nothing to resume")
         return
-    click.echo(f"resuming {earlier.id}: {len(missing)} of {earlier.cases_planned} cases")
+    click.echo(
+        f"resuming {earlier.id}: {len(missing)} of {earlier.cases_planned} cases"
+    )
     options = {"address": address, "workers": workers, "results": results}
     words = [*arguments, *_selection(list(missing))]
     sys.exit(_run(words, options, root=Path(earlier.rootdir)))

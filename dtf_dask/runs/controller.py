@@ -37,7 +37,9 @@ class Controller:
             if getattr(option, name, False):
                 raise pytest.UsageError(f"{why}: leave --dtf out")
         if getattr(option, "numprocesses", None):
-            raise pytest.UsageError("-n is pytest-xdist's: use --dtf-workers with --dtf")
+            raise pytest.UsageError(
+                "-n is pytest-xdist's: use --dtf-workers with --dtf"
+            )
         self.run_id = option.dtf_run_id or _new_run_id()
         self._sys_path = list(sys.path)
         self._link = link or DriverLink()
@@ -45,6 +47,7 @@ class Controller:
             {
                 "op": "open",
                 "address": option.dtf,
+                "rootdir": str(config.rootpath),
                 "overrides": selection.overrides(option),
             }
         )
@@ -102,7 +105,6 @@ class Controller:
         adopt: list[str],
     ) -> dict[str, Any]:
         config = self.config
-        rootdir = str(config.rootpath)
         return {
             "op": "run",
             "run": self.run_id,
@@ -111,25 +113,21 @@ class Controller:
             "adopt": adopt,
             "dist": ready["dist"],
             "suite": config.rootpath.name,
-            "rootdir": rootdir,
+            "rootdir": str(config.rootpath),
             "state_folder": str(_state_folder(config.rootpath)),
             "command": ["pytest", *config.invocation_params.args],
             "policy": {
-                name: ready[name] for name in ("dist", "isolate", "retries", "timeout_s")
+                name: ready[name]
+                for name in ("dist", "isolate", "retries", "timeout_s")
             },
             "environment": {
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "pytest": pytest.__version__,
             },
+            "modules": selection.environment_modules(sys.modules),
             "spec": self._runner_spec(ready)
-            | {
-                "kind": "pytest",
-                "args": selection.runner_arguments(config),
-                "cwd": str(config.invocation_params.dir),
-                "sys_path": [p for p in self._sys_path if p.startswith(rootdir)],
-                "env": {},
-            },
+            | selection.spawn_spec(config, self._sys_path),
         }
 
     def _runner_spec(self, ready: dict[str, Any]) -> dict[str, Any]:
@@ -288,7 +286,9 @@ class Controller:
                 red=True,
             )
         if left > 0:
-            write(f"dtf: {left} cases did not run: `dtf resume {self.run_id}` runs them")
+            write(
+                f"dtf: {left} cases did not run: `dtf resume {self.run_id}` runs them"
+            )
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

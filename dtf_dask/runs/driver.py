@@ -12,23 +12,22 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import distributed
 
-from dtf_dask import __version__
 from dtf_dask.errors import (
     ClusterUnreachableError,
     CollectionMismatchError,
     DtfError,
-    VersionMismatchError,
 )
 from dtf_dask.frames import FrameBuffer
 from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Run
 from dtf_dask.runs.attempts import attempt_of_case, attempt_of_crash
 from dtf_dask.runs.batch import Planner
+from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
 
 logger = logging.getLogger(__name__)
@@ -97,13 +96,15 @@ class RunDriver:
     planner
         Over the same numbers.
     spec
-        What workers get to open the run; ``version`` and ``run`` are added.
+        What workers get to open the run.
     sink
         Told everything that a person or a controller may want, as plain maps.
     keep
         Told every attempt, as it ends.
     keep_file
         Takes a local file into the artifact store, and returns its digest.
+    travel
+        The code and facts that workers elsewhere need.
     """
 
     def __init__(
@@ -117,12 +118,13 @@ class RunDriver:
         sink: Sink,
         keep: Keep,
         keep_file: Callable[[Path], str],
+        travel: Travel | None = None,
     ) -> None:
         self._client, self._run = client, run
         self._cases, self._planner = cases, planner
-        self._spec = dict(spec) | {"version": __version__, "run": run.id}
         self._options = options
         self._sink, self._keep, self._keep_file = sink, keep, keep_file
+        self._door = WorkerDoor(self._ask, spec, travel, self._notice)
         self._topic = topic(run.id)
         self._slots: dict[str, _Slot] = {}
         self._open: dict[int, dict[int, None]] = {}  # batch -> its cases not ended yet
@@ -216,25 +218,13 @@ class RunDriver:
     # -- workers ----------------------------------------------------------------------
 
     async def _open_worker(self, address: str, facts: Mapping[str, Any]) -> None:
-        answer = await self._ask(address, "dtf_open", spec=self._spec)
-        name = str(facts.get("name", address))
-        if not isinstance(answer, dict) or "error" in answer:
-            self._refuse_worker(name, answer)
-            return
+        await self._door.open(address, str(facts.get("name", address)))
         for _ in range(max(1, int(facts.get("nthreads", 1)))):
             slot = _Slot(f"gw{len(self._slots)}", address, str(facts.get("host", "")))
             self._slots[slot.name] = slot
             self._planner.add_worker(slot.name)
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
-
-    def _refuse_worker(self, name: str, answer: Any) -> None:
-        if isinstance(answer, dict) and answer.get("error") == "version":
-            raise VersionMismatchError(
-                f"worker {name} runs dtf {answer['version']}, this client {__version__}:"
-                " install one version on both"
-            )
-        raise ClusterUnreachableError(f"worker {name} cannot run tests: {answer}")
 
     async def _ask(self, address: str, op: str, **arguments: Any) -> Any:
         """Send a plain message to a worker by way of the scheduler."""
@@ -258,7 +248,10 @@ class RunDriver:
             try:
                 await self._open_worker(address, identity["workers"][address])
             except DtfError as error:
-                self._sink({"op": "notice", "text": str(error)})
+                self._notice(str(error))
+
+    def _notice(self, text: str) -> None:
+        self._sink({"op": "notice", "text": text})
 
     def _lose_worker(self, address: str) -> None:
         for slot in [s for s in self._slots.values() if s.address == address]:
@@ -271,7 +264,7 @@ class RunDriver:
                 if left and batch == slot.outstanding[0]:
                     self._lose(next(iter(left)), slot, f"worker {address} is gone")
             self._planner.remove_worker(slot.name)
-            self._sink({"op": "notice", "text": f"worker {address} is gone"})
+            self._notice(f"worker {address} is gone")
         self._news.set()
 
     # -- batches ------------------------------------------------------------------------
@@ -416,7 +409,9 @@ class RunDriver:
         if self._may_lose(number):
             self._keep_attempt(frame, number, slot.name, attempt_of_crash)
             return
-        batch = next((b for b in slot.outstanding if number in self._open.get(b, {})), -1)
+        batch = next(
+            (b for b in slot.outstanding if number in self._open.get(b, {})), -1
+        )
         self._on_crash(frame, slot.name, batch)
 
     def _may_lose(self, number: int) -> bool:
@@ -471,7 +466,7 @@ class RunDriver:
             and failures <= self._options.retries
             and not frame.get("late")
         ):
-            attempt = _replaced(attempt, detail="retried")
+            attempt = replace(attempt, detail="retried")
         files = frame.get("artifacts")
         if files and slot in self._slots:
             self._spawn(self._fetch(attempt, files, self._slots[slot].address))
@@ -488,9 +483,8 @@ class RunDriver:
             try:
                 kept.append(await self._fetch_one(file, address))
             except (OSError, ValueError, LookupError) as error:
-                text = f"artifact {file['name']} of {attempt.case_id}: {error}"
-                self._sink({"op": "notice", "text": text})
-        self._keep(_replaced(attempt, artifacts=tuple(kept)))
+                self._notice(f"artifact {file['name']} of {attempt.case_id}: {error}")
+        self._keep(replace(attempt, artifacts=tuple(kept)))
 
     async def _fetch_one(self, file: dict[str, Any], address: str) -> ArtifactRef:
         limit = self._options.artifact_limit
@@ -498,7 +492,11 @@ class RunDriver:
             size = 0
             while size < limit:
                 chunk = await self._ask(
-                    address, "dtf_blob", run=self._run.id, name=file["file"], offset=size
+                    address,
+                    "dtf_blob",
+                    run=self._run.id,
+                    name=file["file"],
+                    offset=size,
                 )
                 if not chunk:
                     break
@@ -534,8 +532,11 @@ class RunDriver:
                 f"the suite imports differently on {slot}: it found {frame['cases']}"
                 f" tests there, and not {names[0]!r}"
                 + (f" and {len(names) - 1} more" if names[1:] else "")
-                + (errors or "\n  (no collection error there: do tests depend on the"
-                   " machine, the environment or the current folder?)")
+                + (
+                    errors
+                    or "\n  (no collection error there: do tests depend on the"
+                    " machine, the environment or the current folder?)"
+                )
             )
         )
 
@@ -555,9 +556,3 @@ class RunDriver:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _replaced(attempt: Attempt, **changes: Any) -> Attempt:
-    import dataclasses
-
-    return dataclasses.replace(attempt, **changes)

@@ -36,12 +36,15 @@ from dtf_dask.errors import ClusterUnreachableError, DtfError  # noqa: E402
 from dtf_dask.frames import FrameBuffer, pack  # noqa: E402
 from dtf_dask.model import CaseId, Run, RunId  # noqa: E402
 from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings  # noqa: E402
+from dtf_dask.environment_facts import facts  # noqa: E402
 from dtf_dask.runs.driver import (  # noqa: E402
     DrivenCase,
     DriverOptions,
     RunDriver,
     RunEnd,
 )
+from dtf_dask.runs.snapshot import Snapshot, build  # noqa: E402
+from dtf_dask.runs.workers import Travel  # noqa: E402
 from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
 from dtf_dask.settings import Settings  # noqa: E402
 from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin  # noqa: E402
@@ -68,6 +71,7 @@ class DriverProcess:
         self._adopted: dict[str, asyncio.Future[None]] = {}
         self._token = secrets.token_hex(16)
         self._settings: Settings = config.load()
+        self._snapshot: asyncio.Future[Snapshot] | None = None
         self._client: distributed.Client
 
     async def serve(self) -> None:
@@ -96,6 +100,17 @@ class DriverProcess:
         self._settings = config.load(opening["overrides"])
         address = opening["address"]
         if address:
+            limits = self._settings.snapshot
+            self._snapshot = asyncio.ensure_future(
+                asyncio.to_thread(
+                    build,
+                    Path(opening["rootdir"]),
+                    limit_bytes=limits.limit_bytes,
+                    file_limit_bytes=limits.file_limit_bytes,
+                    files_limit=limits.files_limit,
+                    cache_path=Path(opening["rootdir"]) / ".dtf" / "hashes",
+                )
+            )
             await self._connect(address)
         else:
             count = self._settings.runs.workers
@@ -242,6 +257,7 @@ class DriverProcess:
             sink=self._send,
             keep=recorder.put,
             keep_file=artifacts.put_file,
+            travel=await self._travel(asking),
         )
         numbers = {name: number for number, name in enumerate(ids)}
         learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
@@ -273,6 +289,19 @@ class DriverProcess:
             }
         )
         await self._writer.drain()
+
+    async def _travel(self, asking: dict[str, Any]) -> Travel | None:
+        """The code and facts to send; None for workers that run where the suite is."""
+        if self._snapshot is None:
+            return None
+        snapshot = await self._snapshot
+        for note in snapshot.notes:
+            self._send({"op": "notice", "text": note})
+        check = self._settings.environment.check
+        here = {}
+        if check != "off":
+            here = await asyncio.to_thread(facts, asking["modules"], snapshot.root)
+        return Travel(snapshot, here, check)
 
     async def _learn(
         self, recorder: Any, planner: Planner, numbers: dict[CaseId, int]
@@ -329,7 +358,9 @@ def _status(end: RunEnd) -> str:
         return "error"
     if end.interrupted:
         return "interrupted"
-    bad = sum(n for name, n in end.outcomes.items() if name not in ("passed", "skipped"))
+    bad = sum(
+        n for name, n in end.outcomes.items() if name not in ("passed", "skipped")
+    )
     return "failed" if bad else "passed"
 
 

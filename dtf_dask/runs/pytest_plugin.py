@@ -125,4 +125,3 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     from dtf_dask.runs.cases_collector import collect_file
 
     return collect_file(file_path, parent)
-

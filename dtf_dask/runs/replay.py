@@ -81,7 +81,11 @@ class Replay:
         """The last test that had begun there when the process was started."""
         latest = process["started"] + _CLOCK_GRAIN_S
         nodeid = next(
-            (name for begin, name in reversed(self._begun.get(slot, ())) if begin <= latest),
+            (
+                name
+                for begin, name in reversed(self._begun.get(slot, ()))
+                if begin <= latest
+            ),
             "(no test known)",
         )
         return f"{nodeid}: pid {process['pid']} {process['command']}"

@@ -109,34 +109,50 @@ def _check_marks(item: pytest.Item) -> None:
         try:
             validate_marker(mark.args, mark.kwargs)
         except UsageError as error:
-            raise pytest.UsageError(f"{item.nodeid}: @pytest.mark.dtf: {error}") from None
+            raise pytest.UsageError(
+                f"{item.nodeid}: @pytest.mark.dtf: {error}"
+            ) from None
 
 
-def runner_arguments(config: pytest.Config) -> list[str]:
-    """Arguments with which a runner elsewhere collects what this session collected.
+def spawn_spec(config: pytest.Config, sys_path: list[str]) -> dict[str, Any]:
+    """How a runner that is started anew collects what this session collected.
 
-    The files that hold selected tests, the same root folder and configuration file,
-    and what was said by ``-p`` and ``-o``: the rest of the command line selected, and
-    a runner is told by name what to run.
+    All places are relative to the root folder, which is another one on a worker
+    elsewhere. Of the arguments, the paths and what was said by ``-p``, ``-o``, ``-c``
+    and ``--import-mode`` are kept: the rest selected or reported, and a runner is told
+    by name what to run.
     """
-    words = list(config.invocation_params.args)
+    root, here = config.rootpath, Path(config.invocation_params.dir)
+    cwd = os.path.relpath(here, root) if here.is_relative_to(root) else "."
+    base = root / cwd
+    words = [os.fspath(word) for word in config.invocation_params.args]
     kept: list[str] = []
     for position, word in enumerate(words):
-        text = os.fspath(word)
-        if text in ("-p", "-o", "-c", "--override-ini") and position + 1 < len(words):
-            kept += [text, os.fspath(words[position + 1])]
-        elif text.startswith(("-p=", "-o=", "--override-ini=", "--import-mode")):
-            kept.append(text)
-    base = Path(config.invocation_params.dir)
-    paths = [_relative(argument, base) for argument in config.args]
-    return [*kept, f"--rootdir={config.rootpath}", *paths]
+        if word in _KEPT_OPTIONS and position + 1 < len(words):
+            kept += [word, words[position + 1]]
+        elif word.startswith(tuple(f"{name}=" for name in _KEPT_OPTIONS)):
+            kept.append(word)
+    return {
+        "kind": "pytest",
+        "root": str(root),
+        "cwd": cwd,
+        "args": kept + [_relative(argument, here, base) for argument in config.args],
+        "sys_path": [
+            os.path.relpath(entry, root)
+            for entry in sys_path
+            if entry and Path(entry).is_relative_to(root)
+        ],
+        "env": {},
+    }
 
 
-def _relative(argument: str, base: Path) -> str:
+_KEPT_OPTIONS = ("-p", "-o", "-c", "--override-ini", "--config-file", "--import-mode")
+
+
+def _relative(argument: str, here: Path, base: Path) -> str:
+    """A path (or node id) of the command line, relative to where a runner stands."""
     path, mark, rest = argument.partition("::")
-    if os.path.isabs(path) and Path(path).is_relative_to(base):
-        path = os.path.relpath(path, base)
-    return path + mark + rest
+    return os.path.relpath(here / path, base) + mark + rest
 
 
 def environment_modules(modules: Mapping[str, object]) -> list[str]:

@@ -82,10 +82,12 @@ def main() -> int:
         freeze()
         Supervisor(channel, CaseSession(spec), output).serve()
         return 0
-    os.chdir(spec["cwd"])
-    sys.path[:0] = [entry for entry in spec["sys_path"] if entry not in sys.path]
+    root = os.path.abspath(spec["root"])
+    os.chdir(os.path.join(root, spec["cwd"]))
+    own = [os.path.normpath(os.path.join(root, entry)) for entry in spec["sys_path"]]
+    sys.path[:0] = [entry for entry in own if entry not in sys.path]
     plugin = _SpawnedPlugin(channel, spec, output)
-    code = int(pytest.main(spec["args"], plugins=[plugin]))
+    code = int(pytest.main([*spec["args"], f"--rootdir={root}"], plugins=[plugin]))
     if not plugin.served:
         # Nothing was collected, or a conftest failed: the worker learns why.
         text = plugin.output_so_far()[-8000:]
@@ -118,9 +120,8 @@ class _SpawnedPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self.served = True
-        serve_session(
-            session, self._spec, self._channel, self._output, self._errors
-        )
+        serve_session(session, self._spec, self._channel, self._output, self._errors)
+        _say_no_more()
         return True
 
     def output_so_far(self) -> str:
@@ -149,6 +150,14 @@ def _own_output() -> int:
     os.close(outlet)
     os.set_blocking(inlet, False)
     return inlet
+
+
+def _say_no_more() -> None:
+    """What pytest prints at its end has no reader."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 def _first_frame(channel: socket.socket) -> dict[str, Any]:

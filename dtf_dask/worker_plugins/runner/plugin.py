@@ -6,23 +6,29 @@ import asyncio
 import os
 import shutil
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from dtf_dask import __version__
+from dtf_dask import __version__, environment_facts
+from dtf_dask.errors import DtfError
 from dtf_dask.frames import pack
+from dtf_dask.snapshot_manifest import Manifest
 from dtf_dask.worker_plugins.runner.process import (
     RunnerLink,
     RunnerLostError,
     obtain_runner,
 )
+from dtf_dask.worker_plugins.snapshots import SnapshotStore
 
 NAME = "dtf-runner"
 _RUNNER_DEATHS_MAX = 3  # in one batch, with no test ended in between
 _RUNS_MAX = 16
 _BLOB_BYTES_MAX = 4 * 2**20
+_SNAPSHOT_BYTES_MAX = 8 * 2**30
 
 
 def topic(run_id: str) -> str:
@@ -34,7 +40,7 @@ class RunnerPlugin(WorkerPlugin):
     """Owns the runner processes of one Dask worker, by run and slot.
 
     Messages it answers are plain values (nothing is unpickled): ``dtf_open``,
-    ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_close``.
+    ``dtf_put``, ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_close``.
     """
 
     name = NAME
@@ -42,11 +48,17 @@ class RunnerPlugin(WorkerPlugin):
     def __init__(self) -> None:
         self._runs: dict[str, _RunOnWorker] = {}
 
+    def __reduce__(self) -> Any:
+        return RunnerPlugin, ()  # sent to workers new, whatever has happened here
+
     def setup(self, worker: Worker) -> None:
         self._worker = worker
+        self._mutex = threading.Lock()
+        self._store: SnapshotStore | None = None
         worker.handlers.update(
             {
                 "dtf_open": self.open,
+                "dtf_put": self.put,
                 "dtf_revoke": self.revoke,
                 "dtf_cancel": self.cancel,
                 "dtf_blob": self.blob,
@@ -57,16 +69,60 @@ class RunnerPlugin(WorkerPlugin):
     async def teardown(self, worker: Worker) -> None:
         for run_id in list(self._runs):
             await self.close(run=run_id)
+        if self._store is not None:
+            self._store.close()
 
     async def open(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Make ready for a run; ``{"ok": True}`` or what is wrong."""
+        """Make ready for a run.
+
+        Returns ``{"ok": True}``, with ``"facts"`` if they were asked for;
+        ``{"missing": [...]}``, digests to `put` before asking again; or ``{"error"}``.
+        """
         if spec["version"] != __version__:
             return {"error": "version", "version": __version__}
-        if spec["run"] not in self._runs:
-            if len(self._runs) >= _RUNS_MAX:
-                return {"error": f"{_RUNS_MAX} runs are open here already"}
-            self._runs[spec["run"]] = _RunOnWorker(self._worker, spec)
-        return {"ok": True, "version": __version__}
+        if spec["run"] in self._runs:
+            return {"ok": True}
+        if len(self._runs) >= _RUNS_MAX:
+            return {"error": f"{_RUNS_MAX} runs are open here already"}
+        answer: dict[str, Any] = {"ok": True}
+        release = None
+        if "snapshot" in spec:
+            try:
+                ready = await asyncio.to_thread(self._unpack, spec.pop("snapshot"))
+            except (DtfError, OSError) as error:
+                return {"error": str(error)}
+            if isinstance(ready, list):
+                return {"missing": ready}
+            spec["root"], release = ready
+        if spec.pop("facts", False):
+            answer["facts"] = await asyncio.to_thread(environment_facts.facts)
+        self._runs[spec["run"]] = _RunOnWorker(self._worker, spec, release)
+        return answer
+
+    async def put(self, parts: list[list[Any]]) -> dict[str, Any]:
+        """Take pieces of contents that `open` called missing."""
+        try:
+            for part in parts:
+                await asyncio.to_thread(self._snapshots().add, *part)
+        except (DtfError, OSError) as error:
+            return {"error": str(error)}
+        return {"ok": True}
+
+    def _unpack(self, encoded: bytes) -> list[str] | tuple[str, Callable[[], None]]:
+        """What is missing of a snapshot; or its folder, and how to give it back."""
+        store, manifest = self._snapshots(), Manifest.from_bytes(encoded)
+        missing = store.missing(manifest)
+        if missing:
+            return missing
+        root = store.unpack(manifest)
+        return str(root), lambda: store.release(manifest)
+
+    def _snapshots(self) -> SnapshotStore:
+        with self._mutex:
+            if self._store is None:
+                folder = Path(tempfile.gettempdir()) / f"dtf-snapshots-{os.getuid()}"
+                self._store = SnapshotStore(folder, limit_bytes=_SNAPSHOT_BYTES_MAX)
+            return self._store
 
     async def run_batch(
         self, run_id: str, slot: str, batch: int, entries: list[Any]
@@ -109,9 +165,15 @@ async def run_batch(
 class _RunOnWorker:
     """One run on one worker: its runners by slot, its files."""
 
-    def __init__(self, worker: Worker, spec: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        spec: dict[str, Any],
+        release: Callable[[], None] | None,
+    ) -> None:
         self._worker = worker
         self._spec = spec
+        self._release = release
         self._topic = topic(spec["run"])
         self._runners: dict[str, RunnerLink] = {}
         self._spill = Path(tempfile.mkdtemp(prefix="dtf-spill-"))
@@ -234,6 +296,8 @@ class _RunOnWorker:
         for link in self._runners.values():
             await link.close()
         shutil.rmtree(self._spill, ignore_errors=True)
+        if self._release is not None:
+            await asyncio.to_thread(self._release)
 
 
 def _drop(entries: list[Any], number: int) -> None:

@@ -89,7 +89,9 @@ def basetemp(config: pytest.Config) -> Path:
     return folder
 
 
-def teardown_all(session: pytest.Session, item: pytest.Item) -> pytest.TestReport | None:
+def teardown_all(
+    session: pytest.Session, item: pytest.Item
+) -> pytest.TestReport | None:
     """Tear down what still stands after a batch was cut short; a report if it failed."""
     call = CallInfo.from_call(
         lambda: session._setupstate.teardown_exact(None), when="teardown"
@@ -115,4 +117,3 @@ def shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str, str]]:
 def protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Run one test as pytest's own loop does."""
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
-

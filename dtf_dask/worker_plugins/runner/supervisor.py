@@ -280,9 +280,7 @@ class _Child:
         numbers = [job.number for job in self._jobs]
         limit = next((p for p, n in enumerate(numbers) if n in wanted), len(numbers))
         first_free = self._board.revoke(limit)
-        self._supervisor._send(
-            {"op": "revoked", "numbers": numbers[first_free:]}
-        )
+        self._supervisor._send({"op": "revoked", "numbers": numbers[first_free:]})
 
     # -- when it is dead -------------------------------------------------------------
 
