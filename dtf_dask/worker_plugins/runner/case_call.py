@@ -82,7 +82,7 @@ def surroundings(case: Case, workdir: Path, stdout: int, stderr: int) -> Iterato
 
 
 def dump_stacks(stderr: int) -> None:
-    """Have a crash, and SIGTERM as a timeout's first word, write all threads' stacks."""
+    """Have a crash, and SIGTERM as the first word of a timeout, show all stacks."""
     faulthandler.enable(stderr)
     faulthandler.register(signal.SIGTERM, stderr, all_threads=True, chain=True)
 

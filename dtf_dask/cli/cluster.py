@@ -1,0 +1,131 @@
+"""``dtf scheduler`` and ``dtf worker``: Dask's own commands with dtf's plugins.
+
+Every option of ``dask scheduler`` and ``dask worker`` is there; what is different are
+defaults, in the direction of one machine whose tests have a core each.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import click
+import dask.config
+from dask.system import CPU_COUNT
+from distributed.cli import dask_scheduler, dask_worker
+
+from dtf_dask import __version__
+from dtf_dask.cli import announcement
+from dtf_dask.preload import with_dtf
+
+_LOOPBACK = "127.0.0.1"
+# Dask warns whenever one of these is given: they do nothing.
+_DEPRECATED = ("show", "use_xheaders")
+
+
+def _from_dask(
+    base: click.Command,
+    name: str,
+    run: Callable[..., None],
+    text: str,
+    changes: dict[str, dict[str, Any]],
+) -> click.Command:
+    """Dask's command under our name: the same parameters, some with other words."""
+    params = []
+    for param in base.params:
+        if param.name == "version":
+            continue
+        ours = copy.copy(param)
+        for attribute, value in changes.get(str(param.name), {}).items():
+            setattr(ours, attribute, value)
+        if isinstance(ours, click.Option) and param.name in _DEPRECATED:
+            ours.hidden = True
+        params.append(ours)
+    command = click.Command(
+        name,
+        params=params,
+        callback=run,
+        help=text,
+        context_settings={
+            **base.context_settings,
+            "help_option_names": ["-h", "--help"],
+        },
+    )
+    return click.version_option(__version__, prog_name=f"dtf {name}")(command)
+
+
+def _run_scheduler(**options: Any) -> None:
+    if not options["host"] and not options["interface"]:
+        tls = any(options[key] for key in ("tls_ca_file", "tls_cert", "tls_key"))
+        scheme = "tls://" if tls and not options["protocol"] else ""
+        options["host"] = f"{scheme}{_LOOPBACK}"
+    if options["dashboard_address"] is None:
+        options["dashboard_address"] = f"{_LOOPBACK}:8787"
+    options["preload"] = [
+        *with_dtf(options["preload"], dask.config.get("distributed.scheduler.preload")),
+        announcement.__name__,
+    ]
+    assert dask_scheduler.main.callback is not None
+    dask_scheduler.main.callback(**options)
+
+
+def _run_worker(**options: Any) -> None:
+    if not (
+        options["scheduler"]
+        or options["scheduler_file"]
+        or dask.config.get("scheduler-address", None)
+    ):
+        raise click.UsageError(
+            "Which scheduler? Give the address that `dtf scheduler` printed: "
+            "dtf worker tcp://HOST:8786"
+        )
+    threads = options["nthreads"] = max(1, options["nthreads"])
+    if options["n_workers"] == "auto":
+        # Dask's own "auto" would give few processes many threads.
+        alone = not options["nanny"] or options["listen_address"]
+        options["n_workers"] = "1" if alone else str(max(1, CPU_COUNT // threads))
+    options["preload"] = with_dtf(
+        options["preload"], dask.config.get("distributed.worker.preload")
+    )
+    assert dask_worker.main.callback is not None
+    dask_worker.main.callback(**options)
+
+
+scheduler = _from_dask(
+    dask_scheduler.main,
+    "scheduler",
+    _run_scheduler,
+    "Start a scheduler; its first line on stdout is DTF_SCHEDULER=ADDRESS.\n\n"
+    "It listens on this machine only, unless --host (or --interface) says otherwise.",
+    {
+        "host": {"help": f"URI, IP or hostname to listen on [default: {_LOOPBACK}]"},
+        "dashboard_address": {
+            "default": None,
+            "show_default": False,
+            "help": f"Where the dashboard listens [default: {_LOOPBACK}:8787]",
+        },
+    },
+)
+
+worker = _from_dask(
+    dask_worker.main,
+    "worker",
+    _run_worker,
+    "Start workers for the scheduler at address SCHEDULER.\n\n"
+    "By default one process per core with one thread each, so that a test has a core "
+    "to itself.",
+    {
+        "nthreads": {"default": 1, "show_default": True},
+        "n_workers": {
+            "default": "auto",
+            "help": "Number of worker processes. A negative number counts from the "
+            "cores + 1; 'auto' takes the cores divided by --nthreads.",
+        },
+        "dashboard_address": {
+            "default": f"{_LOOPBACK}:0",
+            "show_default": True,
+            "help": "Where each worker's dashboard and metrics listen.",
+        },
+    },
+)
