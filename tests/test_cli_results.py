@@ -16,6 +16,7 @@ import pytest
 from dtf_dask.cli.main import main
 from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Run, RunId
 from dtf_dask.runs.artifacts import ArtifactStore
+from dtf_dask.runs.results.spool import Spool
 from dtf_dask.runs.results.store import ResultsStore
 
 DAY_S = 86_400.0
@@ -363,6 +364,20 @@ def test_import_says_where_nothing_is(dtf: Dtf, project: Path, tmp_path: Path) -
     (project.parent / "spool").mkdir()
     assert dtf("import").out == "took in 0 attempts from 0 files\n"
     assert dtf("import", str(tmp_path), "--json").json["attempts"] == 0
+
+
+def test_import_takes_in_what_a_run_spooled(
+    dtf: Dtf, project: Path, tmp_path: Path
+) -> None:
+    """Attempts that could not be stored are shown once they are taken in."""
+    run = Run(RunId("ee55"), 3_000 * DAY_S, suite="demo")
+    spool = Spool(project.parent / "spool", run, [CaseId("t")])
+    spool.write_attempts([_attempt("t", "passed")])
+    spool.write_end("passed", 0, run.started_at + 2)
+    spool.close()
+    assert dtf("import").out == "took in 1 attempts from 1 files\n"
+    assert "passed: 1 passed in 2.0 s" in dtf("ee55").out
+    assert dtf("import", "--json").json["attempts"] == 0
 
 
 # -- what can be wrong

@@ -116,8 +116,20 @@ def test_size_is_bounded() -> None:
         attempt(f"t{n}", Outcome.FAILED, stdout="<" * 300_000, log="x" * 300_000)
         for n in range(400)
     ]
-    size = sum(map(len, html.render(RUN, loud)))
+    # "<" is six characters as JSON in a page.
+    size = sum(len(piece.replace("\\u003c", "<")) for piece in html.render(RUN, loud))
     assert size < html.TEXT_TOTAL_CHARS_MAX + 2_000_000
+
+
+def test_chatty_passes_leave_room_for_failures() -> None:
+    """What failed after many loud tests passed keeps its whole traceback."""
+    chatty = [
+        attempt(f"t{n}", Outcome.PASSED, stdout="x" * 9_000) for n in range(3_000)
+    ]
+    bad = attempt("bad", Outcome.FAILED, traceback="y" * 9_000)
+    cases = _page([*chatty, bad]).embedded["cases"]
+    assert len(cases[-1]["attempts"][0]["traceback"]) == 9_000
+    assert len(cases[2_999]["attempts"][0]["stdout"]) < 500
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -42,12 +42,15 @@ from dtf_dask.runs.reports.text import (
 
 TEXT_CHARS_MAX = 32_000
 PASSING_TEXT_CHARS_MAX = 2_000
-# A page of this size still opens at once; past it passing and failing texts are cut.
-TEXT_TOTAL_CHARS_MAX = 24_000_000
+# Together, of all cases; past it texts are cut short. What passed has a share of its
+# own, so that many chatty tests leave room for what failed after them.
+TEXT_TOTAL_CHARS_MAX = 20_000_000
+PASSING_TEXT_TOTAL_CHARS_MAX = 4_000_000
 TEXT_CHARS_PAST_TOTAL = 400
 ARTIFACTS_MAX = 100
 PROPERTIES_MAX = 100
 
+_TEXTS = ("why", "traceback", "stdout", "stderr", "log")
 _Links = Callable[[str], str]
 
 
@@ -163,10 +166,12 @@ def _embedded(cases: list[CaseResult], artifact_url: _Links) -> Iterator[str]:
     outcomes["flaky"] = {"glyph": FLAKY_GLYPH}
     urgency = [outcome.value for outcome in URGENCY]
     yield f'{{"outcomes":{_json(outcomes)},"urgency":{_json(urgency)},"cases":['
-    left = TEXT_TOTAL_CHARS_MAX
+    left = {True: PASSING_TEXT_TOTAL_CHARS_MAX, False: TEXT_TOTAL_CHARS_MAX}
     for at, case in enumerate(cases):
-        piece = _json(_case(case, artifact_url, left > 0))
-        left -= len(piece)
+        good = case.outcome.is_good
+        shown = _case(case, artifact_url, left[good] > 0)
+        left[good] -= sum(len(a[t]) for a in shown["attempts"] for t in _TEXTS)
+        piece = _json(shown)
         yield f",\n{piece}" if at else piece
     yield "]}"
 
