@@ -164,7 +164,7 @@ def _provides(one: _Distribution) -> set[str]:
 
 def _recorded(record: str) -> Iterator[str]:
     for line in record.splitlines():
-        path = line.lstrip('"').partition(",")[0]
+        path = line.partition(",")[0].strip('"')
         top, slash, _ = path.partition("/")
         if slash:
             yield top

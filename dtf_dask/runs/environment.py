@@ -135,7 +135,7 @@ def _packages(
 ) -> list[Difference]:
     here, there = _versions(client), _versions(worker)
     in_snapshot = client.get("in_snapshot")
-    travels = set(in_snapshot) if isinstance(in_snapshot, list | tuple) else set()
+    travels = in_snapshot if isinstance(in_snapshot, list | tuple) else ()
     found = []
     for name, version in here.items():
         if (packages is not None and name not in packages) or name == "dtf-dask":

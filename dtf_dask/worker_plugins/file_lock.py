@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dtf_dask.errors import SnapshotStoreError
 
-_POLL_S = 0.01
+_POLL_S = 0.002
 
 
 def open_lock(path: Path) -> int:
