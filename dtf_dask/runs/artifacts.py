@@ -88,20 +88,23 @@ class ArtifactStore:
         ResultsUnavailableError
             If the copy cannot be written.
         """
-        with _regular_file(path) as source, self._guarded():
+        with (
+            _regular_file(path) as source,
+            self._guarded(),
+            self._incoming() as (file, name),
+        ):
             # Copied and hashed in one pass: the file may still be changing.
-            with self._incoming() as (file, name):
-                digest, size = hashlib.sha256(), 0
-                while chunk := source.read(CHUNK_BYTES):
-                    size += len(chunk)
-                    if size > self.bytes_max:
-                        raise self._too_large(str(path))
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.close()
-                found = digest.hexdigest()
-                if not self._refresh(found):
-                    self._publish(name, found)
+            digest, size = hashlib.sha256(), 0
+            while chunk := source.read(CHUNK_BYTES):
+                size += len(chunk)
+                if size > self.bytes_max:
+                    raise self._too_large(str(path))
+                digest.update(chunk)
+                file.write(chunk)
+            file.close()
+            found = digest.hexdigest()
+            if not self._refresh(found):
+                self._publish(name, found)
         return found
 
     def open(self, digest: str) -> IO[bytes]:
@@ -246,9 +249,10 @@ def _regular_file(path: str | Path) -> Iterator[IO[bytes]]:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise UsageError(f"an artifact cannot be read: {error}") from None
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise UsageError(f"{path} is no regular file: only those are artifacts")
     with os.fdopen(number, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise UsageError(f"{path} is no regular file: only those are artifacts")
         yield cast(IO[bytes], file)
 
 

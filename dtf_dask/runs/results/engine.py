@@ -30,6 +30,8 @@ CACHE_KIB = 16_000
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 0x647466  # PostgreSQL's advisory lock of whoever upgrades: "dtf"
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_SQLSTATES_NO_TABLE = {"42P01", "42703"}  # undefined table, undefined column
+_SQLSTATES_NOT_ALLOWED = ("42501", "3F000")  # no rights, no schema to create in
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk (or its quota) is full: free some space",
     sqlite3.SQLITE_READONLY: "it cannot be written: check the rights of the file "
@@ -120,7 +122,7 @@ def guarded(url: sa.URL) -> Iterator[None]:
     """Let only errors of dtf out of a block that talks to the database."""
     try:
         yield
-    except (exc.SQLAlchemyError, OSError) as error:
+    except (exc.SQLAlchemyError, OSError, OverflowError) as error:
         raise translate(error, url) from error
 
 
@@ -139,23 +141,33 @@ def translate(error: Exception, url: sa.URL) -> DtfError:
         return ResultsUnavailableError(
             f"the results store {where} cannot be used ({reason}): {_ADVICE[code]}"
         )
-    if isinstance(error, exc.DataError | exc.StatementError) and not isinstance(
-        error, exc.DatabaseError | exc.InterfaceError
-    ):
-        return ProtocolError(f"the results store {where} cannot hold this: {reason}")
-    if isinstance(error, exc.DataError):
-        return ProtocolError(f"the results store {where} refused a value: {reason}")
-    if isinstance(error, exc.IntegrityError | exc.ProgrammingError) or (
-        url.get_backend_name() == "sqlite" and isinstance(error, exc.OperationalError)
-    ):
+    if _lacks_tables(error, cause):
         return ResultsCorruptError(
             f"{where} does not have the tables that dtf keeps results in ({reason}): "
             "restore it from a backup, or name another store"
         )
+    if _is_fault_of_value(error, cause):
+        return ProtocolError(f"the results store {where} refused a value: {reason}")
     return ResultsUnavailableError(
         f"the results store {where} cannot be used ({reason}): check that it is there, "
         "running, and open to this user"
     )
+
+
+def _lacks_tables(error: Exception, cause: BaseException) -> bool:
+    if isinstance(cause, sqlite3.OperationalError):
+        return True  # "no such table", "no such column": the codes above are others
+    return getattr(cause, "sqlstate", None) in _SQLSTATES_NO_TABLE
+
+
+def _is_fault_of_value(error: Exception, cause: BaseException) -> bool:
+    if isinstance(error, exc.ProgrammingError):
+        # Without a state, the driver itself refused: a type that no column holds.
+        state = getattr(cause, "sqlstate", None) or ""
+        return not state.startswith(_SQLSTATES_NOT_ALLOWED)
+    if isinstance(error, exc.DBAPIError):
+        return isinstance(error, exc.DataError | exc.IntegrityError)
+    return isinstance(error, OverflowError | exc.StatementError)
 
 
 def _sqlite_engine(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
@@ -172,7 +184,8 @@ def _sqlite_engine(url: sa.URL, busy_timeout_s: float) -> sa.Engine:
         # too early (at DDL): ours are explicit, see `begin`.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only before any table
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before any table
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:

@@ -138,7 +138,7 @@ def select_durations(suite: str) -> sa.Select[Any]:
         sa.select(attempts.c.duration_s)
         .where(
             attempts.c.case_key == cases.c.key,
-            sa.text("dtf_attempts.outcome = 'passed'"),  # as the partial index has it
+            attempts.c.outcome == Outcome.PASSED.value,
         )
         .order_by(attempts.c.run_key.desc())
         .limit(DURATIONS_PER_CASE)

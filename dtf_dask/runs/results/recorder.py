@@ -96,6 +96,7 @@ class Recorder:
         self._end: tuple[RunStatus, int | None, float] | None = None
         self._abandoned = self._end_spooled = False
         self._ingested = SpoolIngest()
+        self._rejected_path = ""
         self._stored = self._spooled = self._lost = 0
         self._thread = threading.Thread(
             target=self._record, name="dtf-recorder", daemon=True
@@ -253,7 +254,9 @@ class Recorder:
                 taken = ingest_file(store, path)
                 if not taken.files:
                     return  # another process is at it
-                rejected += taken.rejected_lines
+                if taken.rejected_lines:
+                    rejected += taken.rejected_lines
+                    self._rejected_path = taken.rejected_paths[0]
         with self._changed:
             kept = min(rejected, count)
             self._stored += count - kept
@@ -326,12 +329,12 @@ class Recorder:
         with self._changed:
             is_whole = not (self._spooled or self._lost or self._end_spooled)
             error = None if is_whole else self._error
-            path = None if is_whole else self._spool.path
+            path = "" if is_whole else self._rejected_path or self._spool.path
             return RecorderStatus(
                 stored=self._stored,
                 spooled=self._spooled,
                 lost=self._lost,
-                spool_path="" if path is None else str(path),
+                spool_path=str(path or ""),
                 error=str(error) if error is not None else "",
                 error_type=type(error) if error is not None else None,
                 exit_code=_exit_code(error),

@@ -120,5 +120,6 @@ def _give_back_space(writer: sa.Engine) -> None:
     with writer.connect() as connection:
         raw = connection.connection.dbapi_connection
         assert raw is not None
-        # Stepped to its end: each row of the answer frees one page.
-        raw.cursor().execute("PRAGMA incremental_vacuum").fetchall()
+        # Each step of the statement frees one page, and only a script is stepped to
+        # its end: `execute` stops at the first step of what returns no columns.
+        raw.cursor().executescript("PRAGMA incremental_vacuum")

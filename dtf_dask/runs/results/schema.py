@@ -24,7 +24,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -160,14 +159,7 @@ attempts = Table(
     PrimaryKeyConstraint("run_key", "case_key", "number", "worker"),
     Index(None, "case_key", "run_key"),
     # The learned durations come from this index alone.
-    Index(
-        "ix_dtf_attempts_passed",
-        "case_key",
-        "run_key",
-        "duration_s",
-        sqlite_where=text("outcome = 'passed'"),
-        postgresql_where=text("outcome = 'passed'"),
-    ),
+    Index(None, "case_key", "outcome", "run_key", "duration_s"),
     sqlite_with_rowid=False,
 )
 

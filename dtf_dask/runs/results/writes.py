@@ -275,7 +275,11 @@ def _insert_new(
     if not rows:
         return 0
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    result = connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+    result = connection.execute(
+        dialect.insert(table).on_conflict_do_nothing(),
+        rows,
+        execution_options={"preserve_rowcount": True},
+    )
     return max(result.rowcount, 0)
 
 

@@ -127,12 +127,10 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_dtf_attempts_passed",
+        op.f("ix_dtf_attempts_case_key_outcome_run_key_duration_s"),
         "dtf_attempts",
-        ["case_key", "run_key", "duration_s"],
+        ["case_key", "outcome", "run_key", "duration_s"],
         unique=False,
-        sqlite_where=sa.text("outcome = 'passed'"),
-        postgresql_where=sa.text("outcome = 'passed'"),
     )
     op.create_table(
         "dtf_outputs",
