@@ -181,7 +181,7 @@ class BatchDriver:
         self.runs[index] += 1
         self.end = self.clock.now
         begun = time.process_time()
-        self.planner.finished(batch, index, seconds)
+        self.planner.finished(batch, index, seconds, self.clock.now)
         self.cpu_s += time.process_time() - begun
         self.ask([worker])
 
@@ -201,14 +201,16 @@ class BatchDriver:
         begun = time.process_time()
         names += [n for n, held in self.held.items() if not held and n not in names]
         for name in names:
-            while (batch := self.planner.next_batch(name)) is not None:
+            while (batch := self.planner.next_batch(name, self.clock.now)) is not None:
                 self.held[name] += 1
                 self.owner[batch.id] = name
                 self.clock.after(
                     DISPATCH_S, lambda w=self.workers[name], b=batch: w.receive(b)
                 )
         for name in names:
-            if not self.held[name] and (taken := self.planner.revocation(name)):
+            if not self.held[name] and (
+                taken := self.planner.revocation(name, self.clock.now)
+            ):
                 victim = self.workers[self.owner[taken.batch_id]]
                 self.clock.after(
                     2 * MESSAGE_S,

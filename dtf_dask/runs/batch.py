@@ -114,10 +114,10 @@ class _Running:
 
     batch: Batch
     lane: _Lane
-    left: dict[int, float]  # by index what it was thought to take, below 0: a guess
+    left: dict[int, float]  # by index what it is thought to take
     start_s: float  # overhead and set-up, until its first case has ended
-    known_s: float = 0.0
-    guessed: int = 0
+    left_s: float = 0.0  # their sum
+    stale_at: int = 0  # estimate anew once so many cases of the run have ended
     revoking: bool = False
     barren_below: int = 1 << 62  # do not look for a tail while so many are left
 
@@ -129,6 +129,7 @@ class _Lane:
     name: str
     running: dict[int, _Running] = field(default_factory=dict)
     queue: deque[int] = field(default_factory=deque)
+    since: float | None = None  # when what runs now began, if the driver tells times
 
 
 class Planner:
@@ -190,8 +191,7 @@ class Planner:
         self._outstanding = 0
         self._busy = 0  # workers with a batch
         self._revoking = 0  # requests not answered
-        self._out_known_s = 0.0
-        self._out_guessed = 0
+        self._out_s = 0.0
         self._restored = False  # heavy groups follow the durations learned so far
         self._sort_at = max(16, len(cases) // 16)
         self._finished = 0
@@ -239,9 +239,8 @@ class Planner:
             if 0 <= index < self._total and index not in self._last_worker:
                 waits = self._pool.waits(index)
                 self._estimates.learn(index, estimates[index], waits=waits)
-        self._out_known_s, self._out_guessed = 0.0, 0
         for running in self._running.values():
-            self._count_out(running)
+            self._estimate_anew(running)
         self._restored = False
 
     def observe_setup(self, key: str, seconds: float) -> None:
@@ -250,7 +249,9 @@ class Planner:
         if self._dist == "load" and cost >= self._settings.dear_s:
             self._pool.gather(key, cost)
 
-    def finished(self, batch_id: int, index: int, seconds: float) -> bool:
+    def finished(
+        self, batch_id: int, index: int, seconds: float, now: float | None = None
+    ) -> bool:
         """One case ended; ``seconds`` without the set-up of shared fixtures.
 
         Returns
@@ -263,8 +264,9 @@ class Planner:
         if running is None or index not in running.left:
             return False
         self._drop(running, index)
-        self._out_known_s -= running.start_s
+        self._out_s -= running.start_s
         running.start_s = 0.0
+        running.lane.since = now
         self._last_worker[index] = running.lane.name
         self._estimates.learn(index, seconds, waits=self._pool.waits(index))
         self._fixtures.settle(index)
@@ -342,29 +344,35 @@ class Planner:
         waiting = self._estimates.waiting_s
         for lane in self._lanes.values():
             waiting += len(lane.queue) * self._estimates.mean_s
-        return waiting + self._out_s()
+        return waiting + max(0.0, self._out_s)
 
-    def next_batch(self, worker: str) -> Batch | None:
+    def next_batch(self, worker: str, now: float | None = None) -> Batch | None:
         """What the worker is to run next, or None if it has enough for now."""
         lane = self._lane(worker)
         held = len(lane.running)
+        if not held:
+            lane.since = now
         if held >= self._settings.batches_per_worker_max:
             return None
         if self._dist == "each":
             return self._each_batch(lane)
         if not self._pool.waiting:
             return None
-        own = self._left_s(lane)
+        own = self._load_s(lane, now)
         if held and (own > self._lead_s() or self._idle() or self._in_doubt(lane)):
             return None
         if self._dist == "one-per-process":
             return self._hand_out(lane, self._take_one(lane))
-        return self._hand_out(lane, self._compose(lane, own))
+        return self._hand_out(lane, self._compose(lane, own, now))
 
-    def revocation(self, idle_worker: str) -> Revocation | None:
+    def revocation(
+        self, idle_worker: str, now: float | None = None
+    ) -> Revocation | None:
         """What to take back from a busy worker, now that this one has nothing to do.
 
         None if it would not be worth the overhead and the set-up done once more.
+        ``now``, by the clock of `finished` and `next_batch`, is optional everywhere:
+        with it the planner sees who has been in one case for long.
         """
         lane = self._lane(idle_worker)
         if lane.running or self._pool.waiting or self._dist == "each":
@@ -373,14 +381,14 @@ class Planner:
         if self._revoking >= idle or not self._estimates.any_seen:
             return None
         victims = [
-            (self._left_s(other), place, other)
+            (self._load_s(other, now), place, other)
             for place, other in enumerate(self._lanes.values())
             if other.running
         ]
         for left_s, _, victim in sorted(victims, key=lambda v: (-v[0], v[1])):
             if left_s < 2 * self._settings.overhead_s:
                 break
-            found = self._tail(victim, idle)
+            found = self._tail(victim, idle, _elapsed(victim, now))
             if found is not None:
                 return found
         return None
@@ -394,29 +402,33 @@ class Planner:
         """How much a worker may have left and yet be given more."""
         if not self._estimates.any_seen:
             return 0.0
-        fair = (self._estimates.waiting_s + self._out_s()) / self._workers()
+        fair = (self._estimates.waiting_s + max(0.0, self._out_s)) / self._workers()
         return min(max(self._settings.lead_s, 0.05 * fair), 0.25 * fair)
 
     def _idle(self) -> int:
         """Workers that have nothing."""
         return len(self._lanes) - self._busy
 
-    def _out_s(self) -> float:
-        guessed = self._out_guessed * self._estimates.mean_s
-        return max(0.0, self._out_known_s + guessed)
-
     def _left_s(self, lane: _Lane) -> float:
-        mean = self._estimates.mean_s
-        return sum(
-            r.start_s + r.known_s + r.guessed * mean for r in lane.running.values()
-        )
+        total = 0.0
+        for running in lane.running.values():
+            if self._finished >= running.stale_at:
+                self._estimate_anew(running)
+            total += running.start_s + running.left_s
+        return total
 
-    def _level_s(self, extra: float) -> float:
+    def _load_s(self, lane: _Lane, now: float | None) -> float:
+        """What a worker has left: a case that lasts long may last as long again."""
+        return self._left_s(lane) + _elapsed(lane, now)
+
+    def _level_s(self, extra: float, now: float | None) -> float:
         """When all end together: what waits, poured over what each has left to do.
 
         A worker with more than that is left out, as it gets nothing anyway.
         """
-        loads = sorted((self._left_s(ln) for ln in self._lanes.values()), reverse=True)
+        loads = sorted(
+            (self._load_s(lane, now) for lane in self._lanes.values()), reverse=True
+        )
         total = sum(loads) + self._estimates.waiting_s + extra
         count = self._workers()
         for load in loads:
@@ -453,7 +465,7 @@ class Planner:
 
     # -- composing ------------------------------------------------------------
 
-    def _compose(self, lane: _Lane, own: float) -> list[int]:
+    def _compose(self, lane: _Lane, own: float, now: float | None) -> list[int]:
         """Cases for one batch."""
         if not self._restored:
             self._restore()
@@ -464,7 +476,7 @@ class Planner:
             return chosen
         setup = pool.fixtures.cost_s(self._head(first))
         setups = 0.0 if pool.atomic else sum(g.cost_s for g in pool.heavy)
-        level = self._level_s(setups)
+        level = self._level_s(setups, now)
         # Where all is over within a moment, a worker's fair share may be that short.
         want = max(level - own, 2 * settings.overhead_s)
         least = settings.overhead_factor * (settings.overhead_s + setup)
@@ -657,13 +669,14 @@ class Planner:
         )
         self._next_id += 1
         self._busy += not lane.running
-        running = _Running(batch, lane, dict.fromkeys(ordered, -1.0), start_s)
+        running = _Running(batch, lane, dict.fromkeys(ordered, 0.0), start_s)
         self._running[batch.id] = lane.running[batch.id] = running
         if self._dist != "each":
             for index in ordered:
                 self._owner[index] = running
         self._outstanding += len(ordered)
-        self._count_out(running)
+        self._out_s += start_s
+        self._estimate_anew(running)
         return batch
 
     def _ordered(self, chosen: list[int]) -> list[int]:
@@ -676,17 +689,19 @@ class Planner:
             first.setdefault(name(index, str(index)), index)
         return sorted(chosen, key=lambda i: (first[name(i, str(i))], i))
 
-    def _count_out(self, running: _Running) -> None:
-        """Add what is outstanding of a batch to the sums."""
-        running.known_s, running.guessed = 0.0, 0
-        for index in running.left:
-            if self._estimates.is_known(index):
-                running.left[index] = self._estimates.of(index)
-                running.known_s += running.left[index]
-            else:
-                running.guessed += 1
-        self._out_known_s += running.start_s + running.known_s
-        self._out_guessed += running.guessed
+    def _estimate_anew(self, running: _Running) -> None:
+        """Bring up to date what is outstanding of a batch.
+
+        The rarer, the more is left of it, so that a case costs O(1) of this.
+        """
+        of, left = self._estimates.of, running.left
+        self._out_s -= running.left_s
+        for index in left:
+            left[index] = of(index)
+        running.left_s = sum(left.values())
+        self._out_s += running.left_s
+        pause = max(4, min(len(left) // 4, self._finished))
+        running.stale_at = self._finished + pause
 
     def _drop(self, running: _Running, index: int) -> None:
         """A case is no longer outstanding in a batch."""
@@ -694,19 +709,15 @@ class Planner:
         self._outstanding -= 1
         if self._dist != "each":
             self._owner[index] = None
-        if seconds >= 0:
-            running.known_s -= seconds
-            self._out_known_s -= seconds
-        else:
-            running.guessed -= 1
-            self._out_guessed -= 1
+        running.left_s = running.left_s - seconds if running.left else 0.0
+        self._out_s -= seconds
 
     def _close(self, running: _Running) -> tuple[int, ...]:
         """Forget a batch; what is left of it goes back in front."""
         back = tuple(running.left)
         for index in back:
             self._drop(running, index)
-        self._out_known_s -= running.start_s
+        self._out_s -= running.start_s
         del self._running[running.batch.id]
         del running.lane.running[running.batch.id]
         self._busy -= not running.lane.running
@@ -724,7 +735,7 @@ class Planner:
 
     # -- taking back ----------------------------------------------------------
 
-    def _tail(self, victim: _Lane, idle: int) -> Revocation | None:
+    def _tail(self, victim: _Lane, idle: int, elapsed: float) -> Revocation | None:
         """Part of the worker's last batch, so that it and the idle end together."""
         running = next(reversed(victim.running.values()))
         if running.revoking or len(running.left) >= running.barren_below:
@@ -739,7 +750,9 @@ class Planner:
         overhead = self._settings.overhead_s
         now_s = max(0.0, self._left_s(victim) - all_s)  # before the tail begins
         if len(victim.running) == 1 and running.left:
-            now_s = of(next(iter(running.left))) / 2  # it began some time ago
+            expected = of(next(iter(running.left)))
+            # What has lasted longer than expected may well last as long again.
+            now_s = max(expected - elapsed, elapsed) if elapsed else expected / 2
         goal = (all_s + now_s) * idle / (idle + 1)
         doubtful = self._doubtful(running, left)
         taken_s = 0.0
@@ -801,6 +814,13 @@ class Planner:
         while place < len(left) and name(left[place], "") in begun:
             place += 1
         return place
+
+
+def _elapsed(lane: _Lane, now: float | None) -> float:
+    """Seconds that the worker's case has been running, 0 if that is not known."""
+    if now is None or lane.since is None or not lane.running:
+        return 0.0
+    return max(0.0, now - lane.since)
 
 
 def _atomic_groups(cases: Sequence[PlannedCase], dist: Dist) -> dict[int, str]:
