@@ -19,6 +19,7 @@ Frame = dict[str, Any]
 
 FRAME_BYTES_MAX = 256 * 2**20
 _HEADER = struct.Struct(">I")
+HEADER_BYTES = _HEADER.size
 
 
 def encode(value: object) -> bytes:
@@ -55,6 +56,16 @@ def pack(frame: Mapping[str, Any]) -> bytes:
     return _HEADER.pack(len(body)) + body
 
 
+def body_bytes(head: bytes) -> int:
+    """The length that a frame's header announces."""
+    length = int(_HEADER.unpack_from(head)[0])
+    if length > FRAME_BYTES_MAX:
+        raise ProtocolError(
+            f"a frame claims {length} bytes; the limit is {FRAME_BYTES_MAX}"
+        )
+    return length
+
+
 class FrameBuffer:
     """Cuts a byte stream into frames, however the bytes arrive."""
 
@@ -78,12 +89,7 @@ class FrameBuffer:
         start = 0
         try:
             while len(pending) - start >= _HEADER.size:
-                (length,) = _HEADER.unpack_from(pending, start)
-                if length > FRAME_BYTES_MAX:
-                    raise ProtocolError(
-                        f"a frame claims {length} bytes; the limit is {FRAME_BYTES_MAX}"
-                    )
-                end = start + _HEADER.size + length
+                end = start + _HEADER.size + body_bytes(pending[start : start + 4])
                 if len(pending) < end:
                     break
                 raw = bytes(pending[start:end])

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dtf_dask.frames import FrameBuffer, pack
+from dtf_dask.frames import HEADER_BYTES, body_bytes, decode, pack
 from dtf_dask.worker_plugins.runner.pytest_session import PytestSession, become_worker
 from dtf_dask.worker_plugins.runner.supervisor import Supervisor, freeze
 
@@ -161,13 +161,13 @@ def _say_no_more() -> None:
 
 
 def _first_frame(channel: socket.socket) -> dict[str, Any]:
-    frames = FrameBuffer()
-    while True:
-        chunk = channel.recv(65536)
-        if not chunk:
-            sys.exit("dtf runner: the worker hung up before it said what to run")
-        for frame in frames.feed(chunk):
-            return frame
+    """Read exactly one frame: what follows it is the supervisor's."""
+    head = channel.recv(HEADER_BYTES, socket.MSG_WAITALL)
+    body = channel.recv(body_bytes(head), socket.MSG_WAITALL) if head else b""
+    if not body:
+        sys.exit("dtf runner: the worker hung up before it said what to run")
+    frame: dict[str, Any] = decode(body)
+    return frame
 
 
 if __name__ == "__main__":

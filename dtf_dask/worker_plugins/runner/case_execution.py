@@ -97,25 +97,38 @@ def execute(
     problem = find_problem(case, workdir)
     if problem:
         return CaseResult(Outcome.ERROR, exception=problem)
-    own = Path(tempfile.mkdtemp(prefix="dtf-case-")) if spool is None else None
-    folder = spool or own
-    assert folder is not None
+    if spool is not None:
+        return _execute_in(spool, case, workdir, limits)
+    try:
+        own = Path(tempfile.mkdtemp(prefix="dtf-case-"))
+    except OSError as error:
+        return _no_resources(error)
+    keep = False
+    try:
+        result = _execute_in(own, case, workdir, limits)
+        keep = any(path.is_relative_to(own) for _, path in result.artifacts)
+    finally:
+        if not keep:
+            shutil.rmtree(own, ignore_errors=True)
+    return replace(result, spool=own) if keep else result
+
+
+def _execute_in(
+    spool: Path, case: Case, workdir: Path, limits: CaseLimits
+) -> CaseResult:
     started = time.monotonic()
     try:
-        with _Outputs(folder) as outputs:
+        with _Outputs(spool) as outputs:
             result = _run(case, workdir, outputs, limits)
         result = replace(result, duration_s=time.monotonic() - started)
-        result = _with_files(result, case, workdir, outputs, limits)
-    except BaseException:
-        if own is not None:
-            shutil.rmtree(own, ignore_errors=True)
-        raise
-    if own is None:
-        return result
-    if any(path.is_relative_to(own) for _, path in result.artifacts):
-        return replace(result, spool=own)
-    shutil.rmtree(own, ignore_errors=True)
-    return result
+        return _with_files(result, case, workdir, outputs, limits)
+    except OSError as error:
+        return _no_resources(error)
+
+
+def _no_resources(error: OSError) -> CaseResult:
+    """No process, file or space left for the case: not its own failure."""
+    return CaseResult(Outcome.ERROR, exception=f"could not be executed: {error}")
 
 
 def find_problem(case: Case, workdir: Path) -> str:

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Status, Worker, WorkerPlugin, get_worker
 
 from dtf_dask import __version__, environment_facts
 from dtf_dask.errors import DtfError
@@ -31,6 +32,9 @@ _BLOB_BYTES_MAX = 4 * 2**20
 _SNAPSHOT_BYTES_MAX = 8 * 2**30
 
 
+_RUNS: WeakKeyDictionary[Worker, dict[str, _RunOnWorker]] = WeakKeyDictionary()
+
+
 def topic(run_id: str) -> str:
     """The Dask topic that carries a run's frames to its client."""
     return f"dtf-run-{run_id}"
@@ -44,8 +48,11 @@ class RunnerPlugin(WorkerPlugin):
     """
 
     name = NAME
+    idempotent = True
 
     def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._store: SnapshotStore | None = None
         self._runs: dict[str, _RunOnWorker] = {}
 
     def __reduce__(self) -> Any:
@@ -53,8 +60,8 @@ class RunnerPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         self._worker = worker
-        self._mutex = threading.Lock()
-        self._store: SnapshotStore | None = None
+        # Dask replaces a plugin when a client registers it again: runs go on.
+        self._runs = _RUNS.setdefault(worker, self._runs)
         worker.handlers.update(
             {
                 "dtf_open": self.open,
@@ -67,6 +74,8 @@ class RunnerPlugin(WorkerPlugin):
         )
 
     async def teardown(self, worker: Worker) -> None:
+        if worker.status in (Status.running, Status.paused):
+            return
         for run_id in list(self._runs):
             await self.close(run=run_id)
         if self._store is not None:
