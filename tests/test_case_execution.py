@@ -137,19 +137,45 @@ def test_a_timeout_kills_the_whole_group_and_keeps_the_output(tmp_path):
 
 def test_sigterm_comes_first(tmp_path):
     """A command may clean up within the grace."""
-    case = python(
-        """
-        import signal, sys, time
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit("cleaned up"))
-        print("ready", flush=True)
-        time.sleep(60)
-        """,
-        timeout_s=1,
+    case = shell(
+        "trap 'echo cleaned up >&2; exit 1' TERM; sleep 60 & wait", timeout_s=0.5
     )
     result = execute(case, tmp_path, limits=CaseLimits(term_grace_s=10))
     assert result.outcome is Outcome.TIMEOUT
     assert result.stderr == "cleaned up\n"
     assert result.duration_s < 8
+
+
+def test_without_pidfd_the_same_holds(tmp_path, monkeypatch):
+    """Other systems than Linux have no pidfd: an end and a timeout are seen as well."""
+    monkeypatch.delattr(os, "pidfd_open", raising=False)
+    assert execute(shell("sleep 0.05; exit 3"), tmp_path).exit_code == 3
+    result = execute(shell("sleep 60", timeout_s=0.2), tmp_path)
+    assert result.outcome is Outcome.TIMEOUT
+
+
+def test_a_machine_without_resources_is_an_error(tmp_path):
+    """No room for a file, no process to be had: not the failure of the case."""
+    full = execute(shell("true"), tmp_path, spool=tmp_path / "none")
+    assert full.outcome is Outcome.ERROR
+    assert "could not be executed" in full.exception
+    code = f"""
+        import resource
+        from pathlib import Path
+        from dtf_dask.model import Case
+        from dtf_dask.worker_plugins.runner.case_execution import execute
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))
+        for case in (
+            Case("it", argv=("true",)),
+            Case("it", fn=len, args=((),), timeout_s=9),
+        ):
+            print(execute(case, Path("."), spool=Path({str(tmp_path)!r})).outcome)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["error", "error"], done.stderr
 
 
 def test_processes_left_behind_are_killed_and_named(tmp_path):
