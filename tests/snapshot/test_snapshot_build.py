@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from itertools import count
@@ -425,27 +424,53 @@ def test_a_large_file_that_changed_is_never_sent_whole(
         next(chunks)
 
 
-def test_a_file_that_never_stops_changing_is_given_up(root: Path) -> None:
+@pytest.mark.parametrize("change", ["time", "longer", "shorter"])
+def test_a_file_that_never_stops_changing_is_given_up(
+    root: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     """A bounded number of attempts, then an error that names the file."""
     log = root / "busy.log"
-    log.write_bytes(b"x" * 4_000_000)
-    stop = threading.Event()
+    write(root, "busy.log", content="x" * 100)
+    numbers = count(1)
+    read = os.read
 
-    def scribble() -> None:
-        for number in count():
-            if stop.is_set():
-                return
+    def written_meanwhile(handle: int, size: int) -> bytes:
+        chunk = read(handle, size)
+        number = next(numbers)
+        if change == "longer":
+            log.write_text("x" * (100 + number))
+        elif change == "shorter":
+            os.truncate(log, 100 - number)
+        else:
             os.utime(log, ns=(number, number))
+        return chunk
 
-    writer = threading.Thread(target=scribble)
-    writer.start()
+    monkeypatch.setattr(os, "read", written_meanwhile)
     try:
         with pytest.raises(SnapshotError, match=r"'busy\.log' changed each of the 5"):
             take(root)
     finally:
-        stop.set()
-        writer.join()
+        monkeypatch.undo()
     assert paths(take(root)) == ["busy.log"]
+
+
+def test_a_file_that_is_being_saved_is_read_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One change meanwhile costs a second reading, which finds the new content."""
+    write(root, "a.py", content="old")
+    read = os.read
+
+    def saved_meanwhile(handle: int, size: int) -> bytes:
+        monkeypatch.undo()
+        chunk = read(handle, size)
+        write(root, "a.py", content="new one")
+        return chunk
+
+    monkeypatch.setattr(os, "read", saved_meanwhile)
+    snapshot = take(root)
+    chunks = snapshot.read_chunks(snapshot.manifest.files[0].digest, 100)
+    assert list(chunks) == [b"new one"]
 
 
 def test_digests_are_cached_and_every_change_is_seen(

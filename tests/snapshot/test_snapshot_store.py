@@ -434,12 +434,17 @@ def test_processes_share_a_store_while_it_evicts(folder: Path) -> None:
 def test_a_killed_worker_leaves_nothing_half_taken_for_whole(folder: Path) -> None:
     """Killed at any moment of its work; the next one goes on, and cleans up."""
     size = manifest_of(code_of(1)).size_bytes
-    for number in range(4):
+    for number in range(6):
+        before = set((folder / "trees").glob("*"))
         worker = start_worker(folder, STORE_SIZES * size, 10_000, number)
-        place = folder / "building" if number % 2 else folder / "incoming"
         caught = False
         while not caught and worker.poll() is None:
-            caught = place.is_dir() and bool(files_in(place))
+            if number % 3 == 0:
+                caught = bool(files_in(folder / "incoming"))
+            elif number % 3 == 1:
+                caught = bool(files_in(folder / "building"))
+            else:
+                caught = not before.issuperset((folder / "trees").glob("*"))
         worker.send_signal(signal.SIGKILL)
         worker.communicate()
         assert caught
