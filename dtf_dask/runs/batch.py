@@ -17,13 +17,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dtf_dask.runs.batch_groups import (
-    Estimates,
-    Group,
-    PlannedCase,
-    Pool,
-    SharedFixtures,
-)
+from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
+from dtf_dask.runs.batch_groups import Pool
+from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
+from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
 __all__ = [
     "Batch",
@@ -35,50 +32,6 @@ __all__ = [
 ]
 
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannerSettings:
-    """What the policy is tuned by; times in seconds.
-
-    Parameters
-    ----------
-    target_s, max_s
-        The shortest batch worth its while; the longest, unless set-up asks for more.
-    overhead_s
-        What a batch costs besides its cases (fork, pipe, Dask task).
-    overhead_factor
-        A batch lasts at least so many times its overhead and shared set-up.
-    share
-        The part of a worker's fair share that one batch takes (0 to 1).
-    default_s
-        What a case is thought to take before anything has been seen.
-    dear_s
-        A shared fixture whose set-up costs so much keeps its users together.
-    lead_s
-        A worker with less than this left to do is given its next batch already.
-    single_share
-        A case known to take this part of a worker's fair share is planned alone.
-    retry_wait_s
-        A retry waits so long for another worker before it goes to the same one.
-    workers_expected
-        Workers that will come; before they do, their share is kept for them.
-    batches_per_worker_max
-        Batches a worker holds at once, the running one included.
-    """
-
-    target_s: float = 0.1
-    max_s: float = 30.0
-    overhead_s: float = 0.015
-    overhead_factor: float = 10.0
-    share: float = 1.0
-    default_s: float = 0.02
-    dear_s: float = 0.02
-    lead_s: float = 0.05
-    single_share: float = 0.05
-    retry_wait_s: float = 5.0
-    workers_expected: int = 0
-    batches_per_worker_max: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +145,6 @@ class Planner:
         self._busy = 0  # workers with a batch
         self._revoking = 0  # requests not answered
         self._out_s = 0.0
-        self._restored = False  # heavy groups follow the durations learned so far
         self._sort_at = max(16, len(cases) // 16)
         self._finished = 0
         self._estimates = Estimates(cases, self._settings.default_s)
@@ -200,6 +152,12 @@ class Planner:
         atomic = {} if dist == "each" else _atomic_groups(cases, dist)
         pooled = [] if dist == "each" else cases
         self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
+        self._portions = Portions(
+            self._pool, self._estimates, self._fixtures, self._settings, len(cases)
+        )
+        self._tails = TailPolicy(
+            self._estimates, self._fixtures, atomic, self._settings.overhead_s
+        )
 
     # -- what the driver tells ------------------------------------------------
 
@@ -241,7 +199,7 @@ class Planner:
                 self._estimates.learn(index, estimates[index], waits=waits)
         for running in self._running.values():
             self._estimate_anew(running)
-        self._restored = False
+        self._portions.durations_changed()
 
     def observe_setup(self, key: str, seconds: float) -> None:
         """A shared fixture was set up (in this run or an earlier one)."""
@@ -361,9 +319,10 @@ class Planner:
         own = self._load_s(lane, now)
         if held and (own > self._lead_s() or self._idle() or self._in_doubt(lane)):
             return None
+        loads = self._loads(lane, own, now)
         if self._dist == "one-per-process":
-            return self._hand_out(lane, self._take_one(lane))
-        return self._hand_out(lane, self._compose(lane, own, now))
+            return self._hand_out(lane, self._portions.one(worker, loads))
+        return self._hand_out(lane, self._portions.compose(worker, loads))
 
     def revocation(
         self, idle_worker: str, now: float | None = None
@@ -388,7 +347,7 @@ class Planner:
         for left_s, _, victim in sorted(victims, key=lambda v: (-v[0], v[1])):
             if left_s < 2 * self._settings.overhead_s:
                 break
-            found = self._tail(victim, idle, _elapsed(victim, now))
+            found = self._take_back(victim, idle, _elapsed(victim, now))
             if found is not None:
                 return found
         return None
@@ -421,22 +380,10 @@ class Planner:
         """What a worker has left: a case that lasts long may last as long again."""
         return self._left_s(lane) + _elapsed(lane, now)
 
-    def _level_s(self, extra: float, now: float | None) -> float:
-        """When all end together: what waits, poured over what each has left to do.
-
-        A worker with more than that is left out, as it gets nothing anyway.
-        """
-        loads = sorted(
-            (self._load_s(lane, now) for lane in self._lanes.values()), reverse=True
-        )
-        total = sum(loads) + self._estimates.waiting_s + extra
-        count = self._workers()
-        for load in loads:
-            if count == 1 or load * count <= total:
-                break
-            total -= load
-            count -= 1
-        return total / count
+    def _loads(self, lane: _Lane, own: float, now: float | None) -> Loads:
+        all_s = [self._load_s(other, now) for other in self._lanes.values()]
+        all_s += [0.0] * (self._workers() - len(all_s))
+        return Loads(own, all_s, self._may_repeat(lane))
 
     def _in_doubt(self, lane: _Lane) -> bool:
         """Whether the worker may be in a set-up of which nobody knows how dear it is.
@@ -453,162 +400,6 @@ class Planner:
             for key in keys[index]
         )
 
-    def _eager(self) -> bool:
-        """Whether a fixture whose cost is unknown is shared by much of what waits.
-
-        Then a worker is given all of its share at once: were the set-up dear, then
-        every further batch would pay it again, and a tail is cheap to take back.
-        """
-        users = self._fixtures.users
-        floor = self._total / (2 * self._workers())
-        return any(len(users[key]) >= floor for key in self._fixtures.unsettled)
-
-    # -- composing ------------------------------------------------------------
-
-    def _compose(self, lane: _Lane, own: float, now: float | None) -> list[int]:
-        """Cases for one batch."""
-        if not self._restored:
-            self._restore()
-        pool, settings = self._pool, self._settings
-        first = self._first_group()
-        chosen = self._take_retries(lane, self._total)
-        if first is None:
-            return chosen
-        setup = pool.fixtures.cost_s(self._head(first))
-        setups = 0.0 if pool.atomic else sum(g.cost_s for g in pool.heavy)
-        level = self._level_s(setups, now)
-        # Where all is over within a moment, a worker's fair share may be that short.
-        want = max(level - own, 2 * settings.overhead_s)
-        least = settings.overhead_factor * (settings.overhead_s + setup)
-        if self._eager():
-            budget = want
-        else:
-            budget = max(settings.share * want, min(least, want))
-            budget = min(budget, max(settings.max_s, least))
-        budget = max(budget, min(want, settings.target_s))
-        if setup and least > settings.share * want:
-            budget = self._even_part(first, setup, want, own)
-        self._fill(chosen, budget)
-        return chosen
-
-    def _even_part(self, group: Group, setup: float, want: float, own: float) -> float:
-        """Seconds of one part of a group whose set-up is dear, cut as often as pays.
-
-        As many workers share it as lets the last of them end first: each pays the
-        set-up, after what it has left to do.
-        """
-        work = self._pool.seconds(group)
-        whole = setup + work
-        rest = min(self._settings.share * want, self._settings.max_s)
-        if whole <= want * 1.05:
-            return max(whole, rest)
-        loads = sorted(self._left_s(lane) for lane in self._lanes.values())
-        loads = [0.0] * (self._workers() - len(loads)) + loads
-        best, total = own + whole, work
-        for count, load in enumerate(loads, 1):
-            total += load + setup
-            if total / count < load + setup:
-                break
-            if total / count < best - 2 * self._settings.overhead_s:
-                best = total / count
-        return max(best - own, rest)
-
-    def _first_group(self) -> Group | None:
-        """Where the next batch begins: what came back, what is heavy, the rest."""
-        pool = self._pool
-        while pool.front and not pool.front[0].size:
-            pool.front.popleft()
-        while pool.heavy and not pool.heavy[-1].size:
-            pool.heavy.pop()
-        if pool.front:
-            return pool.front[0]
-        if pool.heavy:
-            return pool.heavy[-1]
-        return pool.loose if pool.loose.size else None
-
-    def _head(self, group: Group) -> list[int]:
-        """The first waiting member, to see what its set-up costs."""
-        return [next(self._pool.live(group))]
-
-    def _fill(self, chosen: list[int], budget: float) -> None:
-        """Add groups, the first ones first, until the budget is used."""
-        pool = self._pool
-        spent = sum(self._estimates.of(i) for i in chosen)
-        while (group := self._first_group()) is not None:
-            room = budget - spent
-            if chosen and room < 0.2 * budget:
-                return
-            if group.atomic or (group.size == 1 and group is not pool.loose):
-                taken = list(pool.live(group))
-                cost = pool.seconds(group)
-                if chosen and cost > room * 1.1:
-                    return
-            else:
-                least = group.cost_s + self._estimates.of(self._head(group)[0])
-                if chosen and least > room * 1.1:
-                    return
-                taken, cost = self._cut(group, room)
-                cost -= group.cost_s
-            spent += cost + group.cost_s
-            chosen += taken
-            pool.take(taken)
-            if group.size and pool.heavy and group is pool.heavy[-1]:
-                pool.push(pool.heavy.pop())
-
-    def _cut(self, group: Group, budget: float) -> tuple[list[int], float]:
-        """The head of a group that fits, cut where it costs no second set-up.
-
-        That place may lie a little before or behind the exact one.
-        """
-        of, joined = self._estimates.of, self._fixtures.joined
-        taken: list[int] = []
-        spent = group.cost_s
-        slack = 0.2 * max(0.0, budget - spent)
-        exact = clean = -1
-        spent_at: dict[int, float] = {}
-        for index in self._pool.live(group):
-            seconds = of(index)
-            if taken and (spent >= budget - slack or spent + seconds > budget):
-                bound = not joined(taken[-1], index)
-                if bound:
-                    clean = len(taken)
-                    spent_at[clean] = spent
-                if spent + seconds / 2 > budget and exact < 0:
-                    exact = len(taken)
-                    spent_at[exact] = spent
-                if exact >= 0 and (clean >= 0 or spent + seconds > budget + slack):
-                    break
-            taken.append(index)
-            spent += seconds
-        else:
-            if exact < 0 or spent <= budget + slack:
-                return taken, spent
-        place = clean if clean >= 0 else exact
-        if group.cost_s and (group.size - place) * 10 <= place:
-            rest = list(self._pool.live(group))  # not the set-up for a few crumbs
-            return rest, group.cost_s + sum(of(index) for index in rest)
-        return taken[:place], spent_at[place]
-
-    def _take_retries(self, lane: _Lane, most: int) -> list[int]:
-        """Retries that this worker may run, about as many as a short batch holds."""
-        pool = self._pool
-        chosen: list[int] = []
-        spent = 0.0
-        for avoid in list(pool.retries):
-            if avoid == lane.name and not self._may_repeat(lane):
-                continue
-            queue = pool.retries[avoid]
-            while queue and len(chosen) < most:
-                if chosen and spent >= self._settings.target_s:
-                    break
-                index = queue.popleft()
-                chosen.append(index)
-                spent += self._estimates.of(index)
-            if not queue:
-                del pool.retries[avoid]
-        pool.take(chosen)
-        return chosen
-
     def _may_repeat(self, lane: _Lane) -> bool:
         """Whether a worker is to retry what failed on it: only if no other can soon."""
         others = [ln for ln in self._lanes.values() if ln is not lane]
@@ -616,28 +407,6 @@ class Planner:
             return True
         soonest = min(self._left_s(ln) for ln in others)
         return not lane.running and soonest > self._settings.retry_wait_s
-
-    def _take_one(self, lane: _Lane) -> list[int]:
-        """One case, the longest known first."""
-        if not self._restored:
-            self._restore()
-        if chosen := self._take_retries(lane, 1):
-            return chosen
-        group = self._first_group()
-        chosen = [] if group is None else self._head(group)
-        self._pool.take(chosen)
-        return chosen
-
-    def _restore(self) -> None:
-        """Let the long ones stand alone, after durations were learned."""
-        self._restored = True
-        if self._pool.atomic:
-            self._pool.sort()
-        alone = 0.0
-        if self._dist != "one-per-process":
-            fair = self._estimates.waiting_s / self._workers()
-            alone = max(self._settings.target_s, self._settings.single_share * fair)
-        self._pool.single_out(alone)
 
     # -- batches --------------------------------------------------------------
 
@@ -735,85 +504,29 @@ class Planner:
 
     # -- taking back ----------------------------------------------------------
 
-    def _tail(self, victim: _Lane, idle: int, elapsed: float) -> Revocation | None:
-        """Part of the worker's last batch, so that it and the idle end together."""
-        running = next(reversed(victim.running.values()))
+    def _take_back(self, lane: _Lane, idle: int, elapsed: float) -> Revocation | None:
+        """Part of the worker's last batch, for the idle."""
+        running = next(reversed(lane.running.values()))
         if running.revoking or len(running.left) >= running.barren_below:
             return None
-        left = list(running.left)
-        if len(victim.running) == 1:
-            left = left[1:]  # the first of them is running now
-        if not left:
-            return None
-        of, atomic, keys = self._estimates.of, self._pool.atomic, self._fixtures.keys
-        all_s = sum(of(i) for i in left)
-        overhead = self._settings.overhead_s
-        now_s = max(0.0, self._left_s(victim) - all_s)  # before the tail begins
-        if len(victim.running) == 1 and running.left:
-            expected = of(next(iter(running.left)))
+        tail = list(running.left)
+        now = None
+        if len(lane.running) == 1:  # the first of them is running now
+            now = tail.pop(0)
+            expected = self._estimates.of(now)
             # What has lasted longer than expected may well last as long again.
-            now_s = max(expected - elapsed, elapsed) if elapsed else expected / 2
-        goal = (all_s + now_s) * idle / (idle + 1)
-        doubtful = self._doubtful(running, left)
-        taken_s = 0.0
-        place = len(left)
-        while place and (taken_s < goal or taken_s == 0.0):
-            seconds = of(left[place - 1])
-            if doubtful and any(k in doubtful for k in keys[left[place - 1]]):
-                break
-            if taken_s and taken_s + seconds / 2 > goal:
-                break
-            place -= 1
-            taken_s += seconds
-        if atomic:
-            place = self._whole_from(running, left, place)
-        taken = left[place:]
-        if not taken:
-            return None
-        cost = overhead + self._fixtures.cost_s(taken)
-        taken_s = sum(of(i) for i in taken)
-        # The thief pays the cost too: with less to take they end together.
-        while taken and not atomic and len(taken) > 1:
-            if cost + taken_s / idle <= now_s + all_s - taken_s:
-                break
-            taken_s -= of(taken[0])
-            taken = taken[1:]
-        kept_s = now_s + all_s - taken_s
-        gain = now_s + all_s - max(kept_s, cost + taken_s / idle)
-        if not taken or taken_s <= 2 * cost or gain < overhead:
-            running.barren_below = len(running.left) - len(running.left) // 16 - 1
+            before = max(expected - elapsed, elapsed) if elapsed else expected / 2
+        else:
+            before = max(0.0, self._left_s(lane) - running.left_s)
+        untouched = dict.fromkeys(tail)
+        begun = [index for index in running.batch.indices if index not in untouched]
+        taken = self._tails.choose(Victim(tail, begun, now, before), idle)
+        if not taken:  # not again for every case that ends
+            running.barren_below = len(running.left) - len(running.left) // 16
             return None
         running.revoking = True
         self._revoking += 1
-        return Revocation(running.batch.id, tuple(taken), bool(atomic))
-
-    def _doubtful(self, running: _Running, left: list[int]) -> tuple[str, ...]:
-        """Fixtures that the running case may be setting up, at an unknown cost.
-
-        Their users stay with it until that is known: a thief might pay it again.
-        """
-        if len(left) == len(running.left):
-            return ()
-        unsettled = self._fixtures.unsettled
-        now = next(iter(running.left))
-        return tuple(k for k in self._fixtures.keys[now] if k in unsettled)
-
-    def _whole_from(self, running: _Running, left: list[int], place: int) -> int:
-        """The first place at or behind which a group begins that has not begun."""
-        name = self._pool.atomic.get
-        begun = {name(i, "") for i in running.batch.indices if i not in running.left}
-        begun |= {name(i, "") for i in running.left if i not in left}
-        begun.discard("")
-        while 0 < place < len(left):
-            if name(left[place], "") and (
-                name(left[place], "") == name(left[place - 1], "")
-            ):
-                place += 1
-                continue
-            break
-        while place < len(left) and name(left[place], "") in begun:
-            place += 1
-        return place
+        return Revocation(running.batch.id, tuple(taken), bool(self._pool.atomic))
 
 
 def _elapsed(lane: _Lane, now: float | None) -> float:
