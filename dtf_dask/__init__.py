@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dtf_dask.client import Client, RunHandle
+    from dtf_dask.client import Client
     from dtf_dask.cluster import LocalCluster
     from dtf_dask.errors import DtfError
     from dtf_dask.model import ArtifactRef, Attempt, Case, Outcome, Phase, Run
+    from dtf_dask.runs.handle import RunHandle
 
 __version__ = "0.1.0"
 
@@ -28,7 +29,7 @@ _HOME = {
     "Outcome": "dtf_dask.model",
     "Phase": "dtf_dask.model",
     "Run": "dtf_dask.model",
-    "RunHandle": "dtf_dask.client",
+    "RunHandle": "dtf_dask.runs.handle",
 }
 
 __all__ = [

@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import distributed
 from dask.base import annotate, get_annotations
 
 from dtf_dask.annotations import validate
+from dtf_dask.model import Case
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.handle import RunHandle
 
 _NOT_GIVEN: Any = object()
 
@@ -92,6 +97,65 @@ class Client(distributed.Client):
         wishes = _given(hardware, prefer, deadline, priority_class, timeout)
         with _annotated(func, wishes) as arguments:
             return super().map(func, *iterables, **arguments, **kwargs)
+
+    def run_cases(
+        self,
+        cases: Sequence[Case],
+        *,
+        retries: int | None = None,
+        timeout: float | str | None = None,
+        dist: str | None = None,
+        code: str | Path | None = None,
+        results: str | None = None,
+        suite: str | None = None,
+        run_id: str | None = None,
+    ) -> RunHandle:
+        """Run callables and commands as tests, and keep their results.
+
+        Parameters
+        ----------
+        cases
+            With names of their own.
+        retries
+            How often a case that failed is run again; it is flaky if it then passes.
+        timeout
+            For cases without one; seconds or text.
+        dist
+            "load", "each" or "one-per-process".
+        code
+            A folder that travels to the workers: their working directory, importable.
+        results
+            Results store; by default ``.dtf/results.sqlite`` in this folder.
+        suite
+            Under which name histories are kept; by default this folder's.
+        run_id
+            By default one is made up.
+
+        Raises
+        ------
+        UsageError, DuplicateCaseError
+            When the cases make no sense.
+
+        Examples
+        --------
+        >>> handle = client.run_cases(  # doctest: +SKIP
+        ...     [Case("sum", fn=sum, args=([1, 2],)), Case("ls", argv=("ls",))]
+        ... )
+        >>> handle.wait()  # doctest: +SKIP
+        Counter({'passed': 2})
+        """
+        from dtf_dask.runs.handle import RunHandle
+
+        choices = {
+            "retries": retries,
+            "timeout": timeout,
+            "dist": dist,
+            "code": code,
+            "results": results,
+            "suite": suite,
+            "run_id": run_id,
+        }
+        return RunHandle(self, cases, choices)
 
 
 def _given(

@@ -19,8 +19,13 @@ def attempt_of_case(
     ``duration_s`` leaves out the set-up of fixtures that outlive the test, so that it
     says how long this test takes wherever it stands in a batch; ``phases`` keep all.
     """
+    if "result" in frame:
+        return _attempt_of_result(frame, case_id, number, slot, host)
     reports = frame["reports"]
     outcome, detail = _verdict(reports)
+    properties = _properties(reports)
+    if outcome is Outcome.FAILED and properties.get("dtf_outcome") == "timeout":
+        outcome = Outcome.TIMEOUT  # a command of a dtf.toml, which knows better
     shared_s = sum(seconds for _, seconds in frame.get("setups", ()))
     texts = _sections(reports)
     return Attempt(
@@ -47,7 +52,29 @@ def attempt_of_case(
         stdout=texts["stdout"],
         stderr=texts["stderr"],
         log=texts["log"],
-        properties=_properties(reports),
+        properties=properties,
+    )
+
+
+def _attempt_of_result(
+    frame: Mapping[str, Any], case_id: CaseId, number: int, slot: str, host: str
+) -> Attempt:
+    """The attempt of a case that was run as a value, without pytest."""
+    result = frame["result"]
+    return Attempt(
+        case_id=case_id,
+        number=number,
+        outcome=Outcome(result["outcome"]),
+        worker=slot,
+        host=host,
+        detail=result["detail"],
+        started_at=float(frame["start"]),
+        duration_s=float(frame["wall"]),
+        exception=result["exception"],
+        traceback=result["traceback"],
+        stdout=result["stdout"],
+        stderr=result["stderr"],
+        properties=result["properties"],
     )
 
 

@@ -7,8 +7,6 @@ import os
 import platform
 import sys
 import time
-import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from dtf_dask.runs import selection
 from dtf_dask.runs.attempts import crash_message, crash_text
 from dtf_dask.runs.driver_link import DriverLink
 from dtf_dask.runs.replay import Replay
+from dtf_dask.runs.state_folder import new_run_id, state_folder
 from dtf_dask.worker_plugins.runner import pytest_seam
 
 _END_WAIT_S = 5.0
@@ -40,7 +39,7 @@ class Controller:
             raise pytest.UsageError(
                 "-n is pytest-xdist's: use --dtf-workers with --dtf"
             )
-        self.run_id = option.dtf_run_id or _new_run_id()
+        self.run_id = option.dtf_run_id or new_run_id()
         self._sys_path = list(sys.path)
         self._link = link or DriverLink()
         self._link.send(
@@ -114,7 +113,7 @@ class Controller:
             "dist": ready["dist"],
             "suite": config.rootpath.name,
             "rootdir": str(config.rootpath),
-            "state_folder": str(_state_folder(config.rootpath)),
+            "state_folder": str(state_folder(config.rootpath)),
             "command": ["pytest", *config.invocation_params.args],
             "policy": {
                 name: ready[name]
@@ -311,18 +310,3 @@ def _where(end: dict[str, Any]) -> str:
     except ValueError:
         return url
 
-
-def _new_run_id() -> str:
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:6]
-
-
-def _state_folder(rootpath: Path) -> Path:
-    folder = rootpath / ".dtf"
-    try:
-        folder.mkdir(exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-    except OSError:
-        pass  # the recorder says so, and spools elsewhere
-    return folder

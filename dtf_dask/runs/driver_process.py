@@ -41,9 +41,9 @@ from dtf_dask.runs.driver import (  # noqa: E402
     DrivenCase,
     DriverOptions,
     RunDriver,
-    RunEnd,
 )
 from dtf_dask.runs.snapshot import Snapshot, build  # noqa: E402
+from dtf_dask.runs.verdict import exit_code, run_status  # noqa: E402
 from dtf_dask.runs.workers import Travel  # noqa: E402
 from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
 from dtf_dask.settings import Settings  # noqa: E402
@@ -269,9 +269,8 @@ class DriverProcess:
             await link.close()
         learning.cancel()
         listening.cancel()
-        status = _status(end)
         stored = await asyncio.to_thread(
-            recorder.close, status, _exit_code(end), time.time()
+            recorder.close, run_status(end), exit_code(end), time.time()
         )
         self._send(
             {
@@ -351,23 +350,6 @@ def _planner(asking: dict[str, Any], settings: Settings) -> Planner:
             target_s=settings.runs.batch_target_s, max_s=settings.runs.batch_max_s
         ),
     )
-
-
-def _status(end: RunEnd) -> str:
-    if end.error is not None:
-        return "error"
-    if end.interrupted:
-        return "interrupted"
-    bad = sum(
-        n for name, n in end.outcomes.items() if name not in ("passed", "skipped")
-    )
-    return "failed" if bad else "passed"
-
-
-def _exit_code(end: RunEnd) -> int:
-    if end.error is not None:
-        return end.error.exit_code
-    return {"passed": 0, "failed": 1, "interrupted": 2}[_status(end)]
 
 
 def _told(error: DtfError) -> dict[str, Any]:

@@ -212,6 +212,18 @@ class _Record:
                 )
                 self._frame.setdefault("setups", []).append([key, seconds])
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: Any
+    ) -> Generator[None, object, object]:
+        # A case of a dtf.toml: its files are gone after its teardown.
+        result = getattr(item, "case_result", None)
+        if call.when == "call" and result is not None:
+            artifacts = self._frame.setdefault("artifacts", [])
+            for name, path in result.artifacts:
+                self._spill.take(path, name, artifacts)
+        return (yield)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         data = self._config.hook.pytest_report_to_serializable(
             config=self._config, report=report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 from pathlib import Path
 
@@ -43,6 +44,20 @@ class Spill:
         half = self._limit // 2
         cut = len(text) - 2 * half
         return f"{text[:half]}\n[... {cut} characters cut; {where} ...]\n{text[-half:]}"
+
+
+    def take(
+        self, source: Path, name: str, artifacts: list[dict[str, object]]
+    ) -> None:
+        """Keep a copy of a file that a test made, under the name that it gave."""
+        path = self._folder / uuid.uuid4().hex
+        try:
+            shutil.copyfile(source, path)
+            size = path.stat().st_size
+            artifacts.append({"name": name, "file": path.name, "size": size})
+        except OSError:
+            _remove(path)
+            raise
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,131 @@
+"""Runs cases that came as values: callables and commands, without pytest."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dtf_dask.model import Case, Outcome
+from dtf_dask.worker_plugins.runner.case_execution import (
+    CaseLimits,
+    CaseResult,
+    execute,
+)
+from dtf_dask.worker_plugins.runner.progress import ProgressBoard
+from dtf_dask.worker_plugins.runner.sessions import Emit, Job
+from dtf_dask.worker_plugins.runner.spill import Spill
+
+_TIMEOUT_GRACE_S = 5.0  # for `execute`, which enforces a case's own timeout
+
+
+class CaseSession:
+    """A `RunnerSession` over pickled cases; they are unpickled in the child only.
+
+    Parameters
+    ----------
+    spec
+        ``root`` (the folder of the code; "" for an empty one), ``slot``, ``run``,
+        ``timeout_s``, ``inline_limit``.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self.spill = ""
+        self._output: list[Any] = []
+        self._own = "" if spec.get("root") else tempfile.mkdtemp(prefix="dtf-cases-")
+        os.environ["DTF_WORKER"] = spec["slot"]
+        os.environ["DTF_RUN"] = spec["run"]
+        os.chdir(spec.get("root") or self._own)
+
+    def describe(self) -> dict[str, Any]:
+        return {"cases": 0, "errors": []}
+
+    def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
+        return [Job(entry[0], (entry[1], entry[2])) for entry in entries]
+
+    def before_fork(self) -> None:
+        self._output = [tempfile.TemporaryFile(prefix="dtf-output-") for _ in "oe"]
+
+    def after_child(self) -> None:
+        for file in self._output:
+            file.close()
+
+    def leftover(self) -> dict[str, Any]:
+        limit, texts = self._spec["inline_limit"], []
+        for file in self._output:
+            size = os.fstat(file.fileno()).st_size
+            tail = os.pread(file.fileno(), limit, max(0, size - limit))
+            texts.append(tail.decode("utf-8", "replace"))
+        return {"out": texts[0], "err": texts[1], "stacks": ""}
+
+    def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        os.dup2(self._output[0].fileno(), 1)
+        os.dup2(self._output[1].fileno(), 2)
+        spill = Spill(self.spill, self._spec["inline_limit"])
+        limits = CaseLimits(inline_bytes_max=self._spec["inline_limit"])
+        for position, job in enumerate(jobs):
+            name, payload = job.what
+            case, problem = _load(name, payload, self._spec.get("timeout_s"))
+            guard_s = case.timeout_s + _TIMEOUT_GRACE_S if case.timeout_s else 0.0
+            if not board.begin(position, time.monotonic(), guard_s):
+                board.idle()
+                break
+            started = time.time()
+            if problem:
+                result = CaseResult(Outcome.ERROR, exception=problem)
+            else:
+                result = execute(case, Path.cwd(), limits=limits)
+            emit(_frame(job.number, result, started, spill))
+            if result.spool is not None:
+                shutil.rmtree(result.spool, ignore_errors=True)
+            board.idle()
+        emit({"op": "child_end", "stop": None})
+
+
+def _load(name: str, payload: bytes, timeout_s: float | None) -> tuple[Case, str]:
+    """The case; and what is wrong with it, if it cannot be had here."""
+    try:
+        case: Case = pickle.loads(payload)
+    except Exception as error:
+        problem = (
+            f"the case cannot be loaded on this worker: {type(error).__name__}: {error}"
+            " (is the module that defines it installed there? `code=` sends a folder)"
+        )
+        return Case(name, argv=("false",)), problem
+    if case.timeout_s is None and timeout_s is not None:
+        case = replace(case, timeout_s=timeout_s)
+    return case, ""
+
+
+def _frame(
+    number: int, result: CaseResult, started: float, spill: Spill
+) -> dict[str, Any]:
+    artifacts: list[dict[str, object]] = []
+    for name, path in result.artifacts:
+        spill.take(path, name, artifacts)
+    properties = dict(result.properties)
+    if result.exit_code is not None:
+        properties["exit_code"] = result.exit_code
+    return {
+        "op": "case",
+        "i": number,
+        "start": started,
+        "wall": result.duration_s,
+        "artifacts": artifacts,
+        "result": {
+            "outcome": result.outcome.value,
+            "detail": result.detail,
+            "exception": result.exception,
+            "traceback": result.traceback,
+            "stdout": result.stdout,
+            "stderr": result.stderr,
+            "properties": properties,
+        },
+    }
