@@ -274,4 +274,3 @@ def _check(cases: Sequence[Case]) -> None:
             raise UsageError(f"case {case.name!r} takes a function or a command")
         if case.timeout_s is not None and not case.timeout_s > 0:
             raise UsageError(f"case {case.name!r}: timeout_s is {case.timeout_s}")
-

@@ -30,6 +30,7 @@ class TopicPlugin(SchedulerPlugin):
     """
 
     name = NAME
+    idempotent = True
 
     def __init__(self) -> None:
         self.failure = ""

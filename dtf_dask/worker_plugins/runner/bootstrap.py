@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
 
 from dtf_dask.frames import HEADER_BYTES, body_bytes, decode, pack
-from dtf_dask.worker_plugins.runner.pytest_session import PytestSession, become_worker
-from dtf_dask.worker_plugins.runner.supervisor import Supervisor, freeze
-
-# Choices of the client's session that selected or ordered tests, or that write files:
-# a runner is told by name what to run, and only the controller reports.
-_NEUTRAL_OPTIONS: dict[str, Any] = {
-    "keyword": "",
-    "markexpr": "",
-    "deselect": None,
-    "maxfail": 0,
-    "lf": False,
-    "failedfirst": False,
-    "newfirst": False,
-    "stepwise": False,
-    "stepwise_skip": False,
-    "cacheclear": False,
-    "xmlpath": None,
-    "dtf": None,
-    "collectonly": False,
-    "verbose": 0,
-    "cov_source": None,
-}
+from dtf_dask.worker_plugins.runner.collecting import CollectingPlugin, collect_and_run
+from dtf_dask.worker_plugins.runner.fresh_session import FreshSession
+from dtf_dask.worker_plugins.runner.pytest_session import PytestSession
+from dtf_dask.worker_plugins.runner.sessions import RunnerSession
+from dtf_dask.worker_plugins.runner.supervisor import Supervisor
 
 
 def run_forked(session: pytest.Session, spec: dict[str, Any], address: str) -> NoReturn:
@@ -61,12 +46,16 @@ def serve_session(
     spec: dict[str, Any],
     channel: socket.socket,
     output: int,
-    errors: list[str] | None = None,
+    errors: Sequence[str] = (),
 ) -> None:
     """Serve batches of a collected session until the worker hangs up."""
-    runner = PytestSession(session, spec)
-    runner.collect_errors = errors or []
-    freeze()
+    runner: RunnerSession
+    if may_fork():
+        runner = PytestSession(session, spec)
+        runner.collect_errors = list(errors)
+        gc.freeze()  # so that the collector of a child does not copy every page
+    else:
+        runner = FreshSession(spec)
     Supervisor(channel, runner, output).serve()
 
 
@@ -75,60 +64,32 @@ def main() -> int:
     channel = socket.socket(fileno=int(sys.argv[1]))
     spec = _first_frame(channel)
     output = _own_output()
-    os.environ.update(spec.get("env", {}))
     if spec["kind"] == "cases":
         from dtf_dask.worker_plugins.runner.case_session import CaseSession
 
-        freeze()
         Supervisor(channel, CaseSession(spec), output).serve()
         return 0
-    root = os.path.abspath(spec["root"])
-    os.chdir(os.path.join(root, spec["cwd"]))
-    own = [os.path.normpath(os.path.join(root, entry)) for entry in spec["sys_path"]]
-    sys.path[:0] = [entry for entry in own if entry not in sys.path]
-    plugin = _SpawnedPlugin(channel, spec, output)
-    code = int(pytest.main([*spec["args"], f"--rootdir={root}"], plugins=[plugin]))
+    if spec["isolate"] == "process":
+        Supervisor(channel, FreshSession(spec), output).serve()
+        return 0
+
+    def serve(session: pytest.Session, errors: list[str]) -> None:
+        serve_session(session, spec, channel, output, errors)
+
+    plugin = CollectingPlugin(spec, serve)
+    code = collect_and_run(spec, plugin)
     if not plugin.served:
         # Nothing was collected, or a conftest failed: the worker learns why.
-        text = plugin.output_so_far()[-8000:]
+        text = _read(output)[-8000:]
         channel.sendall(pack({"op": "unusable", "code": code, "text": text}))
     return code
 
 
-class _SpawnedPlugin:
-    """Turns a pytest session of its own into a runner."""
-
-    def __init__(
-        self, channel: socket.socket, spec: dict[str, Any], output: int
-    ) -> None:
-        self._channel, self._spec, self._output = channel, spec, output
-        self._errors: list[str] = []
-        self.served = False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        for name, value in _NEUTRAL_OPTIONS.items():
-            if hasattr(config.option, name):
-                setattr(config.option, name, value)
-        become_worker(config, self._spec)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self._errors.append(f"{report.nodeid}: {report.longreprtext}")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        self.served = True
-        serve_session(session, self._spec, self._channel, self._output, self._errors)
-        _say_no_more()
-        return True
-
-    def output_so_far(self) -> str:
-        try:
-            return os.read(self._output, 65536).decode("utf-8", "replace")
-        except BlockingIOError:
-            return "(it printed nothing)"
+def _read(output: int) -> str:
+    try:
+        return os.read(output, 65536).decode("utf-8", "replace")
+    except BlockingIOError:
+        return "(it printed nothing)"
 
 
 def may_fork() -> bool:
@@ -150,14 +111,6 @@ def _own_output() -> int:
     os.close(outlet)
     os.set_blocking(inlet, False)
     return inlet
-
-
-def _say_no_more() -> None:
-    """What pytest prints at its end has no reader."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.dup2(nothing, 2)
-    os.close(nothing)
 
 
 def _first_frame(channel: socket.socket) -> dict[str, Any]:

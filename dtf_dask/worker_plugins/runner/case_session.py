@@ -18,6 +18,7 @@ from dtf_dask.worker_plugins.runner.case_execution import (
     CaseResult,
     execute,
 )
+from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job
 from dtf_dask.worker_plugins.runner.spill import Spill
@@ -38,7 +39,7 @@ class CaseSession:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self.spill = ""
-        self._output: list[Any] = []
+        self._left = Leftovers()
         self._own = "" if spec.get("root") else tempfile.mkdtemp(prefix="dtf-cases-")
         os.environ["DTF_WORKER"] = spec["slot"]
         os.environ["DTF_RUN"] = spec["run"]
@@ -50,24 +51,19 @@ class CaseSession:
     def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
         return [Job(entry[0], (entry[1], entry[2])) for entry in entries]
 
-    def before_fork(self) -> None:
-        self._output = [tempfile.TemporaryFile(prefix="dtf-output-") for _ in "oe"]
+    def before_child(self) -> None:
+        self._left.open()
 
     def after_child(self) -> None:
-        for file in self._output:
-            file.close()
+        self._left.close()
 
     def leftover(self) -> dict[str, Any]:
-        limit, texts = self._spec["inline_limit"], []
-        for file in self._output:
-            size = os.fstat(file.fileno()).st_size
-            tail = os.pread(file.fileno(), limit, max(0, size - limit))
-            texts.append(tail.decode("utf-8", "replace"))
-        return {"out": texts[0], "err": texts[1], "stacks": ""}
+        return self._left.read()
 
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
-        os.dup2(self._output[0].fileno(), 1)
-        os.dup2(self._output[1].fileno(), 2)
+        out, err, _ = self._left.numbers()
+        os.dup2(out, 1)
+        os.dup2(err, 2)
         spill = Spill(self.spill, self._spec["inline_limit"])
         limits = CaseLimits(inline_bytes_max=self._spec["inline_limit"])
         for position, job in enumerate(jobs):

@@ -20,10 +20,10 @@ THROUGH = -2  # the position of a child that has run all it will
 
 
 class ProgressBoard:
-    """Anonymous shared memory: survives neither exec nor the machine, only a fork."""
+    """Shared memory: anonymous, for a fork; or a file's, which survives an exec too."""
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+    def __init__(self, file: int = -1) -> None:
+        self._memory = mmap.mmap(file, mmap.PAGESIZE)
 
     def reset(self, count: int) -> None:
         """Before a fork: nothing runs, all ``count`` tests may."""

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from _pytest.runner import CallInfo
@@ -21,7 +20,6 @@ REPORT_HOOKS = (
     "pytest_runtest_logfinish",
     "pytest_warning_recorded",
 )
-_TAIL_BYTES = 64 * 1024
 
 
 def silence_reporting(config: pytest.Config) -> None:
@@ -32,48 +30,26 @@ def silence_reporting(config: pytest.Config) -> None:
             caller._remove_plugin(implementation.plugin)
 
 
-def start_capture(config: pytest.Config) -> None:
-    """Begin a global capture of our own, with files nobody else writes to."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture is not None:
-        capture.stop_global_capturing()
-        capture.start_global_capturing()
-        # A plugin that looks at the manager between tests finds what it knows.
-        capture.suspend_global_capture(in_=True)
+def start_capture(config: pytest.Config, files: Sequence[int]) -> None:
+    """Begin a global capture that keeps output in ``files`` (of stdout and stderr).
 
-
-def stop_capture(config: pytest.Config) -> None:
-    """Drop the capture of a child that has ended, with what is left in it."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    if capture is not None:
-        read_capture(config)
-        capture.stop_global_capturing()
-
-
-def read_capture(config: pytest.Config) -> tuple[str, str]:
-    """What a child wrote and never reported: the tail of (stdout, stderr).
-
-    The files are shared with the child, so this works after it was killed.
+    Whoever opened the files can read what was captured, and never reported, after
+    this process was killed. ``--capture=sys`` and ``-s`` keep nothing that outlives it.
     """
     capture = config.pluginmanager.getplugin("capturemanager")
-    streams = getattr(capture, "_global_capturing", None)
-    return tuple(  # type: ignore[return-value]
-        _take_tail(getattr(streams, name, None)) for name in ("out", "err")
-    )
-
-
-def _take_tail(stream: Any) -> str:
-    file = getattr(stream, "tmpfile", None)
-    try:
-        number = file.fileno()  # type: ignore[union-attr]
-    except (AttributeError, OSError, ValueError):
-        return ""  # --capture=sys and -s keep nothing that outlives the child
-    size = os.fstat(number).st_size
-    start = max(0, size - _TAIL_BYTES)
-    tail = os.pread(number, _TAIL_BYTES, start).decode("utf-8", "replace")
-    os.ftruncate(number, 0)
-    os.lseek(number, 0, os.SEEK_SET)
-    return f"[... {start} bytes before ...]\n{tail}" if start else tail
+    if capture is None:
+        return
+    capture.stop_global_capturing()
+    capture.start_global_capturing()
+    # A plugin that looks at the manager between tests finds what it knows.
+    capture.suspend_global_capture(in_=True)
+    streams = capture._global_capturing
+    for name, number in zip(("out", "err"), files, strict=False):
+        file = getattr(getattr(streams, name, None), "tmpfile", None)
+        try:
+            os.dup2(number, file.fileno())
+        except (AttributeError, OSError, ValueError):
+            continue
 
 
 def use_basetemp(config: pytest.Config, folder: Path) -> None:

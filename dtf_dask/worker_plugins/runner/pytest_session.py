@@ -5,18 +5,18 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
-import tempfile
 import time
 import traceback
 import warnings
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
 from dtf_dask.worker_plugins.runner import pytest_seam
+from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
 from dtf_dask.worker_plugins.runner.spill import Spill
@@ -37,7 +37,8 @@ class PytestSession:
         are), ``run`` (the run's id), ``timeout_s`` (None for none), ``stop_on_failure``,
         ``inline_limit`` (characters of output that travel with a report),
         ``basetemp``, ``by_index`` (whether entries may be looked up by number: the
-        items are the client's own, forked).
+        items are the client's own, forked), ``capture_files`` (descriptors that
+        the runner opened, in a process that was started for one batch).
     """
 
     def __init__(self, session: pytest.Session, spec: dict[str, Any]) -> None:
@@ -45,7 +46,8 @@ class PytestSession:
         self.spec = spec
         self.config = session.config
         self._by_name: dict[str, list[pytest.Item]] | None = None
-        self._stacks: IO[bytes] | None = None
+        self._stacks = -1
+        self._left = Leftovers()
         self.spill = ""
         self.collect_errors: list[str] = []
         pytest_seam.silence_reporting(self.config)
@@ -78,25 +80,19 @@ class PytestSession:
             raise MissingCasesError(missing)
         return jobs
 
-    def before_fork(self) -> None:
-        pytest_seam.start_capture(self.config)
-        self._stacks = tempfile.TemporaryFile(prefix="dtf-stacks-")
+    def before_child(self) -> None:
+        if "capture_files" not in self.spec:
+            self._left.open()
 
     def after_child(self) -> None:
-        pytest_seam.stop_capture(self.config)
-        if self._stacks is not None:
-            self._stacks.close()
-            self._stacks = None
+        self._left.close()
 
     def leftover(self) -> dict[str, Any]:
-        out, err = pytest_seam.read_capture(self.config)
-        stacks = b""
-        if self._stacks is not None:
-            self._stacks.seek(0)
-            stacks = self._stacks.read(_TEXT_CHARACTERS_MAX)
-        return {"out": out, "err": err, "stacks": stacks.decode("utf-8", "replace")}
+        return self._left.read()
 
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        out, err, self._stacks = self.spec.get("capture_files", self._left.numbers())
+        pytest_seam.start_capture(self.config, (out, err))
         spill = Spill(self.spill, self.spec["inline_limit"])
         record = _Record(self.config, spill)
         self.config.pluginmanager.register(record, "dtf-record")
@@ -134,7 +130,7 @@ class PytestSession:
         timeout_s: float,
     ) -> dict[str, Any] | None:
         """Run one test; a value when the session shall stop after it."""
-        if timeout_s and self._stacks is not None:
+        if timeout_s:
             faulthandler.dump_traceback_later(timeout_s, file=self._stacks)
         record.begin()
         try:

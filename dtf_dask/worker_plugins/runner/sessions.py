@@ -13,7 +13,7 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One test of a batch. ``number`` is its index in the run, ``what`` the session's."""
+    """One test of a batch: its index in the run, and what the session makes of it."""
 
     number: int
     what: Any
@@ -28,7 +28,11 @@ class MissingCasesError(Exception):
 
 
 class RunnerSession(Protocol):
-    """Lives in the runner; `run` is called in a child of it and never returns."""
+    """Lives in the runner; `run` is called in a forked child of it.
+
+    A session that cannot be forked has ``start_child(jobs, outlet) -> pid`` and a
+    ``board`` of its own as well.
+    """
 
     spill: str
     """Folder for what is too long to travel with a report; set before each batch."""
@@ -36,7 +40,7 @@ class RunnerSession(Protocol):
     def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
         """The tests that the entries ``[number, name, extra]`` of a batch mean."""
 
-    def before_fork(self) -> None:
+    def before_child(self) -> None:
         """Make what the child shall not share with its siblings."""
 
     def after_child(self) -> None:

@@ -45,10 +45,7 @@ class Spill:
         cut = len(text) - 2 * half
         return f"{text[:half]}\n[... {cut} characters cut; {where} ...]\n{text[-half:]}"
 
-
-    def take(
-        self, source: Path, name: str, artifacts: list[dict[str, object]]
-    ) -> None:
+    def take(self, source: Path, name: str, artifacts: list[dict[str, object]]) -> None:
         """Keep a copy of a file that a test made, under the name that it gave."""
         path = self._folder / uuid.uuid4().hex
         try:

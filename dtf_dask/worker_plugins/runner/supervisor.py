@@ -1,4 +1,4 @@
-"""The runner's own loop: start a child for each batch, watch it, tell what became of it.
+"""The runner's own loop: a child for each batch, watched, and what became of it.
 
 One thread, one child at a time. A child may crash, hang, or leave processes behind:
 that costs the test that ran, and the rest of the batch goes on in a new child.
@@ -6,23 +6,18 @@ that costs the test that ran, and the rest of the batch goes on in a new child.
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import faulthandler
-import gc
 import os
 import select
-import signal
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import psutil
-
 from dtf_dask.frames import FrameBuffer, pack
+from dtf_dask.worker_plugins.runner import process_life
 from dtf_dask.worker_plugins.runner.progress import THROUGH, ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import (
     Job,
@@ -35,7 +30,6 @@ _EXIT_GRACE_S = 5.0  # for what a child does after its last test (atexit, flushi
 _DUMP_GRACE_S = 0.25  # for faulthandler to write the stacks before the kill
 _NOTE_AFTER_S = 0.5  # a test that runs longer than this is named as running
 _OUTPUT_BYTES_MAX = 8 * 2**20  # of a batch, written past pytest's capture
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class _Gone(Exception):
@@ -61,14 +55,14 @@ class Supervisor:
         self._channel = channel
         self._session = session
         self._output = output
-        self._board = ProgressBoard()
+        self._board = getattr(session, "board", None) or ProgressBoard()
         self._inbox = FrameBuffer()
         self._requests: list[dict[str, Any]] = []
         self._output_left = _OUTPUT_BYTES_MAX
 
     def serve(self) -> None:
         """Greet, then run batch after batch."""
-        _become_subreaper()
+        process_life.adopt_orphans()
         try:
             self._send({"op": "hello", "pid": os.getpid(), **self._session.describe()})
             while True:
@@ -80,7 +74,7 @@ class Supervisor:
                 elif request["op"] == "close":
                     return
         except (_Gone, BrokenPipeError, ConnectionResetError):
-            _reap_leaked()
+            process_life.reap_leaked()
 
     # -- one batch ---------------------------------------------------------------
 
@@ -118,6 +112,11 @@ class Supervisor:
     def relay(self, packed: bytes) -> None:
         self._channel.sendall(packed)
 
+    def let_go(self) -> None:
+        """In a forked child: what is the runner's is not the tests'."""
+        self._channel.close()
+        os.close(self._output)
+
     def _receive(self) -> None:
         chunk = self._channel.recv(_CHUNK)
         if not chunk:
@@ -153,20 +152,29 @@ class _Child:
     def run(self) -> _End:
         board, session = self._board, self._session
         board.reset(len(self._jobs))
-        session.before_fork()
+        session.before_child()
         inlet, outlet = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(inlet)
-            _child_main(session, self._jobs, board, outlet, self._supervisor)
+        pid = self._start(inlet, outlet)
         os.close(outlet)
         try:
             status = self._watch(pid, inlet)
             return self._conclude(status)
         finally:
-            _kill_group(pid)
+            process_life.kill_group(pid)
             os.close(inlet)
             session.after_child()
+
+    def _start(self, inlet: int, outlet: int) -> int:
+        start = getattr(self._session, "start_child", None)
+        if start is not None:
+            started: int = start(self._jobs, outlet)
+            return started
+        pid = os.fork()
+        if pid == 0:
+            os.close(inlet)
+            board, supervisor = self._board, self._supervisor
+            _child_main(self._session, self._jobs, board, outlet, supervisor)
+        return pid
 
     # -- while it lives ------------------------------------------------------------
 
@@ -174,7 +182,7 @@ class _Child:
         """Relay frames until the child has ended; its exit status."""
         supervisor, channel = self._supervisor, self._supervisor._channel
         frames = FrameBuffer()
-        handle = _open_pidfd(pid)
+        handle = process_life.open_pidfd(pid)
         poll = select.poll()
         watched = [inlet, channel.fileno(), supervisor._output]
         for number in [*watched, *([handle] if handle >= 0 else [])]:
@@ -198,7 +206,7 @@ class _Child:
                 if self._board.position == THROUGH:
                     ended_at = ended_at or now
                     if now - ended_at > _EXIT_GRACE_S:
-                        _kill(pid)
+                        process_life.kill(pid)
                 self._check_test(pid, now)
         finally:
             if handle >= 0:
@@ -222,7 +230,7 @@ class _Child:
             return
         if board.timeout_s and now > started + board.timeout_s + _DUMP_GRACE_S:
             self._cause = "timeout"
-            _kill(pid)
+            process_life.kill(pid)
         elif position != self._noted and now - started > _NOTE_AFTER_S:
             self._noted = position
             number = self._jobs[position].number
@@ -262,7 +270,7 @@ class _Child:
         try:
             supervisor._receive()
         except _Gone:
-            _kill(pid)
+            process_life.kill(pid)
             raise
         waiting, supervisor._requests = supervisor._requests, []
         for request in waiting:
@@ -270,7 +278,7 @@ class _Child:
                 self._revoke(request)
             elif request["op"] == "kill":
                 self._cause = "cancelled"
-                _kill(pid)
+                process_life.kill(pid)
             else:
                 supervisor._requests.append(request)
 
@@ -287,7 +295,7 @@ class _Child:
     def _conclude(self, status: int) -> _End:
         board, end = self._board, _End()
         position, limit = board.position, board.limit
-        end.leaked = _reap_leaked()
+        end.leaked = process_life.reap_leaked()
         if self._cause == "cancelled":
             end.cancelled = end.stopped = True
             end.next_position = max(position, 0)
@@ -301,7 +309,7 @@ class _Child:
         end.crash = self._session.leftover() | {
             "op": "crash",
             "i": self._jobs[culprit].number,
-            "cause": self._cause or _death(status),
+            "cause": self._cause or process_life.death(status),
             "between": position < 0,
             "timeout_s": board.timeout_s,
             "after_s": after_s,
@@ -319,24 +327,15 @@ def _child_main(
     outlet: int,
     supervisor: Supervisor,
 ) -> NoReturn:
-    """Everything a child does; it never returns into the runner's code."""
+    """Everything a forked child does; it never returns into the runner's code."""
     code = 70
     try:
-        os.setsid()  # one kill reaches all that the tests start
-        _die_with_parent()
-        _be_first_to_be_killed()
-        run_exit_handlers = session_exit_handlers()
+        process_life.lead_group()
+        run_exit_handlers = process_life.forget_exit_handlers()
         if faulthandler.is_enabled():
             faulthandler.enable(file=2)  # not the terminal of the controller
-        supervisor._channel.close()
-        os.close(supervisor._output)
-
-        def emit(frame: dict[str, Any]) -> None:
-            view = memoryview(pack(frame))
-            while view:
-                view = view[os.write(outlet, view) :]
-
-        session.run(jobs, board, emit)
+        supervisor.let_go()
+        session.run(jobs, board, process_life.emitter(outlet))
         board.through()
         run_exit_handlers()
         for stream in (sys.stdout, sys.stderr):
@@ -348,102 +347,3 @@ def _child_main(
         os.write(2, traceback.format_exc().encode("utf-8", "replace"))
     finally:
         os._exit(code)
-
-
-def session_exit_handlers() -> Callable[[], None]:
-    """Drop the exit handlers of the runner; the result runs what a child adds."""
-    atexit._clear()
-    return atexit._run_exitfuncs
-
-
-def freeze() -> None:
-    """Before many forks: keep the collector from touching (so copying) old pages."""
-    gc.collect()
-    gc.freeze()
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _reap_leaked() -> list[dict[str, Any]]:
-    """Kill what outlived the child. Orphans come to us: we are their subreaper."""
-    leaked: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 2.0
-    while time.monotonic() < deadline:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return leaked  # the common case, one system call
-        for process in psutil.Process().children(recursive=True):
-            try:
-                with process.oneshot():
-                    if process.status() == psutil.STATUS_ZOMBIE:
-                        continue
-                    leaked.append(
-                        {
-                            "pid": process.pid,
-                            "command": " ".join(process.cmdline())[:200],
-                            "started": _start_time(process),
-                        }
-                    )
-                process.kill()
-            except psutil.Error:
-                continue
-        time.sleep(0.002)
-    return leaked
-
-
-def _start_time(process: psutil.Process) -> float:
-    """Seconds since the epoch; the system's own boot time is a whole second off."""
-    if not hasattr(time, "CLOCK_BOOTTIME"):
-        return process.create_time()
-    after_boot = process.create_time() - psutil.boot_time()
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - after_boot
-    return time.time() - age
-
-
-def _death(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
-    return f"exit {os.waitstatus_to_exitcode(status)}"
-
-
-def _open_pidfd(pid: int) -> int:
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1  # not Linux, or an old one: the watch polls
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def _become_subreaper() -> None:
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _die_with_parent() -> None:
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _be_first_to_be_killed() -> None:
-    """Out of memory, the kernel shall take the test and leave the worker."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        pass  # not Linux

@@ -1,0 +1,136 @@
+"""How processes of a runner live and die: groups, parents, orphans, exit handlers.
+
+The few names that are private to the standard library or the kernel are used here
+only; ``tests/runner/test_process_life.py`` pins them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+from dtf_dask.frames import pack
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_REAP_S = 2.0
+
+
+def lead_group() -> None:
+    """Be a session and group of our own: one kill reaches all that the tests start.
+
+    And die with the runner, and be the first that the kernel takes when memory is
+    short: it shall cost a test, not the worker.
+    """
+    if os.getpgrp() != os.getpid():
+        os.setsid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        pass  # not Linux
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forget_exit_handlers() -> Callable[[], None]:
+    """Drop the parent's exit handlers; the result runs those added since."""
+    atexit._clear()
+    return atexit._run_exitfuncs
+
+
+def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
+    """A function that writes frames whole to a pipe."""
+
+    def emit(frame: dict[str, Any]) -> None:
+        view = memoryview(pack(frame))
+        while view:
+            view = view[os.write(outlet, view) :]
+
+    return emit
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def reap_leaked() -> list[dict[str, Any]]:
+    """Kill what outlived a child, and say what it was.
+
+    Orphans have come to us: see `adopt_orphans`.
+    """
+    leaked: dict[int, dict[str, Any]] = {}
+    deadline = time.monotonic() + _REAP_S
+    while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            break  # the common case, one system call
+        for process in psutil.Process().children(recursive=True):
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    leaked.setdefault(process.pid, _portrait(process))
+                    process.kill()
+            except psutil.Error:
+                continue
+        time.sleep(0.002)
+    return list(leaked.values())
+
+
+def _portrait(process: psutil.Process) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "command": " ".join(process.cmdline())[:200],
+        "started": start_time(process),
+    }
+
+
+def start_time(process: psutil.Process) -> float:
+    """Seconds since the epoch; the system's own boot time is a whole second off."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return process.create_time()
+    after_boot = process.create_time() - psutil.boot_time()
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - after_boot
+    return time.time() - age
+
+
+def death(status: int) -> str:
+    """How a process ended, in two words: ``exit 3``, ``signal SIGSEGV``."""
+    if os.WIFSIGNALED(status):
+        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+    return f"exit {os.waitstatus_to_exitcode(status)}"
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor that is readable when the process has ended; -1 if there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return -1  # not Linux, or an old one: the watch polls
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
