@@ -35,6 +35,7 @@ from dtf_dask.runs.batch import Batch, PlannedCase, Planner, PlannerSettings
 
 MESSAGE_S = 0.001  # one way between driver or controller and a worker
 DISPATCH_S = 0.004  # from the driver's decision to the runner of a batch
+TICK_S = 0.05  # how often the driver asks for the idle
 FORK_S = 0.015  # a batch's own cost on its worker
 
 
@@ -158,6 +159,7 @@ class BatchDriver:
         self.suite, self.planner, self.clock = suite, planner, Clock()
         self.batches = 0
         self.end = 0.0
+        self.ticking = False
         self.cpu_s = 0.0
         self.runs = [0] * len(suite.seconds)
         self.workers = {
@@ -196,6 +198,11 @@ class BatchDriver:
         self.planner.revoked(batch, indices)
         self.ask(list(self.workers))
 
+    def tick(self) -> None:
+        """While somebody is idle, look again: a case may last long."""
+        self.ticking = False
+        self.ask([])
+
     def ask(self, names: list[str]) -> None:
         """Fill who has room; let the idle take."""
         begun = time.process_time()
@@ -207,10 +214,12 @@ class BatchDriver:
                 self.clock.after(
                     DISPATCH_S, lambda w=self.workers[name], b=batch: w.receive(b)
                 )
-        for name in names:
-            if not self.held[name] and (
-                taken := self.planner.revocation(name, self.clock.now)
-            ):
+        idle = [name for name in names if not self.held[name]]
+        if idle and self.planner.outstanding and not self.ticking:
+            self.ticking = True
+            self.clock.after(TICK_S, self.tick)
+        for name in idle:
+            if taken := self.planner.revocation(name, self.clock.now):
                 victim = self.workers[self.owner[taken.batch_id]]
                 self.clock.after(
                     2 * MESSAGE_S,

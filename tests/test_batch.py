@@ -518,6 +518,18 @@ def test_who_is_stuck_in_a_case_loses_its_tail() -> None:
     assert len(taken.indices) == 19
 
 
+def test_a_tail_not_worth_taking_is_looked_at_again_as_time_goes_by() -> None:
+    """A short tail behind a case that does not end is taken in the end."""
+    planner = planner_of(cases_of([0.001, 0.04]), 1)
+    assert planner.next_batch("w0", 0.0) is not None
+    planner.add_worker("w1")
+    assert planner.revocation("w1", 0.001) is None
+    assert planner.revocation("w1", 0.002) is None
+    taken = planner.revocation("w1", 1.0)
+    assert taken is not None
+    assert taken.indices == (1,)
+
+
 def test_retry_goes_to_another_worker_if_there_is_one() -> None:
     """A worker does not retry what failed on it while another can soon."""
     planner = planner_of(cases_of([0.1]), 2)

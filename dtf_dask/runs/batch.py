@@ -12,13 +12,15 @@ of what a busy one has not begun (`Planner.revocation`).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
 from dtf_dask.runs.batch_groups import Pool
+from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Running
 from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
 from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
@@ -35,20 +37,6 @@ Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-pr
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Cases for one child process, in the order to run them.
-
-    ``estimate_s`` includes the overhead and shared set-up. ``worker`` is the only
-    one that may run it, or None.
-    """
-
-    id: int
-    indices: tuple[int, ...]
-    estimate_s: float
-    worker: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Revocation:
     """Ask the worker of a batch to give back those of these it has not begun.
 
@@ -59,30 +47,6 @@ class Revocation:
     batch_id: int
     indices: tuple[int, ...]
     whole: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Running:
-    """A batch that was handed out, and what of it has not ended."""
-
-    batch: Batch
-    lane: _Lane
-    left: dict[int, float]  # by index what it is thought to take
-    start_s: float  # overhead and set-up, until its first case has ended
-    left_s: float = 0.0  # their sum
-    stale_at: int = 0  # estimate anew once so many cases of the run have ended
-    revoking: bool = False
-    barren_below: int = 1 << 62  # do not look for a tail while so many are left
-
-
-@dataclass(eq=False, slots=True)
-class _Lane:
-    """One worker: its batches, oldest first, and for `each` what it has to run yet."""
-
-    name: str
-    running: dict[int, _Running] = field(default_factory=dict)
-    queue: deque[int] = field(default_factory=deque)
-    since: float | None = None  # when what runs now began, if the driver tells times
 
 
 class Planner:
@@ -105,7 +69,8 @@ class Planner:
     After any report (a case ended, a batch ended, a worker came or left, something
     was given back) ask `next_batch` for each worker that may have room: None means
     "not now", and the answer may change with any report. If a worker without a batch
-    gets None, ask `revocation` for it. Reports must come in the order in which they
+    gets None, ask `revocation` for it; while one is idle, also every 50 ms or so (a
+    case may last longer than was thought). Reports must come in the order in which they
     were made on the worker; a set-up before the end of the case it was made for.
 
     Examples
@@ -135,20 +100,14 @@ class Planner:
         self._settings = settings or PlannerSettings()
         self._dist = dist
         self._total = len(cases)
-        self._lanes: dict[str, _Lane] = {}
         self._absent: dict[str, deque[int]] = {}  # `each`: what a worker left undone
-        self._running: dict[int, _Running] = {}
-        self._owner: list[_Running | None] = [None] * len(cases)  # not for `each`
+        self._is_done = bytearray(len(cases))  # not for `each`
         self._last_worker: dict[int, str] = {}
         self._next_id = 1
-        self._outstanding = 0
-        self._busy = 0  # workers with a batch
-        self._revoking = 0  # requests not answered
-        self._out_s = 0.0
         self._sort_at = max(16, len(cases) // 16)
-        self._finished = 0
         self._estimates = Estimates(cases, self._settings.default_s)
         self._fixtures = SharedFixtures.of(cases)
+        self._out = Outstanding(self._estimates)
         atomic = {} if dist == "each" else _atomic_groups(cases, dist)
         pooled = [] if dist == "each" else cases
         self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
@@ -163,9 +122,9 @@ class Planner:
 
     def add_worker(self, name: str) -> None:
         """A worker can take batches. One that was removed may come back."""
-        if name in self._lanes:
+        if name in self._out.lanes:
             raise ValueError(f"worker {name!r} is known: remove it before adding it")
-        lane = self._lanes[name] = _Lane(name)
+        lane = self._out.lanes[name] = Lane(name)
         if self._dist == "each":
             lane.queue = self._absent.pop(name, deque(range(self._total)))
 
@@ -181,7 +140,7 @@ class Planner:
         lost: list[int] = []
         for running in reversed(list(lane.running.values())):
             lost[:0] = self._close(running)
-        del self._lanes[name]
+        del self._out.lanes[name]
         if self._dist == "each":
             self._absent[name] = lane.queue
         for index in self._pool.retries.pop(name, ()):  # nobody to avoid any more
@@ -197,8 +156,7 @@ class Planner:
             if 0 <= index < self._total and index not in self._last_worker:
                 waits = self._pool.waits(index)
                 self._estimates.learn(index, estimates[index], waits=waits)
-        for running in self._running.values():
-            self._estimate_anew(running)
+        self._out.estimate_anew()
         self._portions.durations_changed()
 
     def observe_setup(self, key: str, seconds: float) -> None:
@@ -218,18 +176,18 @@ class Planner:
             False if the case was not outstanding in that batch (it came late, from
             a worker given up): the report must not count.
         """
-        running = self._running.get(batch_id)
+        running = self._out.batches.get(batch_id)
         if running is None or index not in running.left:
             return False
-        self._drop(running, index)
-        self._out_s -= running.start_s
-        running.start_s = 0.0
+        self._out.drop(running, index)
+        self._out.begun(running)
         running.lane.since = now
+        self._is_done[index] = 1
         self._last_worker[index] = running.lane.name
         self._estimates.learn(index, seconds, waits=self._pool.waits(index))
         self._fixtures.settle(index)
-        self._finished += 1
-        if self._finished >= self._sort_at:  # a few times a run: it costs n log n
+        self._out.ended += 1
+        if self._out.ended >= self._sort_at:  # a few times a run: it costs n log n
             self._sort_at *= 2
             self._pool.sort()
         return True
@@ -242,21 +200,20 @@ class Planner:
         tuple of int
             What went back. It may be more than ``returned``: nothing is lost.
         """
-        running = self._running.get(batch_id)
+        running = self._out.batches.get(batch_id)
         return () if running is None else self._close(running)
 
     def revoked(self, batch_id: int, indices: Iterable[int]) -> tuple[int, ...]:
         """A worker gave these back unrun, as asked; they may be planned again."""
-        running = self._running.get(batch_id)
+        running = self._out.batches.get(batch_id)
         if running is None:
             return ()
-        self._revoking -= running.revoking
-        running.revoking = False
+        self._out.answered(running)
         back = tuple(i for i in dict.fromkeys(indices) if i in running.left)
         if not back:  # nothing to be had: not again before it has got on
-            running.barren_below = len(running.left)
+            running.barren_left, running.barren_s = len(running.left), math.inf
         for index in back:
-            self._drop(running, index)
+            self._out.drop(running, index)
         self._put_front(running, back)
         return back
 
@@ -269,40 +226,43 @@ class Planner:
         if last is None:
             raise ValueError(f"case {index} has not run: only what ended is retried")
         if self._dist == "each":
-            lane = self._lanes.get(last)
+            lane = self._out.lanes.get(last)
             queue = self._absent.get(last) if lane is None else lane.queue
             running = () if lane is None else lane.running.values()
             if queue is None or index in queue or any(index in r.left for r in running):
                 raise ValueError(f"case {index} cannot be retried on {last!r} now")
             queue.append(index)
             return
-        if self._owner[index] is not None or self._pool.waits(index):
+        if not self._is_done[index]:
             raise ValueError(f"case {index} is to run already: retry it when it ended")
-        self._pool.put_retry(index, last if last in self._lanes else "")
+        self._is_done[index] = 0
+        self._pool.put_retry(index, last if last in self._out.lanes else "")
 
     # -- what the driver asks -------------------------------------------------
 
     @property
     def remaining(self) -> int:
         """Cases that wait to be handed out; `each` counts the workers present."""
-        return self._pool.waiting + sum(len(ln.queue) for ln in self._lanes.values())
+        return self._pool.waiting + sum(
+            len(ln.queue) for ln in self._out.lanes.values()
+        )
 
     @property
     def outstanding(self) -> int:
         """Cases handed out that have not ended."""
-        return self._outstanding
+        return self._out.cases
 
     @property
     def done(self) -> bool:
         """Whether nothing waits and nothing is outstanding."""
-        return not self._outstanding and not self.remaining
+        return not self._out.cases and not self.remaining
 
     def estimate_left_s(self) -> float:
         """Seconds of work left, of one worker: divide by their number for an ETA."""
         waiting = self._estimates.waiting_s
-        for lane in self._lanes.values():
+        for lane in self._out.lanes.values():
             waiting += len(lane.queue) * self._estimates.mean_s
-        return waiting + max(0.0, self._out_s)
+        return waiting + self._out.seconds
 
     def next_batch(self, worker: str, now: float | None = None) -> Batch | None:
         """What the worker is to run next, or None if it has enough for now."""
@@ -316,8 +276,8 @@ class Planner:
             return self._each_batch(lane)
         if not self._pool.waiting:
             return None
-        own = self._load_s(lane, now)
-        if held and (own > self._lead_s() or self._idle() or self._in_doubt(lane)):
+        own = self._out.load_s(lane, now)
+        if held and (own > self._lead_s() or self._out.idle or self._in_doubt(lane)):
             return None
         loads = self._loads(lane, own, now)
         if self._dist == "one-per-process":
@@ -334,20 +294,21 @@ class Planner:
         with it the planner sees who has been in one case for long.
         """
         lane = self._lane(idle_worker)
-        if lane.running or self._pool.waiting or self._dist == "each":
+        avoided = len(self._pool.retries.get(idle_worker, ()))
+        if lane.running or self._pool.waiting > avoided or self._dist == "each":
             return None
-        idle = self._idle()
-        if self._revoking >= idle or not self._estimates.any_seen:
+        idle = self._out.idle
+        if self._out.revoking >= idle or not self._estimates.any_seen:
             return None
         victims = [
-            (self._load_s(other, now), place, other)
-            for place, other in enumerate(self._lanes.values())
+            (self._out.load_s(other, now), place, other)
+            for place, other in enumerate(self._out.lanes.values())
             if other.running
         ]
         for left_s, _, victim in sorted(victims, key=lambda v: (-v[0], v[1])):
             if left_s < 2 * self._settings.overhead_s:
                 break
-            found = self._take_back(victim, idle, _elapsed(victim, now))
+            found = self._take_back(victim, idle, victim.elapsed(now))
             if found is not None:
                 return found
         return None
@@ -355,37 +316,21 @@ class Planner:
     # -- sizes ----------------------------------------------------------------
 
     def _workers(self) -> int:
-        return max(1, len(self._lanes), self._settings.workers_expected)
+        return max(1, len(self._out.lanes), self._settings.workers_expected)
 
     def _lead_s(self) -> float:
         """How much a worker may have left and yet be given more."""
         if not self._estimates.any_seen:
             return 0.0
-        fair = (self._estimates.waiting_s + max(0.0, self._out_s)) / self._workers()
+        fair = (self._estimates.waiting_s + self._out.seconds) / self._workers()
         return min(max(self._settings.lead_s, 0.05 * fair), 0.25 * fair)
 
-    def _idle(self) -> int:
-        """Workers that have nothing."""
-        return len(self._lanes) - self._busy
-
-    def _left_s(self, lane: _Lane) -> float:
-        total = 0.0
-        for running in lane.running.values():
-            if self._finished >= running.stale_at:
-                self._estimate_anew(running)
-            total += running.start_s + running.left_s
-        return total
-
-    def _load_s(self, lane: _Lane, now: float | None) -> float:
-        """What a worker has left: a case that lasts long may last as long again."""
-        return self._left_s(lane) + _elapsed(lane, now)
-
-    def _loads(self, lane: _Lane, own: float, now: float | None) -> Loads:
-        all_s = [self._load_s(other, now) for other in self._lanes.values()]
+    def _loads(self, lane: Lane, own: float, now: float | None) -> Loads:
+        all_s = [self._out.load_s(other, now) for other in self._out.lanes.values()]
         all_s += [0.0] * (self._workers() - len(all_s))
         return Loads(own, all_s, self._may_repeat(lane))
 
-    def _in_doubt(self, lane: _Lane) -> bool:
+    def _in_doubt(self, lane: Lane) -> bool:
         """Whether the worker may be in a set-up of which nobody knows how dear it is.
 
         What was queued behind might pay the same again.
@@ -400,23 +345,23 @@ class Planner:
             for key in keys[index]
         )
 
-    def _may_repeat(self, lane: _Lane) -> bool:
+    def _may_repeat(self, lane: Lane) -> bool:
         """Whether a worker is to retry what failed on it: only if no other can soon."""
-        others = [ln for ln in self._lanes.values() if ln is not lane]
+        others = [ln for ln in self._out.lanes.values() if ln is not lane]
         if not others:
             return True
-        soonest = min(self._left_s(ln) for ln in others)
+        soonest = min(self._out.left_s(ln) for ln in others)
         return not lane.running and soonest > self._settings.retry_wait_s
 
     # -- batches --------------------------------------------------------------
 
-    def _lane(self, worker: str) -> _Lane:
-        lane = self._lanes.get(worker)
+    def _lane(self, worker: str) -> Lane:
+        lane = self._out.lanes.get(worker)
         if lane is None:
             raise ValueError(f"worker {worker!r} is not known: add it first")
         return lane
 
-    def _each_batch(self, lane: _Lane) -> Batch | None:
+    def _each_batch(self, lane: Lane) -> Batch | None:
         """All that one worker has to run: nobody else can, so nothing is balanced."""
         if not lane.queue or lane.running:
             return None
@@ -424,7 +369,7 @@ class Planner:
         lane.queue.clear()
         return self._hand_out(lane, chosen)
 
-    def _hand_out(self, lane: _Lane, chosen: list[int]) -> Batch | None:
+    def _hand_out(self, lane: Lane, chosen: list[int]) -> Batch | None:
         if not chosen:
             return None
         ordered = self._ordered(chosen)
@@ -437,15 +382,7 @@ class Planner:
             lane.name if self._dist == "each" else None,
         )
         self._next_id += 1
-        self._busy += not lane.running
-        running = _Running(batch, lane, dict.fromkeys(ordered, 0.0), start_s)
-        self._running[batch.id] = lane.running[batch.id] = running
-        if self._dist != "each":
-            for index in ordered:
-                self._owner[index] = running
-        self._outstanding += len(ordered)
-        self._out_s += start_s
-        self._estimate_anew(running)
+        self._out.open(lane, batch, start_s)
         return batch
 
     def _ordered(self, chosen: list[int]) -> list[int]:
@@ -455,46 +392,16 @@ class Planner:
         first: dict[str, int] = {}
         name = self._pool.atomic.get
         for index in sorted(chosen):
-            first.setdefault(name(index, str(index)), index)
-        return sorted(chosen, key=lambda i: (first[name(i, str(i))], i))
+            first.setdefault(name(index, ""), index)
+        return sorted(chosen, key=lambda i: (first[n] if (n := name(i)) else i, i))
 
-    def _estimate_anew(self, running: _Running) -> None:
-        """Bring up to date what is outstanding of a batch.
-
-        The rarer, the more is left of it, so that a case costs O(1) of this.
-        """
-        of, left = self._estimates.of, running.left
-        self._out_s -= running.left_s
-        for index in left:
-            left[index] = of(index)
-        running.left_s = sum(left.values())
-        self._out_s += running.left_s
-        pause = max(4, min(len(left) // 4, self._finished))
-        running.stale_at = self._finished + pause
-
-    def _drop(self, running: _Running, index: int) -> None:
-        """A case is no longer outstanding in a batch."""
-        seconds = running.left.pop(index)
-        self._outstanding -= 1
-        if self._dist != "each":
-            self._owner[index] = None
-        running.left_s = running.left_s - seconds if running.left else 0.0
-        self._out_s -= seconds
-
-    def _close(self, running: _Running) -> tuple[int, ...]:
+    def _close(self, running: Running) -> tuple[int, ...]:
         """Forget a batch; what is left of it goes back in front."""
-        back = tuple(running.left)
-        for index in back:
-            self._drop(running, index)
-        self._out_s -= running.start_s
-        del self._running[running.batch.id]
-        del running.lane.running[running.batch.id]
-        self._busy -= not running.lane.running
-        self._revoking -= running.revoking
+        back = self._out.close(running)
         self._put_front(running, back)
         return back
 
-    def _put_front(self, running: _Running, back: Sequence[int]) -> None:
+    def _put_front(self, running: Running, back: Sequence[int]) -> None:
         if not back:
             return
         if self._dist == "each":
@@ -504,10 +411,11 @@ class Planner:
 
     # -- taking back ----------------------------------------------------------
 
-    def _take_back(self, lane: _Lane, idle: int, elapsed: float) -> Revocation | None:
+    def _take_back(self, lane: Lane, idle: int, elapsed: float) -> Revocation | None:
         """Part of the worker's last batch, for the idle."""
         running = next(reversed(lane.running.values()))
-        if running.revoking or len(running.left) >= running.barren_below:
+        fruitless = len(running.left) >= running.barren_left
+        if running.revoking or (fruitless and elapsed <= running.barren_s):
             return None
         tail = list(running.left)
         now = None
@@ -517,23 +425,16 @@ class Planner:
             # What has lasted longer than expected may well last as long again.
             before = max(expected - elapsed, elapsed) if elapsed else expected / 2
         else:
-            before = max(0.0, self._left_s(lane) - running.left_s)
+            before = max(0.0, self._out.left_s(lane) - running.left_s)
         untouched = dict.fromkeys(tail)
         begun = [index for index in running.batch.indices if index not in untouched]
         taken = self._tails.choose(Victim(tail, begun, now, before), idle)
         if not taken:  # not again for every case that ends
-            running.barren_below = len(running.left) - len(running.left) // 16
+            running.barren_left = len(running.left) - len(running.left) // 16
+            running.barren_s = 2 * (elapsed + self._settings.overhead_s)
             return None
-        running.revoking = True
-        self._revoking += 1
+        self._out.asked(running)
         return Revocation(running.batch.id, tuple(taken), bool(self._pool.atomic))
-
-
-def _elapsed(lane: _Lane, now: float | None) -> float:
-    """Seconds that the worker's case has been running, 0 if that is not known."""
-    if now is None or lane.since is None or not lane.running:
-        return 0.0
-    return max(0.0, now - lane.since)
 
 
 def _atomic_groups(cases: Sequence[PlannedCase], dist: Dist) -> dict[int, str]:
