@@ -209,6 +209,13 @@ class Runs(RuleBasedStateMachine):
         if worker in self.workers and not self.workers[worker]:
             taken = self.planner.revocation(worker)
             if taken is not None:
+                running = [
+                    left[0]
+                    for batches in self.workers.values()
+                    for left in list(batches.values())[:1]
+                    if left
+                ]
+                assert not set(running) & set(taken.indices)
                 self.asked.append(taken)
 
     @rule(part=st.booleans())
@@ -486,6 +493,15 @@ def test_idle_worker_takes_part_of_the_tail_but_not_the_running_case() -> None:
     moved = planner.next_batch("w1")
     assert moved is not None
     assert moved.indices == taken.indices[1:]
+
+
+def test_the_only_case_left_is_never_taken_back() -> None:
+    """However long it lasts, it is running."""
+    planner = planner_of(cases_of([9.0]), 1)
+    assert planner.next_batch("w0", 0.0) is not None
+    planner.add_worker("w1")
+    assert planner.revocation("w1", 0.1) is None
+    assert planner.revocation("w1", 60.0) is None
 
 
 def test_nothing_is_taken_back_that_is_not_worth_it() -> None:
