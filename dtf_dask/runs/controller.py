@@ -58,7 +58,7 @@ class Controller:
         self._reported = 0
         self._spawned: list[int] = []
 
-    # -- the loop ------------------------------------------------------------------------
+    # -- the loop ------------------------------------
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -125,6 +125,7 @@ class Controller:
                 "pytest": pytest.__version__,
             },
             "modules": selection.environment_modules(sys.modules),
+            "module_files": selection.module_files(sys.modules, config.rootpath),
             "spec": self._runner_spec(ready)
             | selection.spawn_spec(config, self._sys_path),
         }
@@ -228,7 +229,7 @@ class Controller:
         self._notices.append(text)
         pytest.exit(f"dtf: {text}", code)
 
-    # -- reporting -------------------------------------------------------------------------
+    # -- reporting ------------------------------------
 
     def crash_report(self, item: pytest.Item, event: dict[str, Any]) -> Any:
         """The report that stands for a test whose process ended under it."""
@@ -309,4 +310,3 @@ def _where(end: dict[str, Any]) -> str:
         return os.path.relpath(url) if "://" not in url else url.rpartition("@")[2]
     except ValueError:
         return url
-

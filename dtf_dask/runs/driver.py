@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,11 @@ from dtf_dask.errors import (
     CollectionMismatchError,
     DtfError,
 )
-from dtf_dask.frames import FrameBuffer
-from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Run
-from dtf_dask.runs.attempts import attempt_of_case, attempt_of_crash
+from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
+from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.runs.batch import Planner
+from dtf_dask.runs.fetching import Fetcher
+from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
 
@@ -37,8 +36,8 @@ Sink = Callable[[Event], None]
 Keep = Callable[[Attempt], None]
 
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
-_LOSSES_MAX = 2  # attempts of one case that may die with their runner or worker
 _NO_WORKERS_S = 60.0
+_LOOK_ROUND_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +59,6 @@ class DriverOptions:
     retries: int = 0
     cancel_grace_s: float = 2.0
     artifact_limit: int = 64 * 2**20
-
-
-@dataclass(slots=True)
-class RunEnd:
-    """How a run ended: counts by outcome, and the error that broke it, if any."""
-
-    outcomes: Counter[str] = field(default_factory=Counter)
-    flaky: list[CaseId] = field(default_factory=list)
-    interrupted: bool = False
-    error: DtfError | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +94,8 @@ class RunDriver:
         Takes a local file into the artifact store, and returns its digest.
     travel
         The code and facts that workers elsewhere need.
+    may_go_on
+        False while the sink has more than it can take: no batch is handed out then.
     """
 
     def __init__(
@@ -119,27 +110,29 @@ class RunDriver:
         keep: Keep,
         keep_file: Callable[[Path], str],
         travel: Travel | None = None,
+        may_go_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client, self._run = client, run
         self._cases, self._planner = cases, planner
         self._options = options
-        self._sink, self._keep, self._keep_file = sink, keep, keep_file
+        self._sink, self._keep, self._may_go_on = sink, keep, may_go_on
         self._door = WorkerDoor(self._ask, spec, travel, self._notice)
         self._topic = topic(run.id)
         self._slots: dict[str, _Slot] = {}
         self._open: dict[int, dict[int, None]] = {}  # batch -> its cases not ended yet
         self._slot_of: dict[int, str] = {}
         self._futures: dict[int, distributed.Future] = {}
-        self._attempts: Counter[int] = Counter()
-        self._losses: Counter[int] = Counter()
-        self._failed_before: set[int] = set()
         self._asking: set[str] = set()  # slots for which work is being taken back
         self._tasks: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
         self._stopping = False
-        self.end = RunEnd()
+        self._tally = Tally([case.id for case in cases], options.retries)
+        self._fetcher = Fetcher(
+            self._ask, run.id, options.artifact_limit, keep_file, self._notice
+        )
+        self.end = self._tally.end
 
-    # -- the life of a run -----------------------------------------------------------
+    # -- the life of a run ------------------------------------
 
     async def drive(self, slots: Mapping[str, Sequence[str]] | None = None) -> RunEnd:
         """Run everything; returns when each case ended, or after a stop.
@@ -185,7 +178,7 @@ class RunDriver:
                         " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
                     )
             try:
-                await asyncio.wait_for(self._news.wait(), 1.0)
+                await asyncio.wait_for(self._news.wait(), _LOOK_ROUND_S)
             except TimeoutError:
                 pass
 
@@ -215,7 +208,7 @@ class RunDriver:
         except TimeoutError:
             pass
 
-    # -- workers ----------------------------------------------------------------------
+    # -- workers ------------------------------------
 
     async def _open_worker(self, address: str, facts: Mapping[str, Any]) -> None:
         await self._door.open(address, str(facts.get("name", address)))
@@ -256,21 +249,25 @@ class RunDriver:
     def _lose_worker(self, address: str) -> None:
         for slot in [s for s in self._slots.values() if s.address == address]:
             del self._slots[slot.name]
-            for batch in slot.outstanding:
-                left = self._open.pop(batch, {})
+            for place, batch in enumerate(slot.outstanding):
+                left = self._open.get(batch)
+                if left and place == 0:  # the one that ran; the others waited
+                    cause = f"worker {address} is gone"
+                    self._lose(next(iter(left)), slot, batch, cause)
+                self._open.pop(batch, None)
                 future = self._futures.pop(batch, None)
                 if future is not None:
                     self._spawn(future.cancel())
-                if left and batch == slot.outstanding[0]:
-                    self._lose(next(iter(left)), slot, f"worker {address} is gone")
             self._planner.remove_worker(slot.name)
             self._notice(f"worker {address} is gone")
         self._news.set()
 
-    # -- batches ------------------------------------------------------------------------
+    # -- batches ------------------------------------
 
     def _fill(self) -> None:
         """Give every slot what it has room for, fairly; take back for the idle."""
+        if not self._may_go_on():
+            return
         for depth in range(_OUTSTANDING_PER_SLOT):
             for slot in self._slots.values():
                 if len(slot.outstanding) <= depth:
@@ -318,7 +315,7 @@ class RunDriver:
             slot = self._slots.get(self._slot_of[batch])
             left = self._open[batch]
             if slot is not None and left:
-                self._lose(next(iter(left)), slot, cause)
+                self._lose(next(iter(left)), slot, batch, cause)
             self._batch_over(batch)
 
     async def _take_back(self, idle: str, revocation: Any) -> None:
@@ -359,12 +356,17 @@ class RunDriver:
             slot.outstanding.remove(batch)
         self._news.set()
 
-    # -- what runners tell ----------------------------------------------------------------
+    # -- what runners tell ------------------------------------
 
     def _on_event(self, event: tuple[float, Any]) -> None:
         message = event[1]
         slot, batch = message["slot"], message["batch"]
-        for frame in FrameBuffer().feed(message["frames"]):
+        for raw in FrameBuffer().split(message["frames"]):
+            body = raw[HEADER_BYTES:]
+            frame = decode(body)
+            if frame["op"] in ("case", "crash"):
+                self._on_report(frame, slot, batch, body)
+                continue
             handle = getattr(self, f"_on_{frame['op']}", None)
             if handle is None:
                 logger.debug("a frame nobody reads: %s", frame["op"])
@@ -374,49 +376,49 @@ class RunDriver:
         if not self._stopping:
             self._fill()
 
-    def _on_case(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+    def _on_report(
+        self, frame: dict[str, Any], slot: str, batch: int, body: bytes = b""
+    ) -> None:
+        """One test ended, or died; ``body`` is the frame as it came."""
         number = frame["i"]
-        if frame.get("late"):
-            self._keep_attempt(frame, number, slot, attempt_of_case)
-            self._sink(
-                {"op": "case", "i": number, "slot": slot, "retry": False} | frame
-            )
+        event: Event = {"op": frame["op"], "i": number, "slot": slot, "retry": False}
+        event["raw"] = body or encode(frame)
+        if frame.get("between"):  # it died after it had been reported
+            self._sink(event)
             return
-        if not self._take(number, batch):
-            return
-        for key, seconds in frame.get("setups", ()):
-            self._planner.observe_setup(key, seconds)
-        attempt = self._keep_attempt(frame, number, slot, attempt_of_case)
-        self._conclude(number, batch, slot, attempt, frame)
+        if not frame.get("late") and not self._take(number, batch):
+            return  # taken back from this batch, and run there all the same
+        place = self._slots.get(slot)
+        attempt, fate = self._tally.judge(frame, slot, place.host if place else "")
+        self._keep_with_files(attempt, frame.get("artifacts"), place)
+        if fate != "late":
+            for key, seconds in frame.get("setups", ()):
+                self._planner.observe_setup(key, seconds)
+            self._planner.finished(batch, number, attempt.duration_s)
+        if fate in ("retry", "lost"):
+            self._planner.requeue(number, slot)
+            self._news.set()
+        if fate != "lost":
+            event["retry"] = fate == "retry"
+            event["left_s"] = self._planner.estimate_left_s()
+            self._sink(event)
 
-    def _on_crash(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        number = frame["i"]
-        if frame.get("between") or not self._take(number, batch):
-            if frame.get("between"):
-                self._sink(frame | {"slot": slot, "retry": False})
+    def _keep_with_files(
+        self, attempt: Attempt, files: list[dict[str, Any]] | None, slot: _Slot | None
+    ) -> None:
+        if not files or slot is None:
+            self._keep(attempt)
             return
-        if frame.get("lost") and self._may_lose(number):
-            self._keep_attempt(frame, number, slot, attempt_of_crash)
-            self._planner.finished(batch, number, 0.0)
-            self._planner.requeue(number)
-            return
-        attempt = self._keep_attempt(frame, number, slot, attempt_of_crash)
-        self._conclude(number, batch, slot, attempt, frame)
 
-    def _lose(self, number: int, slot: _Slot, cause: str) -> None:
+        async def keep(address: str) -> None:
+            self._keep(await self._fetcher.complete(attempt, files, address))
+
+        self._spawn(keep(slot.address))
+
+    def _lose(self, number: int, slot: _Slot, batch: int, cause: str) -> None:
         """A case was (or may have been) running when its worker went away."""
         frame = {"op": "crash", "i": number, "cause": cause, "lost": True}
-        if self._may_lose(number):
-            self._keep_attempt(frame, number, slot.name, attempt_of_crash)
-            return
-        batch = next(
-            (b for b in slot.outstanding if number in self._open.get(b, {})), -1
-        )
-        self._on_crash(frame, slot.name, batch)
-
-    def _may_lose(self, number: int) -> bool:
-        self._losses[number] += 1
-        return self._losses[number] <= _LOSSES_MAX
+        self._on_report(frame, slot.name, batch)
 
     def _take(self, number: int, batch: int) -> bool:
         """Whether this report is the first of its case in this batch."""
@@ -425,86 +427,6 @@ class RunDriver:
             return False
         del still[number]
         return True
-
-    def _conclude(
-        self,
-        number: int,
-        batch: int,
-        slot: str,
-        attempt: Attempt,
-        frame: dict[str, Any],
-    ) -> None:
-        retry = attempt.detail == "retried"
-        self._planner.finished(batch, number, attempt.duration_s)
-        if retry:
-            self._failed_before.add(number)
-            self._planner.requeue(number)
-        else:
-            self.end.outcomes[attempt.outcome] += 1
-            if number in self._failed_before and attempt.outcome is Outcome.PASSED:
-                self.end.flaky.append(attempt.case_id)
-        self._sink(
-            frame
-            | {"slot": slot, "retry": retry, "left_s": self._planner.estimate_left_s()}
-        )
-
-    def _keep_attempt(
-        self,
-        frame: dict[str, Any],
-        number: int,
-        slot: str,
-        fold: Callable[..., Attempt],
-    ) -> Attempt:
-        self._attempts[number] += 1
-        host = self._slots[slot].host if slot in self._slots else ""
-        count = self._attempts[number]
-        attempt = fold(frame, self._cases[number].id, count, slot, host)
-        failures = count - self._losses[number]
-        if (
-            not attempt.outcome.is_good
-            and attempt.outcome is not Outcome.LOST
-            and failures <= self._options.retries
-            and not frame.get("late")
-        ):
-            attempt = replace(attempt, detail="retried")
-        files = frame.get("artifacts")
-        if files and slot in self._slots:
-            self._spawn(self._fetch(attempt, files, self._slots[slot].address))
-        else:
-            self._keep(attempt)
-        return attempt
-
-    async def _fetch(
-        self, attempt: Attempt, files: list[dict[str, Any]], address: str
-    ) -> None:
-        """Bring an attempt's files into the artifact store, then keep it."""
-        kept = []
-        for file in files:
-            try:
-                kept.append(await self._fetch_one(file, address))
-            except (OSError, ValueError, LookupError) as error:
-                self._notice(f"artifact {file['name']} of {attempt.case_id}: {error}")
-        self._keep(replace(attempt, artifacts=tuple(kept)))
-
-    async def _fetch_one(self, file: dict[str, Any], address: str) -> ArtifactRef:
-        limit = self._options.artifact_limit
-        with tempfile.NamedTemporaryFile(prefix="dtf-artifact-") as copy:
-            size = 0
-            while size < limit:
-                chunk = await self._ask(
-                    address,
-                    "dtf_blob",
-                    run=self._run.id,
-                    name=file["file"],
-                    offset=size,
-                )
-                if not chunk:
-                    break
-                copy.write(chunk[: limit - size])
-                size += len(chunk)
-            copy.flush()
-            digest = await asyncio.to_thread(self._keep_file, Path(copy.name))
-        return ArtifactRef(file["name"], digest, min(size, limit))
 
     def _on_batch_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
         if frame.get("leaked"):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dtf_dask.errors import DriverLostError
-from dtf_dask.frames import FrameBuffer, pack
+from dtf_dask.frames import FrameBuffer, decode, pack
 
 _CHUNK = 2**20
 _END_WAIT_S = 5.0
@@ -61,7 +61,10 @@ class DriverLink:
             chunk = os.read(self._from.fileno(), _CHUNK)
             if not chunk:
                 raise self._lost()
-            yield from self._frames.feed(chunk)
+            for event in self._frames.feed(chunk):
+                # A report travels as the runner packed it.
+                raw = event.pop("raw", None)
+                yield event if raw is None else decode(raw) | event
 
     def close(self) -> None:
         """Hang up and wait; kill it if it does not go."""

@@ -32,17 +32,17 @@ dask.config.set(
 import distributed  # noqa: E402
 
 from dtf_dask import config  # noqa: E402
+from dtf_dask.environment_facts import facts  # noqa: E402
 from dtf_dask.errors import ClusterUnreachableError, DtfError  # noqa: E402
 from dtf_dask.frames import FrameBuffer, pack  # noqa: E402
 from dtf_dask.model import CaseId, Run, RunId  # noqa: E402
 from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings  # noqa: E402
-from dtf_dask.environment_facts import facts  # noqa: E402
 from dtf_dask.runs.driver import (  # noqa: E402
     DrivenCase,
     DriverOptions,
     RunDriver,
 )
-from dtf_dask.runs.snapshot import Snapshot, build  # noqa: E402
+from dtf_dask.runs.snapshot import build  # noqa: E402
 from dtf_dask.runs.verdict import exit_code, run_status  # noqa: E402
 from dtf_dask.runs.workers import Travel  # noqa: E402
 from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
@@ -56,6 +56,7 @@ from dtf_dask.worker_plugins.runner.process import (  # noqa: E402
 
 _HISTORY_WAIT_S = 0.3
 _ADOPT_WAIT_S = 10.0
+_UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
 
 class DriverProcess:
@@ -66,12 +67,13 @@ class DriverProcess:
     ) -> None:
         self._reader, self._writer = reader, writer
         self._frames = FrameBuffer()
+        self._gathered = bytearray()
         self._waiting: list[dict[str, Any]] = []
         self._closers: list[Any] = []
         self._adopted: dict[str, asyncio.Future[None]] = {}
         self._token = secrets.token_hex(16)
         self._settings: Settings = config.load()
-        self._snapshot: asyncio.Future[Snapshot] | None = None
+        self._elsewhere = False
         self._client: distributed.Client
 
     async def serve(self) -> None:
@@ -86,7 +88,7 @@ class DriverProcess:
                     await self._run(asking)
             except DtfError as error:
                 self._send({"op": "error", **_told(error)})
-                await self._writer.drain()
+                await self._sent()
         finally:
             for close in reversed(self._closers):
                 try:
@@ -94,24 +96,14 @@ class DriverProcess:
                 except Exception as error:
                     logging.getLogger(__name__).debug("closing: %r", error)
 
-    # -- the cluster -----------------------------------------------------------------
+    # -- the cluster ------------------------------------
 
     async def _open(self, opening: dict[str, Any]) -> None:
         self._settings = config.load(opening["overrides"])
         address = opening["address"]
         if address:
-            limits = self._settings.snapshot
-            self._snapshot = asyncio.ensure_future(
-                asyncio.to_thread(
-                    build,
-                    Path(opening["rootdir"]),
-                    limit_bytes=limits.limit_bytes,
-                    file_limit_bytes=limits.file_limit_bytes,
-                    files_limit=limits.files_limit,
-                    cache_path=Path(opening["rootdir"]) / ".dtf" / "hashes",
-                )
-            )
             await self._connect(address)
+            self._elsewhere = True
         else:
             count = self._settings.runs.workers
             cores = len(os.sched_getaffinity(0))
@@ -178,7 +170,7 @@ class DriverProcess:
             scheduler.address, asynchronous=True, set_as_default=False
         )
 
-    # -- runners that the controller forks ---------------------------------------------
+    # -- runners that the controller forks ------------------------------------
 
     async def _listen(self) -> str:
         """A socket, in a folder only we can enter, where forked runners report."""
@@ -218,7 +210,7 @@ class DriverProcess:
             # Those that do not come are started by their worker instead.
             await asyncio.wait(waiting, timeout=_ADOPT_WAIT_S)
 
-    # -- the run -------------------------------------------------------------------------
+    # -- the run ------------------------------------
 
     async def _run(self, asking: dict[str, Any]) -> None:
         from dtf_dask.runs.artifacts import ArtifactStore
@@ -258,6 +250,7 @@ class DriverProcess:
             keep=recorder.put,
             keep_file=artifacts.put_file,
             travel=await self._travel(asking),
+            may_go_on=self._controller_keeps_up,
         )
         numbers = {name: number for number, name in enumerate(ids)}
         learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
@@ -287,13 +280,22 @@ class DriverProcess:
                 "results_url": url,
             }
         )
-        await self._writer.drain()
+        await self._sent()
 
     async def _travel(self, asking: dict[str, Any]) -> Travel | None:
         """The code and facts to send; None for workers that run where the suite is."""
-        if self._snapshot is None:
+        if not self._elsewhere:
             return None
-        snapshot = await self._snapshot
+        limits, root = self._settings.snapshot, Path(asking["rootdir"])
+        snapshot = await asyncio.to_thread(
+            build,
+            root,
+            limit_bytes=limits.limit_bytes,
+            file_limit_bytes=limits.file_limit_bytes,
+            files_limit=limits.files_limit,
+            cache_path=root / ".dtf" / "hashes",
+            also=asking["module_files"],
+        )
         for note in snapshot.notes:
             self._send({"op": "notice", "text": note})
         check = self._settings.environment.check
@@ -317,10 +319,25 @@ class DriverProcess:
                 driver.stop(interrupted=frame is None or frame["interrupted"])
                 return
 
-    # -- frames ----------------------------------------------------------------------------
+    # -- frames ------------------------------------
 
     def _send(self, frame: dict[str, Any]) -> None:
-        self._writer.write(pack(frame))
+        """Queue a frame; what gathers in one turn of the loop is one write."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._gathered += pack(frame)
+
+    def _flush(self) -> None:
+        self._writer.write(bytes(self._gathered))
+        self._gathered.clear()
+
+    async def _sent(self) -> None:
+        """Everything is on its way."""
+        await asyncio.sleep(0)
+        await self._writer.drain()
+
+    def _controller_keeps_up(self) -> bool:
+        return self._writer.transport.get_write_buffer_size() < _UNREAD_BYTES_MAX
 
     async def _receive(self) -> dict[str, Any] | None:
         while not self._waiting:

@@ -19,12 +19,13 @@ from dtf_dask.errors import DtfError, DuplicateCaseError, UsageError
 from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
 from dtf_dask.runs.artifacts import ArtifactStore
 from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
-from dtf_dask.runs.driver import DrivenCase, DriverOptions, RunDriver, RunEnd
+from dtf_dask.runs.driver import DrivenCase, DriverOptions, RunDriver
 from dtf_dask.runs.reports import html, jsonlines, junit, markdown
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
 from dtf_dask.runs.snapshot import build
 from dtf_dask.runs.state_folder import new_run_id, state_folder
+from dtf_dask.runs.tally import RunEnd
 from dtf_dask.runs.verdict import exit_code, run_status
 from dtf_dask.runs.workers import Travel
 from dtf_dask.scheduler_plugins.topics import TopicPlugin
@@ -94,7 +95,7 @@ class RunHandle:
             self._drive(), client.loop.asyncio_loop
         )
 
-    # -- for the caller --------------------------------------------------------------
+    # -- for the caller ------------------------------------
 
     def __iter__(self) -> Iterator[Attempt]:
         """Attempts as they end, once each; raises the error that broke the run."""
@@ -155,7 +156,7 @@ class RunHandle:
         finally:
             store.close()
 
-    # -- on the client's loop --------------------------------------------------------------
+    # -- on the client's loop ------------------------------------
 
     async def _drive(self) -> RunEnd:
         end = RunEnd()

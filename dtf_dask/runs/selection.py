@@ -158,3 +158,9 @@ def _relative(argument: str, here: Path, base: Path) -> str:
 def environment_modules(modules: Mapping[str, object]) -> list[str]:
     """Top-level names of what the suite imported, for the environment check."""
     return sorted({name.partition(".")[0] for name in list(modules)})
+
+
+def module_files(modules: Mapping[str, object], root: Path) -> list[str]:
+    """Files below the root that were imported: needed, even if git ignores them."""
+    files = (getattr(module, "__file__", None) for module in list(modules.values()))
+    return sorted({f for f in files if isinstance(f, str) and f.startswith(str(root))})
