@@ -1,6 +1,6 @@
 """Which cases a worker runs next, in one forked child: the batch planner.
 
-Pure: no clock, no I/O, no Dask; the driver reports and asks, the planner answers.
+Pure. No clock, no I/O, no Dask; the driver reports and asks, the planner answers.
 The same calls give the same answers.
 
 A batch costs a fork and the set-up, once more, of what its cases share. So a worker
@@ -15,12 +15,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
-from dtf_dask.runs.batch_groups import Pool
-from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Running
+from dtf_dask.runs.batch_groups import Dist, Pool, atomic_groups
+from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Revocation, Running
 from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
 from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
@@ -32,21 +30,6 @@ __all__ = [
     "PlannerSettings",
     "Revocation",
 ]
-
-Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """Ask the worker of a batch to give back those of these it has not begun.
-
-    If ``whole``, all of them or none: they are groups that must not be divided.
-    Whatever it answers goes to `Planner.revoked`, an empty answer too.
-    """
-
-    batch_id: int
-    indices: tuple[int, ...]
-    whole: bool = False
 
 
 class Planner:
@@ -108,7 +91,7 @@ class Planner:
         self._estimates = Estimates(cases, self._settings.default_s)
         self._fixtures = SharedFixtures.of(cases)
         self._out = Outstanding(self._estimates)
-        atomic = {} if dist == "each" else _atomic_groups(cases, dist)
+        atomic = {} if dist == "each" else atomic_groups(cases, dist)
         pooled = [] if dist == "each" else cases
         self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
         self._portions = Portions(
@@ -143,8 +126,7 @@ class Planner:
         del self._out.lanes[name]
         if self._dist == "each":
             self._absent[name] = lane.queue
-        for index in self._pool.retries.pop(name, ()):  # nobody to avoid any more
-            self._pool.retries.setdefault("", deque()).append(index)
+        self._pool.avoid_no_more(name)
         return tuple(lost)
 
     def learn(self, estimates: Mapping[int, float]) -> None:
@@ -277,7 +259,9 @@ class Planner:
         if not self._pool.waiting:
             return None
         own = self._out.load_s(lane, now)
-        if held and (own > self._lead_s() or self._out.idle or self._in_doubt(lane)):
+        if held and (own > self._lead_s() or self._out.idle):
+            return None
+        if held and self._fixtures.in_doubt(lane.indices()):
             return None
         loads = self._loads(lane, own, now)
         if self._dist == "one-per-process":
@@ -330,21 +314,6 @@ class Planner:
         all_s += [0.0] * (self._workers() - len(all_s))
         return Loads(own, all_s, self._may_repeat(lane))
 
-    def _in_doubt(self, lane: Lane) -> bool:
-        """Whether the worker may be in a set-up of which nobody knows how dear it is.
-
-        What was queued behind might pay the same again.
-        """
-        unsettled, keys = self._fixtures.unsettled, self._fixtures.keys
-        if not unsettled:
-            return False
-        return any(
-            key in unsettled
-            for running in lane.running.values()
-            for index in running.left
-            for key in keys[index]
-        )
-
     def _may_repeat(self, lane: Lane) -> bool:
         """Whether a worker is to retry what failed on it: only if no other can soon."""
         others = [ln for ln in self._out.lanes.values() if ln is not lane]
@@ -372,7 +341,7 @@ class Planner:
     def _hand_out(self, lane: Lane, chosen: list[int]) -> Batch | None:
         if not chosen:
             return None
-        ordered = self._ordered(chosen)
+        ordered = self._pool.ordered(chosen)
         start_s = self._settings.overhead_s + self._fixtures.cost_s(ordered)
         of = self._estimates.of
         batch = Batch(
@@ -382,18 +351,8 @@ class Planner:
             lane.name if self._dist == "each" else None,
         )
         self._next_id += 1
-        self._out.open(lane, batch, start_s)
+        self._out.hand_out(lane, batch, start_s)
         return batch
-
-    def _ordered(self, chosen: list[int]) -> list[int]:
-        """Definition order; the members of an atomic group side by side."""
-        if not self._pool.atomic:
-            return sorted(chosen)
-        first: dict[str, int] = {}
-        name = self._pool.atomic.get
-        for index in sorted(chosen):
-            first.setdefault(name(index, ""), index)
-        return sorted(chosen, key=lambda i: (first[n] if (n := name(i)) else i, i))
 
     def _close(self, running: Running) -> tuple[int, ...]:
         """Forget a batch; what is left of it goes back in front."""
@@ -435,14 +394,3 @@ class Planner:
             return None
         self._out.asked(running)
         return Revocation(running.batch.id, tuple(taken), bool(self._pool.atomic))
-
-
-def _atomic_groups(cases: Sequence[PlannedCase], dist: Dist) -> dict[int, str]:
-    """The name of the indivisible group of each case that has one."""
-    if dist == "loadfile":
-        return {c.index: c.file for c in cases}
-    if dist == "loadscope":
-        return {c.index: c.scope for c in cases}
-    if dist == "loadgroup":
-        return {c.index: c.group for c in cases if c.group}
-    return {}

@@ -1,6 +1,6 @@
 """What a case takes, and what the fixtures that cases share cost.
 
-Pure: no clock, no I/O.
+Pure.
 """
 
 from __future__ import annotations
@@ -183,6 +183,16 @@ class SharedFixtures:
         """A user has run: what was not reported by now costs nothing to speak of."""
         for key in self.keys[index]:
             self.unsettled.pop(key, None)
+
+    def in_doubt(self, indices: Iterable[int]) -> bool:
+        """Whether one of these may be in a set-up of which nobody knows the cost.
+
+        What was queued behind it might pay the same again.
+        """
+        unsettled, keys = self.unsettled, self.keys
+        if not unsettled:
+            return False
+        return any(key in unsettled for index in indices for key in keys[index])
 
     def cost_s(self, indices: Iterable[int]) -> float:
         """What one process pays to set up everything that the cases share."""

@@ -1,6 +1,6 @@
 """The cases that wait to be planned, held in groups.
 
-Pure: no clock, no I/O. A *group* is an ordered list of cases that are cheaper, or
+Pure. A *group* is an ordered list of cases that are cheaper, or
 only allowed, together. Cases leave a group lazily: a member counts only while it
 waits and the group is its home, so that moving or taking one case costs O(1).
 """
@@ -11,8 +11,11 @@ from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
+
+Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 
 
 @dataclass(eq=False, slots=True)
@@ -107,6 +110,16 @@ class Pool:
             start += 1
         group.start = start
 
+    def ordered(self, chosen: list[int]) -> list[int]:
+        """Definition order; the members of an atomic group side by side."""
+        if not self.atomic:
+            return sorted(chosen)
+        first: dict[str, int] = {}
+        name = self.atomic.get
+        for index in sorted(chosen):
+            first.setdefault(name(index, ""), index)
+        return sorted(chosen, key=lambda i: (first[n] if (n := name(i)) else i, i))
+
     def put_front(self, indices: Sequence[int]) -> None:
         """These came back and go first, atomic groups whole."""
         parts: dict[str, list[int]] = {}
@@ -125,6 +138,11 @@ class Pool:
         self._waits[index] = 1
         self.waiting += 1
         self.estimates.wait(index)
+
+    def avoid_no_more(self, worker: str) -> None:
+        """A worker has gone: what was not to be retried on it may go anywhere."""
+        if queue := self.retries.pop(worker, None):
+            self.retries.setdefault("", deque()).extend(queue)
 
     def gather(self, key: str, cost_s: float) -> None:
         """Bring a dear fixture's users together, unless a dearer one holds them."""
@@ -190,3 +208,14 @@ class Pool:
             self.estimates.wait(index)
         group.size = len(group.members)
         self.waiting += group.size
+
+
+def atomic_groups(cases: Sequence[PlannedCase], dist: Dist) -> dict[int, str]:
+    """The name of the indivisible group of each case that has one."""
+    if dist == "loadfile":
+        return {c.index: c.file for c in cases}
+    if dist == "loadscope":
+        return {c.index: c.scope for c in cases}
+    if dist == "loadgroup":
+        return {c.index: c.group for c in cases if c.group}
+    return {}

@@ -1,11 +1,12 @@
 """What was handed out: which worker has which batches, and what is left of them.
 
-Pure: no clock, no I/O.
+Pure.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dtf_dask.runs.batch_estimates import Estimates
@@ -23,6 +24,19 @@ class Batch:
     indices: tuple[int, ...]
     estimate_s: float
     worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Ask the worker of a batch to give back those of these it has not begun.
+
+    If ``whole``, all of them or none: they are groups that must not be divided.
+    Whatever it answers goes to `Planner.revoked`, an empty answer too.
+    """
+
+    batch_id: int
+    indices: tuple[int, ...]
+    whole: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +62,11 @@ class Lane:
     running: dict[int, Running] = field(default_factory=dict)
     queue: deque[int] = field(default_factory=deque)
     since: float | None = None  # when what runs now began, if the driver tells times
+
+    def indices(self) -> Iterator[int]:
+        """The cases that it has and that have not ended."""
+        for running in self.running.values():
+            yield from running.left
 
     def elapsed(self, now: float | None) -> float:
         """Seconds that its case has been running, 0 if that is not known."""
@@ -79,7 +98,7 @@ class Outstanding:
         """Workers that have nothing."""
         return len(self.lanes) - self.busy
 
-    def open(self, lane: Lane, batch: Batch, start_s: float) -> None:
+    def hand_out(self, lane: Lane, batch: Batch, start_s: float) -> None:
         """A batch is handed to a worker."""
         self.busy += not lane.running
         running = Running(batch, lane, dict.fromkeys(batch.indices, 0.0), start_s)
