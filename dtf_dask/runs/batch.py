@@ -224,10 +224,17 @@ class Planner:
 
     @property
     def remaining(self) -> int:
-        """Cases that wait to be handed out; `each` counts the workers present."""
-        return self._pool.waiting + sum(
-            len(ln.queue) for ln in self._out.lanes.values()
-        )
+        """Cases that have not ended, waiting or handed out.
+
+        `each` counts every worker that is present.
+        """
+        return self.waiting + self.outstanding
+
+    @property
+    def waiting(self) -> int:
+        """Cases that wait to be handed out."""
+        queued = (len(lane.queue) for lane in self._out.lanes.values())
+        return self._pool.waiting + sum(queued)
 
     @property
     def outstanding(self) -> int:
@@ -236,8 +243,8 @@ class Planner:
 
     @property
     def done(self) -> bool:
-        """Whether nothing waits and nothing is outstanding."""
-        return not self._out.cases and not self.remaining
+        """Whether everything has ended."""
+        return not self.remaining
 
     def estimate_left_s(self) -> float:
         """Seconds of work left, of one worker: divide by their number for an ETA."""
