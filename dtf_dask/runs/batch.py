@@ -22,14 +22,7 @@ from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Revocation, Runn
 from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
 from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
-__all__ = [
-    "Batch",
-    "Dist",
-    "PlannedCase",
-    "Planner",
-    "PlannerSettings",
-    "Revocation",
-]
+__all__ = ("Batch", "Dist", "PlannedCase", "Planner", "PlannerSettings", "Revocation")
 
 
 class Planner:
