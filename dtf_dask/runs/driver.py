@@ -38,6 +38,7 @@ Keep = Callable[[Attempt], None]
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
 _NO_WORKERS_S = 60.0
 _LOOK_ROUND_S = 0.5
+_IDLE_ROUND_S = 0.05  # as time goes by, taking work back may become worth while
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class RunDriver:
         client.subscribe_topic(self._topic, self._on_event)
         client.subscribe_topic("all", self._on_cluster_event)
         try:
-            workers = (await client.scheduler.identity())["workers"]
+            workers = (await self._scheduler.identity())["workers"]
             await asyncio.gather(
                 *(self._open_worker(address, workers[address]) for address in workers)
             )
@@ -178,7 +179,9 @@ class RunDriver:
                         " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
                     )
             try:
-                await asyncio.wait_for(self._news.wait(), _LOOK_ROUND_S)
+                idle = any(not slot.outstanding for slot in self._slots.values())
+                patience_s = _IDLE_ROUND_S if idle else _LOOK_ROUND_S
+                await asyncio.wait_for(self._news.wait(), patience_s)
             except TimeoutError:
                 pass
 
@@ -219,10 +222,15 @@ class RunDriver:
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
 
+    @property
+    def _scheduler(self) -> Any:
+        """The client's line to the scheduler, for as long as it is connected."""
+        return self._client.scheduler
+
     async def _ask(self, address: str, op: str, **arguments: Any) -> Any:
         """Send a plain message to a worker by way of the scheduler."""
         message = {"op": op, **arguments}
-        return await self._client.scheduler.proxy(msg=message, worker=address)
+        return await self._scheduler.proxy(msg=message, worker=address)
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -236,7 +244,7 @@ class RunDriver:
     async def _join_worker(self, address: str) -> None:
         if any(slot.address == address for slot in self._slots.values()):
             return
-        identity = await self._client.scheduler.identity()
+        identity = await self._scheduler.identity()
         if address in identity["workers"]:
             try:
                 await self._open_worker(address, identity["workers"][address])
@@ -272,15 +280,16 @@ class RunDriver:
             for slot in self._slots.values():
                 if len(slot.outstanding) <= depth:
                     self._submit_next(slot)
+        now = time.monotonic()
         for slot in self._slots.values():
             if not slot.outstanding and slot.name not in self._asking:
-                revocation = self._planner.revocation(slot.name)
+                revocation = self._planner.revocation(slot.name, now=now)
                 if revocation is not None:
                     self._asking.add(slot.name)
                     self._spawn(self._take_back(slot.name, revocation))
 
     def _submit_next(self, slot: _Slot) -> None:
-        batch = self._planner.next_batch(slot.name)
+        batch = self._planner.next_batch(slot.name, now=time.monotonic())
         if batch is None:
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
@@ -321,25 +330,25 @@ class RunDriver:
     async def _take_back(self, idle: str, revocation: Any) -> None:
         batch = revocation.batch_id
         slot = self._slots.get(self._slot_of.get(batch, ""))
+        given: list[int] = []
         try:
-            if slot is None:
-                return
-            numbers = await self._ask(
-                slot.address,
-                "dtf_revoke",
-                run=self._run.id,
-                slot=slot.name,
-                batch=batch,
-                numbers=list(revocation.indices),
-            )
-            still = self._open.get(batch, {})
-            given = [number for number in numbers or () if number in still]
-            for number in given:
-                del still[number]
-            self._planner.revoked(batch, given)
+            if slot is not None:
+                numbers = await self._ask(
+                    slot.address,
+                    "dtf_revoke",
+                    run=self._run.id,
+                    slot=slot.name,
+                    batch=batch,
+                    numbers=list(revocation.indices),
+                )
+                still = self._open.get(batch, {})
+                given = [number for number in numbers or () if number in still]
+                for number in given:
+                    del still[number]
         except (OSError, distributed.core.RPCClosed) as error:
             logger.debug("could not take back from %s: %s", slot, error)
         finally:
+            self._planner.revoked(batch, given)
             self._asking.discard(idle)
             self._news.set()
 
@@ -394,7 +403,8 @@ class RunDriver:
         if fate != "late":
             for key, seconds in frame.get("setups", ()):
                 self._planner.observe_setup(key, seconds)
-            self._planner.finished(batch, number, attempt.duration_s)
+            own_s = attempt.duration_s
+            self._planner.finished(batch, number, own_s, now=time.monotonic())
         if fate in ("retry", "lost"):
             self._planner.requeue(number, slot)
             self._news.set()
