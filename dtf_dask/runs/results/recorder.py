@@ -115,7 +115,8 @@ class Recorder:
             ):
                 self._queue.append(attempt)
                 self._queue_bytes += size
-                self._changed.notify_all()
+                if len(self._queue) in (1, BATCH_ATTEMPTS):  # what it waits for
+                    self._changed.notify_all()
                 return
         self._to_spool([attempt])  # the store cannot keep up: memory stays bounded
 
