@@ -89,7 +89,9 @@ class FrameBuffer:
         start = 0
         try:
             while len(pending) - start >= _HEADER.size:
-                end = start + _HEADER.size + body_bytes(pending[start : start + 4])
+                end = (
+                    start + _HEADER.size + body_bytes(bytes(pending[start : start + 4]))
+                )
                 if len(pending) < end:
                     break
                 raw = bytes(pending[start:end])

@@ -97,7 +97,11 @@ def resume(
     click.echo(
         f"resuming {earlier.id}: {len(missing)} of {earlier.cases_planned} cases"
     )
-    options = {"address": address, "workers": workers, "results": results}
+    options: dict[str, object] = {
+        "address": address,
+        "workers": workers,
+        "results": results,
+    }
     words = [*arguments, *_selection(list(missing))]
     sys.exit(_run(words, options, root=Path(earlier.rootdir)))
 

@@ -110,7 +110,8 @@ class DriverProcess:
             await self._start_local(cores if count == "auto" else count)
         self._closers.append(self._client.close)
         listening = await self._listen() if not address else ""
-        workers = (await self._client.scheduler.identity())["workers"]
+        line: Any = self._client.scheduler
+        workers = (await line.identity())["workers"]
         count = sum(worker["nthreads"] for worker in workers.values())
         runs = self._settings.runs
         self._send(
@@ -145,7 +146,7 @@ class DriverProcess:
         await self._client.register_plugin(TopicPlugin())
 
     async def _start_local(self, count: int) -> None:
-        quiet = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+        quiet: Any = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
         scheduler = distributed.Scheduler(
             protocol="inproc://", plugins=(TopicPlugin(),), **quiet
         )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import distributed
@@ -91,8 +91,9 @@ class RunHandle:
         self.outcomes: Counter[str] = Counter()
         self.stored: RecorderStatus | None = None
         self._cancelled = False
+        self._loop = cast(Any, client.loop)
         self._ended: Future[RunEnd] = asyncio.run_coroutine_threadsafe(
-            self._drive(), client.loop.asyncio_loop
+            self._drive(), self._loop.asyncio_loop
         )
 
     # -- for the caller ------------------------------------
@@ -135,7 +136,7 @@ class RunHandle:
         self._cancelled = True
         driver = self._driver
         if driver is not None:
-            self._client.loop.add_callback(lambda: driver.stop(interrupted=True))
+            self._loop.add_callback(lambda: driver.stop(interrupted=True))
 
     @property
     def done(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.runner import CallInfo
@@ -45,7 +46,7 @@ def start_capture(config: pytest.Config, files: Sequence[int]) -> None:
     capture.suspend_global_capture(in_=True)
     streams = capture._global_capturing
     for name, number in zip(("out", "err"), files, strict=False):
-        file = getattr(getattr(streams, name, None), "tmpfile", None)
+        file: Any = getattr(getattr(streams, name, None), "tmpfile", None)
         try:
             os.dup2(number, file.fileno())
         except (AttributeError, OSError, ValueError):
@@ -68,7 +69,7 @@ def basetemp(config: pytest.Config) -> Path:
 def teardown_all(
     session: pytest.Session, item: pytest.Item
 ) -> pytest.TestReport | None:
-    """Tear down what still stands after a batch was cut short; a report if it failed."""
+    """Tear down what stands after a batch was cut short; a report if it failed."""
     call = CallInfo.from_call(
         lambda: session._setupstate.teardown_exact(None), when="teardown"
     )
