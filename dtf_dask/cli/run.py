@@ -151,7 +151,7 @@ def _run(words: list[str], options: dict[str, object], root: Path | None = None)
         holder = _named(DriverHolder(link), HOLDER)
         return int(pytest.main([*words, *_arguments(options)], plugins=[holder]))
     finally:
-        link.close()
+        link.close(in_run=False)  # the session has ended: so has the run
 
 
 def _arguments(options: dict[str, object]) -> list[str]:

@@ -7,17 +7,19 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from dtf_dask.errors import DriverLostError
+from dtf_dask.errors import DriverLostError, DtfError
 from dtf_dask.runs import selection
-from dtf_dask.runs.attempts import crash_message, crash_text
 from dtf_dask.runs.driver_link import DriverLink
+from dtf_dask.runs.last_words import LastWords
+from dtf_dask.runs.pytest_plugin import WATCH
 from dtf_dask.runs.replay import Replay
 from dtf_dask.runs.state_folder import new_run_id, state_folder
-from dtf_dask.worker_plugins.runner import pytest_seam
+from dtf_dask.worker_plugins.runner import other_plugins, pytest_seam
 
 _END_WAIT_S = 5.0
 
@@ -35,10 +37,6 @@ class Controller:
         ):
             if getattr(option, name, False):
                 raise pytest.UsageError(f"{why}: leave --dtf out")
-        if getattr(option, "numprocesses", None):
-            raise pytest.UsageError(
-                "-n is pytest-xdist's: use --dtf-workers with --dtf"
-            )
         self.run_id = option.dtf_run_id or new_run_id()
         self._sys_path = list(sys.path)
         self._link = link or DriverLink()
@@ -50,12 +48,9 @@ class Controller:
                 "overrides": selection.overrides(option),
             }
         )
-        self._end: dict[str, Any] = {}
+        self._worker_inputs: dict[str, dict[str, Any]] = {}
+        self._words = LastWords(self.run_id)
         self._stop: dict[str, Any] | None = None
-        self._notices: list[str] = []
-        self._leaked: list[str] = []
-        self._planned = 0
-        self._reported = 0
         self._spawned: list[int] = []
 
     # -- the loop ------------------------------------
@@ -67,33 +62,25 @@ class Controller:
             return None  # pytest's own loop says it best
         if not session.items:
             return None
-        cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
-        ready = self._await_ready()
-        if ready is None:
-            return True
-        self._planned = len(cases)
-        names = ready["slots"] if ready["local"] else []
-        adopt = self._fork_runners(session, ready, names)
-        self._link.send(self._asking(session, cases, fixtures, ready, adopt))
-        replay = Replay(session, self)
         try:
-            self._follow(session, replay)
-        except KeyboardInterrupt:
-            self._break_off(replay, interrupted=True)
-            raise
+            cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
+            ready = self._await_ready()
+            self._words.planned = len(cases)
+            adopt = self._fork_runners(session, ready)
+            self._link.send(self._asking(session, cases, fixtures, ready, adopt))
+            self._follow(session, Replay(session, self))
+        except DtfError as error:
+            self._words.broken = error.exit_code, str(error)
         self._raise_for_end(session)
         return True
 
-    def _await_ready(self) -> dict[str, Any] | None:
-        try:
-            for event in self._link.events():
-                if event["op"] == "ready":
-                    return event
-                if event["op"] == "error":
-                    self._fail(event["code"], event["text"])
-        except DriverLostError as error:
-            self._fail(error.exit_code, str(error))
-        return None
+    def _await_ready(self) -> dict[str, Any]:
+        for event in self._link.events():
+            if event["op"] == "ready":
+                return event
+            if event["op"] == "error":
+                raise _told(event)
+        raise AssertionError("events without a timeout do not end")
 
     def _asking(
         self,
@@ -127,7 +114,8 @@ class Controller:
             "modules": selection.environment_modules(sys.modules),
             "module_files": selection.module_files(sys.modules, config.rootpath),
             "spec": self._runner_spec(ready)
-            | selection.spawn_spec(config, self._sys_path),
+            | selection.spawn_spec(config, self._sys_path)
+            | {"worker_inputs": self._worker_inputs},
         }
 
     def _runner_spec(self, ready: dict[str, Any]) -> dict[str, Any]:
@@ -141,12 +129,19 @@ class Controller:
         }
 
     def _fork_runners(
-        self, session: pytest.Session, ready: dict[str, Any], slots: list[str]
+        self, session: pytest.Session, ready: dict[str, Any]
     ) -> list[str]:
         """Copies of this very session become the runners: nothing is imported twice."""
         from dtf_dask.worker_plugins.runner import bootstrap
 
-        if not slots or not bootstrap.may_fork() or ready["isolate"] == "process":
+        slots: list[str] = ready["slots"]
+        config = self.config
+        self._worker_inputs = other_plugins.worker_inputs(config, slots)
+        if WATCH in config.stash and config.stash[WATCH].stop():
+            return []  # the suite must be imported with the variable set
+        if not ready["local"] or ready["isolate"] == "process":
+            return []
+        if not bootstrap.may_fork():
             return []
         base = pytest_seam.basetemp(self.config)
         for stream in (sys.stdout, sys.stderr):
@@ -158,6 +153,7 @@ class Controller:
                 "by_index": True,
                 "basetemp": str(base / slot),
                 "token": ready["token"],
+                "worker_inputs": self._worker_inputs,
             }
             pid = os.fork()
             if pid == 0:
@@ -168,41 +164,50 @@ class Controller:
         return slots
 
     def _follow(self, session: pytest.Session, replay: Replay) -> None:
+        """Play what comes until the end; whatever breaks in, nothing is lost."""
         try:
             for event in self._link.events():
                 op = event["op"]
                 if op == "end":
-                    self._end = event
+                    self._words.end = event
                     return
                 if op in ("case", "crash"):
+                    self._count(event)
                     replay.play(event)
-                    self._reported += not event["retry"]
                     if session.shouldfail or session.shouldstop:
                         self._break_off(replay, interrupted=False)
                         return
                 elif op == "stop":
                     self._stop = self._stop or event
                 elif op == "error":
-                    self._fail(event["code"], event["text"])
-                    return
+                    raise _told(event)
                 else:
                     replay.note(event)
-        except DriverLostError as error:
-            self._fail(error.exit_code, str(error))
+        except DtfError:
+            raise
+        except BaseException as error:  # Ctrl-C, or a hook that ends the session
+            stopped = isinstance(error, KeyboardInterrupt | pytest.exit.Exception)
+            self._break_off(replay, interrupted=stopped)
+            raise
+
+    def _count(self, event: dict[str, Any]) -> None:
+        if not event["retry"]:
+            self._words.reported.add(event["i"])
 
     def _break_off(self, replay: Replay, *, interrupted: bool) -> None:
-        """Stop the run; take what is still in flight, so that nothing is lost."""
+        """Stop the run; wait for what is still in flight, so that it is kept."""
         try:
             self._link.send({"op": "stop", "interrupted": interrupted})
             deadline = time.monotonic() + _END_WAIT_S
-            while time.monotonic() < deadline and not self._end:
+            while time.monotonic() < deadline and not self._words.end:
                 for event in self._link.events(0.2):
                     if event["op"] == "end":
-                        self._end = event
+                        self._words.end = event
                         break
-                    self._reported += event["op"] in ("case", "crash")
+                    if event["op"] in ("case", "crash"):
+                        self._count(event)
         except DriverLostError as error:
-            self._notices.append(str(error))
+            self._words.notices[str(error)] = None
 
     def _raise_for_end(self, session: pytest.Session) -> None:
         """End the session as the test that stopped it would have ended it here."""
@@ -210,46 +215,27 @@ class Controller:
             raise session.Failed(session.shouldfail)
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
-        stop = self._stop
-        if stop is not None:
-            kind = stop["kind"]
-            if kind == "exit":
-                pytest.exit(stop["reason"], stop["code"])
-            if kind == "internal":
-                raise RuntimeError(f"in a runner:\n{stop['reason']}")
-            if kind == "fail":
-                raise session.Failed(stop["reason"])
-            if kind in ("interrupt", "stop"):
-                raise session.Interrupted(stop["reason"])
-        error = self._end.get("error")
+        error = self._words.end.get("error")
         if error:
-            self._fail(error["code"], error["text"])
+            self._words.broken = error["code"], error["text"]
+        if self._words.broken:
+            # As interrupted, so that pytest shows all that was reported before.
+            raise session.Interrupted("dtf: the run could not go on")
+        if self._stop is not None:
+            self._raise_for_stop(session, self._stop)
 
-    def _fail(self, code: int, text: str) -> None:
-        self._notices.append(text)
-        pytest.exit(f"dtf: {text}", code)
+    def _raise_for_stop(self, session: pytest.Session, stop: dict[str, Any]) -> None:
+        kind = stop["kind"]
+        if kind == "exit":
+            pytest.exit(stop["reason"], stop["code"])
+        if kind == "internal":
+            raise RuntimeError(f"in a runner:\n{stop['reason']}")
+        if kind == "fail":
+            raise session.Failed(stop["reason"])
+        if kind in ("interrupt", "stop"):
+            raise session.Interrupted(stop["reason"])
 
     # -- reporting ------------------------------------
-
-    def crash_report(self, item: pytest.Item, event: dict[str, Any]) -> Any:
-        """The report that stands for a test whose process ended under it."""
-        sections = [
-            (f"Captured {name} call", event[key])
-            for name, key in (("stdout", "out"), ("stderr", "err"))
-            if event.get(key)
-        ]
-        report = pytest.TestReport(
-            nodeid=item.nodeid,
-            location=item.location,
-            keywords=dict.fromkeys(item.keywords, 1),
-            outcome="failed",
-            longrepr=crash_text(event),
-            when="teardown" if event.get("between") else "call",
-            sections=sections,
-            duration=event.get("after_s", 0.0),
-        )
-        report.dtf_crash = crash_message(event)  # type: ignore[attr-defined]
-        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: Any) -> Any:
@@ -258,45 +244,31 @@ class Controller:
         return None
 
     def notice(self, text: str) -> None:
-        self._notices.append(text)
+        self._words.notices[text] = None
 
     def leaked(self, text: str) -> None:
-        self._leaked.append(text)
+        self._words.leaked.append(text)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        end, write = self._end, terminalreporter.write_line
-        if self._leaked:
-            terminalreporter.section("processes left behind (killed)", sep="-")
-            for text in self._leaked[:20]:
-                write(text)
-        for name in end.get("flaky", ())[:20]:
-            write(f"dtf: flaky: {name}", yellow=True)
-        for text in dict.fromkeys(self._notices):
-            write(f"dtf: {text}", yellow=True)
-        if not end:
-            return
-        left = self._planned - self._reported
-        write(f"dtf: run {self.run_id}: {self._reported} cases kept in {_where(end)}")
-        if end["spooled"]:
-            write(
-                f"dtf: {end['spooled']} results could not be stored"
-                f" ({end['results_error']}); they wait in {end['spool_path']} and are"
-                " taken in by the next run, or by `dtf results import`",
-                red=True,
-            )
-        if left > 0:
-            write(
-                f"dtf: {left} cases did not run: `dtf resume {self.run_id}` runs them"
-            )
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: Any
+    ) -> Generator[None, object, object]:
+        result = yield  # below pytest's own summary, where eyes are at the end
+        self._words.say(terminalreporter)
+        return result
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if session.exitstatus == 0 and self._end.get("spooled"):
-            session.exitstatus = self._end["results_code"]
+        words = self._words
+        if words.broken:
+            session.exitstatus = words.broken[0]
+            if not self.config.pluginmanager.hasplugin("terminalreporter"):
+                words.say_without_terminal()
+        elif session.exitstatus == 0 and words.end.get("spooled"):
+            session.exitstatus = words.end["results_code"]
 
     def pytest_unconfigure(self) -> None:
-        self._link.close()
+        self._link.close(in_run=self._words.planned > 0 and not self._words.broken)
         for pid in self._spawned:
             try:
                 os.waitpid(pid, 0)
@@ -304,9 +276,8 @@ class Controller:
                 pass
 
 
-def _where(end: dict[str, Any]) -> str:
-    url = str(end["results_url"])
-    try:
-        return os.path.relpath(url) if "://" not in url else url.rpartition("@")[2]
-    except ValueError:
-        return url
+def _told(event: dict[str, Any]) -> DtfError:
+    """The error that the driver tells of, as one that can be raised here."""
+    error = DtfError(event["text"])
+    error.exit_code = event["code"]
+    return error

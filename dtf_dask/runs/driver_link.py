@@ -26,7 +26,7 @@ class DriverLink:
     """
 
     def __init__(self) -> None:
-        self._log = tempfile.TemporaryFile(prefix="dtf-driver-")
+        self._log = tempfile.TemporaryFile(prefix="dtf-driver-")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "dtf_dask.runs.driver_process"],
             stdin=subprocess.PIPE,
@@ -66,15 +66,15 @@ class DriverLink:
                 raw = event.pop("raw", None)
                 yield event if raw is None else decode(raw) | event
 
-    def close(self) -> None:
-        """Hang up and wait; kill it if it does not go."""
+    def close(self, *, in_run: bool = True) -> None:
+        """Hang up; wait while it may have results to store, then kill it."""
         for pipe in (self._to, self._from):
             try:
                 pipe.close()
             except OSError:
                 pass
         try:
-            self._process.wait(_END_WAIT_S)
+            self._process.wait(_END_WAIT_S if in_run else 0.0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -7,6 +7,7 @@ controller is loaded when ``--dtf`` is given.
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ import pytest
 
 if TYPE_CHECKING:
     from dtf_dask.runs.driver_link import DriverLink
+    from dtf_dask.runs.worker_variable import WorkerVariableWatch
 
 _ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]*://\S+|[\w.-]+:\d+)$", re.IGNORECASE)
 _DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process")
 HOLDER = "dtf-driver-holder"
+WATCH: pytest.StashKey[WorkerVariableWatch] = pytest.StashKey()
 
 
 class DriverHolder:
@@ -85,11 +88,27 @@ def _add_with_alias(add: Any, name: str, owner: str, **how: Any) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(args: list[str]) -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
     # `pytest --dtf tests/`: argparse would take the path for the address.
     for position, word in enumerate(args[:-1]):
         if word == "--dtf" and not _ADDRESS.match(args[position + 1]):
             args[position] = "--dtf="
+    if getattr(early_config.known_args_namespace, "dtf", None) is not None:
+        from dtf_dask.runs.worker_variable import WorkerVariableWatch
+
+        early_config.stash[WATCH] = watch = WorkerVariableWatch()
+        early_config.add_cleanup(watch.restore)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
+    if config.getoption("dtf", None) is not None:
+        from dtf_dask.worker_plugins.runner.other_plugins import take_over
+
+        asked = take_over(config)
+        if config.option.dtf_workers is None and asked:
+            config.option.dtf_workers = "auto" if isinstance(asked, str) else str(asked)
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dtf_dask.runs.crash_report import crash_report
+from dtf_dask.runs.reports.text import visible
+
 if TYPE_CHECKING:
     from dtf_dask.runs.controller import Controller
 
@@ -33,7 +36,7 @@ class Replay:
         """Report one attempt of one case."""
         item = self._items[event["i"]]
         if event["op"] == "crash":
-            reports = [self._controller.crash_report(item, event)]
+            reports: list[Any] = [crash_report(item, event)]
         else:
             begun = self._begun.setdefault(event["slot"], deque(maxlen=2000))
             begun.append((event.get("start", 0.0), item.nodeid))
@@ -57,7 +60,8 @@ class Replay:
         """What is no report of a case."""
         if event["op"] == "output":
             text = event["data"].decode("utf-8", "replace")
-            self._print(f"[{event['slot']}] {text.rstrip()}")
+            for line in text.splitlines():
+                self._print(f"[{event['slot']}] {visible(line)}")
         elif event["op"] == "notice":
             self._controller.notice(event["text"])
         elif event["op"] == "leaked":
@@ -65,6 +69,13 @@ class Replay:
                 self._controller.leaked(self._culprit(process, event["slot"]))
 
     def _read(self, data: dict[str, Any]) -> Any:
+        # Tuples travelled as lists; pytest takes some of them apart by their type.
+        for name in ("longrepr", "location"):
+            if isinstance(data.get(name), list):
+                data[name] = tuple(data[name])
+        for name in ("sections", "user_properties"):
+            if isinstance(data.get(name), list):
+                data[name] = [tuple(pair) for pair in data[name]]
         return self._config.hook.pytest_report_from_serializable(
             config=self._config, data=data
         )

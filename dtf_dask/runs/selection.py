@@ -53,7 +53,7 @@ def cases_of(
     pytest.UsageError
         A ``dtf`` mark with an argument that it does not have.
     DuplicateCaseError
-        As `pytest.exit`, naming the ids that stand for more than one test.
+        Naming the ids that stand for more than one test.
     """
     seen: Counter[str] = Counter()
     fixtures: dict[str, int] = {}
@@ -84,7 +84,7 @@ def cases_of(
             f" not be told apart: {', '.join(twins[:5])}; rename them, give paths once,"
             " or number them with --dtf-duplicates=number"
         )
-        pytest.exit(f"dtf: {text}", DuplicateCaseError.exit_code)
+        raise DuplicateCaseError(text)
     return cases, list(fixtures)
 
 

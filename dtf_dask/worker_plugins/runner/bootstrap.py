@@ -74,6 +74,8 @@ def main() -> int:
         return 0
 
     def serve(session: pytest.Session, errors: list[str]) -> None:
+        sys.stdout.flush()
+        _read(output)  # of its collecting, which the controller has shown
         serve_session(session, spec, channel, output, errors)
 
     plugin = CollectingPlugin(spec, serve)

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from dtf_dask.worker_plugins.runner.pytest_session import become_worker
+from dtf_dask.worker_plugins.runner.other_plugins import take_over
+from dtf_dask.worker_plugins.runner.pytest_session import (
+    become_worker,
+    worker_environment,
+)
 
 # Choices of the client's session that selected or ordered tests, or that write files:
 # a runner is told by name what to run, and only the controller reports.
@@ -46,6 +50,7 @@ class CollectingPlugin:
         for name, value in _NEUTRAL_OPTIONS.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
+        take_over(config)
         become_worker(config, self._spec)
 
     @pytest.hookimpl(tryfirst=True)
@@ -64,7 +69,7 @@ class CollectingPlugin:
 def collect_and_run(spec: dict[str, Any], plugin: CollectingPlugin) -> int:
     """Run pytest over the suite that ``spec`` describes; its exit code."""
     root = os.path.abspath(spec["root"])
-    os.environ.update(spec["env"])
+    os.environ.update({**spec["env"], **worker_environment(spec)})
     os.chdir(os.path.join(root, spec["cwd"]))
     own = [os.path.normpath(os.path.join(root, entry)) for entry in spec["sys_path"]]
     sys.path[:0] = [entry for entry in own if entry not in sys.path]

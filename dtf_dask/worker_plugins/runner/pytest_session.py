@@ -263,16 +263,24 @@ class _Record:
 
 def become_worker(config: pytest.Config, spec: dict[str, Any]) -> None:
     """Be to the suite what it knows from xdist: its fixtures and variables."""
-    os.environ["PYTEST_XDIST_WORKER"] = spec["slot"]
-    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(spec["slots"])
-    os.environ["PYTEST_XDIST_TESTRUNUID"] = spec["run"]
+    os.environ.update(worker_environment(spec))
     config.workerinput = {  # type: ignore[attr-defined]
+        **spec.get("worker_inputs", {}).get(spec["slot"], {}),
         "workerid": spec["slot"],
         "workercount": spec["slots"],
         "testrunuid": spec["run"],
         "mainargv": list(sys.argv),
     }
     config.workeroutput = {}  # type: ignore[attr-defined]
+
+
+def worker_environment(spec: dict[str, Any]) -> dict[str, str]:
+    """The variables of a worker of xdist; suites read them as they are imported."""
+    return {
+        "PYTEST_XDIST_WORKER": spec["slot"],
+        "PYTEST_XDIST_WORKER_COUNT": str(spec["slots"]),
+        "PYTEST_XDIST_TESTRUNUID": spec["run"],
+    }
 
 
 def fixture_key(scope: str, baseid: str, name: str) -> str:
