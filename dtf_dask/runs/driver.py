@@ -453,6 +453,9 @@ class RunDriver:
     def _on_output(self, frame: dict[str, Any], slot: str, batch: int) -> None:
         self._sink(frame | {"slot": slot})
 
+    def _on_coverage(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        self._sink(frame | {"slot": slot})
+
     def _on_running(self, frame: dict[str, Any], slot: str, batch: int) -> None:
         self._sink(frame | {"slot": slot})
 

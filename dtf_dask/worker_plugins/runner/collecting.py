@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dtf_dask.worker_plugins.runner import coverage_child
 from dtf_dask.worker_plugins.runner.other_plugins import take_over
 from dtf_dask.worker_plugins.runner.pytest_session import (
     become_worker,
@@ -73,7 +74,9 @@ def collect_and_run(spec: dict[str, Any], plugin: CollectingPlugin) -> int:
     os.chdir(os.path.join(root, spec["cwd"]))
     own = [os.path.normpath(os.path.join(root, entry)) for entry in spec["sys_path"]]
     sys.path[:0] = [entry for entry in own if entry not in sys.path]
-    return int(pytest.main([*spec["args"], f"--rootdir={root}"], plugins=[plugin]))
+    with coverage_child.measured_session(spec) as words:
+        words = [*spec["args"], *words, f"--rootdir={root}"]
+        return int(pytest.main(words, plugins=[plugin]))
 
 
 def _say_no_more() -> None:

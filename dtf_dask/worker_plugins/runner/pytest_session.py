@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dtf_dask.worker_plugins.runner import pytest_seam
+from dtf_dask.worker_plugins.runner import coverage_child, pytest_seam
 from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
@@ -97,6 +97,7 @@ class PytestSession:
         record = _Record(self.config, spill)
         self.config.pluginmanager.register(record, "dtf-record")
         session = self.session
+        measured = coverage_child.ChildCoverage(self.config, self.spec)
         stop: dict[str, Any] | None = None
         position = -1
         for position, job in enumerate(jobs):
@@ -120,6 +121,8 @@ class PytestSession:
             if late is not None:
                 record.pytest_runtest_logreport(late)
                 emit(record.take(jobs[position].number) | {"late": True})
+        for frame in measured.frames([job.number for job in jobs[: position + 1]]):
+            emit(frame)
         emit({"op": "child_end", "stop": stop})
 
     def _run_one(
@@ -266,6 +269,7 @@ def become_worker(config: pytest.Config, spec: dict[str, Any]) -> None:
     os.environ.update(worker_environment(spec))
     config.workerinput = {  # type: ignore[attr-defined]
         **spec.get("worker_inputs", {}).get(spec["slot"], {}),
+        **coverage_child.worker_input(spec),
         "workerid": spec["slot"],
         "workercount": spec["slots"],
         "testrunuid": spec["run"],
