@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dtf_dask.errors import DriverLostError, DtfError
-from dtf_dask.runs import selection
+from dtf_dask.runs import coverage_merge, selection
 from dtf_dask.runs.driver_link import DriverLink
 from dtf_dask.runs.last_words import LastWords
 from dtf_dask.runs.pytest_plugin import WATCH
@@ -52,6 +52,7 @@ class Controller:
         self._words = LastWords(self.run_id)
         self._stop: dict[str, Any] | None = None
         self._spawned: list[int] = []
+        self._coverage: coverage_merge.CoverageMerge | None = None
 
     # -- the loop ------------------------------------
 
@@ -66,11 +67,17 @@ class Controller:
             cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
             ready = self._await_ready()
             self._words.planned = len(cases)
+            self._coverage = coverage_merge.opened(
+                self.config, lambda number: session.items[number].nodeid
+            )
             adopt = self._fork_runners(session, ready)
             self._link.send(self._asking(session, cases, fixtures, ready, adopt))
             self._follow(session, Replay(session, self))
         except DtfError as error:
             self._words.broken = error.exit_code, str(error)
+        finally:
+            for text in self._coverage.finish() if self._coverage else ():
+                self.notice(text)
         self._raise_for_end(session)
         return True
 
@@ -115,7 +122,8 @@ class Controller:
             "module_files": selection.module_files(sys.modules, config.rootpath),
             "spec": self._runner_spec(ready)
             | selection.spawn_spec(config, self._sys_path)
-            | {"worker_inputs": self._worker_inputs},
+            | {"worker_inputs": self._worker_inputs}
+            | coverage_merge.spawn_settings(config),
         }
 
     def _runner_spec(self, ready: dict[str, Any]) -> dict[str, Any]:
@@ -172,11 +180,14 @@ class Controller:
                     self._words.end = event
                     return
                 if op in ("case", "crash"):
+                    self._hear(event)
                     self._count(event)
                     replay.play(event)
                     if session.shouldfail or session.shouldstop:
                         self._break_off(replay, interrupted=False)
                         return
+                elif op == "coverage":
+                    self._hear(event)
                 elif op == "stop":
                     self._stop = self._stop or event
                 elif op == "error":
@@ -194,6 +205,10 @@ class Controller:
         if not event["retry"]:
             self._words.reported.add(event["i"])
 
+    def _hear(self, event: dict[str, Any]) -> None:
+        if self._coverage is not None:
+            self._coverage.hear(event)
+
     def _break_off(self, replay: Replay, *, interrupted: bool) -> None:
         """Stop the run; wait for what is still in flight, so that it is kept."""
         try:
@@ -204,6 +219,7 @@ class Controller:
                     if event["op"] == "end":
                         self._words.end = event
                         break
+                    self._hear(event)
                     if event["op"] in ("case", "crash"):
                         self._count(event)
         except DriverLostError as error:
