@@ -15,7 +15,7 @@ from dtf_dask.errors import DtfError
 # `dtf run` pays for nothing but what it needs.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("dtf_dask.cli.run:run", "Run a test suite on a Dask cluster."),
-    "resume": ("dtf_dask.cli.run:resume", "Run what an earlier run left undone."),
+    "resume": ("dtf_dask.cli.resume:resume", "Run what an earlier run left undone."),
     "results": ("dtf_dask.cli.results:results", "Show, compare and export results."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),

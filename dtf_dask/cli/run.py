@@ -1,129 +1,150 @@
-"""``dtf run`` and ``dtf resume``: pytest, with the driver started before it."""
+"""``dtf run``: pytest, with the driver started before it."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
-from dtf_dask.errors import UsageError
-
 _DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process")
+
+# Title -> names of the options under it, in order; a test keeps the table complete.
+_SECTIONS = {
+    "Where": ("address", "workers"),
+    "How": ("dist", "isolate", "timeout", "reruns", "duplicates"),
+    "Which tests, as with pytest": (
+        *("keyword", "marks", "lf", "ff", "exitfirst", "maxfail"),
+    ),
+    "What is said and kept": (
+        *("verbose", "quiet", "no_capture", "junitxml", "results", "run_id"),
+    ),
+}
+
+_EPILOG = """\b
+Examples:
+  dtf run                                  the suite of this folder, on all cores
+  dtf run tests/unit -k "parse and not slow" -x
+  dtf run --address tcp://lab:8786 --timeout 2min --reruns 1
+  dtf run -- -W error --durations=5        pytest's own options come after --
+
+\b
+Afterwards:
+  dtf results               what came of it (show, compare, flaky, slowest, export)
+  dtf resume                run what was interrupted, or stopped by -x
+
+Exit codes 0 to 5 are pytest's: passed, failed, interrupted, internal error, wrong
+usage, no tests. From 9 on they are dtf's, and it says what to do: 9 configuration, 11 no
+cluster, 12 and 13 versions and environments, 14 other tests on a worker, 15 duplicate
+ids, 16 too much code to send, 17 and 18 results not stored, 19 driver lost.
+"""
+
+
+class _Sectioned(click.Command):
+    def format_options(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """As click does, under a title for each kind of option."""
+        records = {
+            param.name: record
+            for param in self.get_params(ctx)
+            if (record := param.get_help_record(ctx)) is not None
+        }
+        for title, names in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([records[name] for name in names], col_max=26)
 
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes 0 to 5 are pytest's; from 10 on they are dtf's own"
-    " (docs/exit-codes.md).",
+    cls=_Sectioned,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 88},
+    epilog=_EPILOG,
 )
 @click.argument("paths", nargs=-1)
 @click.option(
     "--address",
     metavar="ADDRESS",
-    help="A scheduler, e.g. tcp://host:8786;"
-    " without one, a cluster is started here for this run.",
+    help="A scheduler, such as tcp://host:8786. Without one, a cluster is started here,"
+    " for this run.",
 )
 @click.option(
-    "-n",
-    "--workers",
-    metavar="N",
-    help="Workers of a local cluster [default: one a core].",
+    "-n", "--workers", metavar="N", help="Workers of a cluster here. [one a core]"
 )
 @click.option(
-    "--dist", type=click.Choice(_DISTS), help="What stays together [default: load]."
+    "--dist",
+    type=click.Choice(_DISTS),
+    metavar="HOW",
+    help="What stays together on a worker: load (nothing: the fastest), loadscope (a"
+    " module or class), loadfile, loadgroup (@pytest.mark.xdist_group); each runs every"
+    " test on every worker, one-per-process gives each test a process. [load]",
+)
+@click.option(
+    "--isolate",
+    type=click.Choice(("batch", "process")),
+    metavar="HOW",
+    help="batch: a child forked for a batch of tests; process: a new Python for each"
+    " batch, where forking is not safe. [batch]",
 )
 @click.option(
     "--timeout",
     metavar="TIME",
-    help="Time allowed for one test, e.g. 30s; then it is killed.",
+    help="For each test (30s, 2min): it is then shown with the stacks of its threads,"
+    " and killed. [none]",
 )
 @click.option(
     "--reruns",
     "--retries",
     metavar="N",
-    help="Run a failed test up to N times more; it is flaky if it then passes.",
+    help="Run a failed test up to N times more; one that then passes is named as flaky."
+    " [0]",
 )
 @click.option(
-    "--isolate",
-    type=click.Choice(("batch", "process")),
-    help="Fork a child per batch, or take a fresh process for each [default: batch].",
+    "--duplicates",
+    type=click.Choice(("refuse", "number")),
+    metavar="HOW",
+    help="Tests that have one id: refuse to run, or number them (id#2). [refuse]",
 )
-@click.option("-k", "keyword", metavar="EXPRESSION", help="As pytest's -k.")
-@click.option("-m", "marks", metavar="EXPRESSION", help="As pytest's -m.")
+@click.option("-k", "keyword", metavar="EXPRESSION", help="Those whose names match.")
+@click.option("-m", "marks", metavar="EXPRESSION", help="Those whose marks match.")
 @click.option("-x", "--exitfirst", is_flag=True, help="Stop at the first failure.")
 @click.option("--maxfail", type=int, metavar="N", help="Stop after N failures.")
-@click.option("--lf", is_flag=True, help="Run what failed last time.")
-@click.option("--ff", is_flag=True, help="Run what failed last time first.")
-@click.option("-v", "--verbose", count=True, help="A line per test (-vv: more).")
-@click.option("-q", "--quiet", count=True, help="Less.")
+@click.option("--lf", is_flag=True, help="Those that failed last time.")
+@click.option("--ff", is_flag=True, help="All; those that failed last time first.")
+@click.option("-v", "--verbose", count=True, help="A line for each test; -vv: more.")
+@click.option("-q", "--quiet", count=True, help="Less; -qq: less still.")
+@click.option(
+    "-s",
+    "no_capture",
+    is_flag=True,
+    help="Show output as it comes, each line with its worker's name; there is no"
+    " standard input.",
+)
 @click.option("--junitxml", metavar="FILE", help="Write a JUnit XML report.")
 @click.option(
     "--results",
     metavar="URL",
-    help="Results store: a path, or a database URL [default: .dtf/results.sqlite].",
+    help="Where results are kept: a file, or the URL of a database."
+    " [.dtf/results.sqlite in the project's root]",
 )
-@click.option("--run-id", metavar="ID", help="Name the run [default: made up].")
+@click.option("--run-id", metavar="ID", help="A name for this run. [made up]")
 def run(paths: tuple[str, ...], **options: object) -> None:
-    """Run the tests in PATHS (default: as pytest would) on a Dask cluster.
+    """Run the tests in PATHS on a Dask cluster: on all cores of this machine, or on the
+    machines that work for the scheduler at ADDRESS.
 
-    What follows ``--`` goes to pytest as it is: dtf run tests -- -W error --durations=5
+    PATHS are files, folders and test ids (tests/test_a.py::test_b), as for pytest; none
+    means what pytest would run here. pytest's configuration and plugins apply; what
+    follows -- goes to it as it is.
     """
-    sys.exit(_run(list(paths), options))
+    sys.exit(run_pytest([*paths, *_arguments(options)]))
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run_ref", metavar="RUN", default="last")
-@click.option("--results", metavar="URL", help="Results store of that run.")
-@click.option("-n", "--workers", metavar="N", help="Workers of a local cluster.")
-@click.option("--address", metavar="ADDRESS", help="A scheduler.")
-@click.argument("arguments", nargs=-1)
-def resume(
-    run_ref: str,
-    results: str | None,
-    workers: str | None,
-    address: str | None,
-    arguments: tuple[str, ...],
-) -> None:
-    """Run what RUN (an id, its beginning, or "last") planned and did not finish."""
-    from dtf_dask.cli.results import open_store
-
-    with open_store(results) as store:
-        earlier = store.run(run_ref)
-        missing = store.missing(earlier.id)
-    if not missing:
-        click.echo(f"run {earlier.id} is complete: nothing to resume")
-        return
-    click.echo(
-        f"resuming {earlier.id}: {len(missing)} of {earlier.cases_planned} cases"
-    )
-    options: dict[str, object] = {
-        "address": address,
-        "workers": workers,
-        "results": results,
-    }
-    words = [*arguments, *_selection(list(missing))]
-    sys.exit(_run(words, options, root=Path(earlier.rootdir)))
-
-
-def _selection(names: list[str]) -> list[str]:
-    """Arguments that select the cases; by a file of them where they are many."""
-    import tempfile
-
-    if len(names) <= 50:
-        return names
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", delete=False) as file:
-        file.write("\n".join(names))
-    return [f"@{file.name}"]
-
-
-_FLAGS = {"exitfirst": "-x", "lf": "--lf", "ff": "--ff"}
+_FLAGS = {"exitfirst": "-x", "lf": "--lf", "ff": "--ff", "no_capture": "-s"}
 _VALUES = {
     "workers": "--dtf-workers",
     "dist": "--dtf-dist",
     "timeout": "--dtf-timeout",
     "reruns": "--dtf-reruns",
     "isolate": "--dtf-isolate",
+    "duplicates": "--dtf-duplicates",
     "maxfail": "--maxfail",
     "junitxml": "--junitxml",
     "results": "--dtf-results",
@@ -131,25 +152,20 @@ _VALUES = {
 }
 
 
-def _run(words: list[str], options: dict[str, object], root: Path | None = None) -> int:
+def run_pytest(words: list[str]) -> int:
+    """Run pytest with a driver at its side; its exit code."""
     # Started before pytest is imported: by the time the suite is collected it is ready.
     from dtf_dask.runs.driver_link import DriverLink
 
     link = DriverLink()
     try:
-        import os
-
         import pytest
 
         from dtf_dask.runs.pytest_plugin import HOLDER, DriverHolder
 
-        if root is not None:
-            if not root.is_dir():
-                raise UsageError(f"the folder of that run is gone: {root}")
-            os.chdir(root)
-        # As `python -m pytest` would not: dtf's own folder is no place to import from.
-        holder = _named(DriverHolder(link), HOLDER)
-        return int(pytest.main([*words, *_arguments(options)], plugins=[holder]))
+        holder = DriverHolder(link)
+        holder.__name__ = HOLDER  # type: ignore[attr-defined]  # pluggy's name for it
+        return int(pytest.main(words, plugins=[holder]))
     finally:
         link.close(in_run=False)  # the session has ended: so has the run
 
@@ -170,8 +186,3 @@ def _arguments(options: dict[str, object]) -> list[str]:
         if text:
             words += [flag, str(text)]
     return words
-
-
-def _named(plugin: object, name: str) -> object:
-    plugin.__name__ = name  # type: ignore[attr-defined]  # how pluggy names a plugin
-    return plugin

@@ -18,6 +18,7 @@ from dtf_dask.runs.driver_link import DriverLink
 from dtf_dask.runs.last_words import LastWords
 from dtf_dask.runs.pytest_plugin import WATCH
 from dtf_dask.runs.replay import Replay
+from dtf_dask.runs.reports.text import one_line
 from dtf_dask.runs.state_folder import new_run_id, state_folder
 from dtf_dask.worker_plugins.runner import other_plugins, pytest_seam
 
@@ -55,6 +56,23 @@ class Controller:
         self._coverage: coverage_merge.CoverageMerge | None = None
 
     # -- the loop ------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        option = config.option
+        if not option.dtf_only:
+            return
+        left, gone = selection.keep_only(items, option.dtf_only)
+        if left:
+            config.hook.pytest_deselected(items=left)
+        if gone:
+            self.notice(
+                f"the suite has changed: {len(gone)} cases that run"
+                f" {option.dtf_resumes} left undone are no more, {one_line(gone[0])}"
+                " for one"
+            )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
@@ -98,6 +116,7 @@ class Controller:
         adopt: list[str],
     ) -> dict[str, Any]:
         config = self.config
+        spawn = selection.spawn_spec(config, self._sys_path)
         return {
             "op": "run",
             "run": self.run_id,
@@ -108,11 +127,8 @@ class Controller:
             "suite": config.rootpath.name,
             "rootdir": str(config.rootpath),
             "state_folder": str(state_folder(config.rootpath)),
-            "command": ["pytest", *config.invocation_params.args],
-            "policy": {
-                name: ready[name]
-                for name in ("dist", "isolate", "retries", "timeout_s")
-            },
+            "command": selection.command(config),
+            "policy": selection.policy(config, ready, spawn["cwd"]),
             "environment": {
                 "python": platform.python_version(),
                 "platform": platform.platform(),
@@ -121,7 +137,7 @@ class Controller:
             "modules": selection.environment_modules(sys.modules),
             "module_files": selection.module_files(sys.modules, config.rootpath),
             "spec": self._runner_spec(ready)
-            | selection.spawn_spec(config, self._sys_path)
+            | spawn
             | {"worker_inputs": self._worker_inputs}
             | coverage_merge.spawn_settings(config),
         }

@@ -7,6 +7,7 @@ controller is loaded when ``--dtf`` is given.
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -79,6 +80,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--dtf-results", metavar="URL", help="results store: a path or database URL")
     add("--dtf-run-id", metavar="ID", help="the id of this run (default: made up)")
+    # What `dtf resume` says: a file of the ids to run, and whose they were.
+    add("--dtf-only", metavar="FILE", help=SUPPRESS)
+    add("--dtf-resumes", metavar="ID", help=SUPPRESS)
 
 
 def _add_with_alias(add: Any, name: str, owner: str, **how: Any) -> None:
@@ -103,11 +107,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object]:
     if config.getoption("dtf", None) is not None:
+        from dtf_dask.worker_plugins.runner.collecting import select_nothing
         from dtf_dask.worker_plugins.runner.other_plugins import take_over
 
         asked = take_over(config)
         if config.option.dtf_workers is None and asked:
             config.option.dtf_workers = "auto" if isinstance(asked, str) else str(asked)
+        if config.option.dtf_only:
+            select_nothing(config)
     return (yield)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dtf_dask.errors import DuplicateCaseError
+from dtf_dask.runs.reports.text import one_line
 from dtf_dask.worker_plugins.runner import pytest_seam
 from dtf_dask.worker_plugins.runner.pytest_session import fixture_key
+
+_OCCURRENCE = pytest.StashKey[int]()
 
 
 def overrides(option: Any) -> dict[str, Any]:
@@ -43,6 +46,34 @@ def _number(value: object) -> object:
     return value
 
 
+def number_items(items: Sequence[pytest.Item]) -> None:
+    """Count items of one id, before any of them is left out."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        item.stash.setdefault(_OCCURRENCE, seen[item.nodeid])
+        seen[item.nodeid] += 1
+
+
+def case_id(item: pytest.Item) -> str:
+    """The id of a numbered item's case."""
+    occurrence = item.stash[_OCCURRENCE]
+    return f"{item.nodeid}#{occurrence + 1}" if occurrence else item.nodeid
+
+
+def keep_only(
+    items: list[pytest.Item], path: str
+) -> tuple[list[pytest.Item], list[str]]:
+    """Reduce ``items`` to the cases that a file names; what left, and what is gone."""
+    wanted = dict.fromkeys(
+        Path(path).read_text(encoding="utf-8", errors="surrogatepass").split("\0")
+    )
+    number_items(items)
+    left = [item for item in items if case_id(item) not in wanted]
+    items[:] = [item for item in items if case_id(item) in wanted]
+    here = {case_id(item) for item in items}
+    return left, [name for name in wanted if name not in here]
+
+
 def cases_of(
     session: pytest.Session, duplicates: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -55,12 +86,11 @@ def cases_of(
     DuplicateCaseError
         Naming the ids that stand for more than one test.
     """
-    seen: Counter[str] = Counter()
+    number_items(session.items)
     fixtures: dict[str, int] = {}
     cases = []
     for item in session.items:
-        occurrence = seen[item.nodeid]
-        seen[item.nodeid] += 1
+        occurrence = item.stash[_OCCURRENCE]
         shared = [
             fixtures.setdefault(fixture_key(*parts), len(fixtures))
             for parts in pytest_seam.shared_fixtures(item)
@@ -68,7 +98,7 @@ def cases_of(
         path, _, inner = item.nodeid.partition("::")
         cases.append(
             {
-                "id": f"{item.nodeid}#{occurrence + 1}" if occurrence else item.nodeid,
+                "id": case_id(item),
                 "entry": [item.nodeid, occurrence],
                 "file": path,
                 "scope": _scope(path, inner),
@@ -77,12 +107,14 @@ def cases_of(
             }
         )
         _check_marks(item)
-    twins = [name for name, count in seen.items() if count > 1]
+    twins = list(dict.fromkeys(i.nodeid for i in session.items if i.stash[_OCCURRENCE]))
     if twins and duplicates == "refuse":
         text = (
-            f"{len(twins)} test ids stand for more than one test, so that results could"
-            f" not be told apart: {', '.join(twins[:5])}; rename them, give paths once,"
-            " or number them with --dtf-duplicates=number"
+            "more than one test has the id"
+            f" {', '.join(one_line(name) for name in twins[:5])}"
+            + (f" (and {len(twins) - 5} ids more)" if len(twins) > 5 else "")
+            + ", so that results could not be told apart: rename them, or number them"
+            " (id#2) with `dtf run --duplicates number` (pytest: --dtf-duplicates)"
         )
         raise DuplicateCaseError(text)
     return cases, list(fixtures)
@@ -109,9 +141,7 @@ def _check_marks(item: pytest.Item) -> None:
         try:
             validate_marker(mark.args, mark.kwargs)
         except UsageError as error:
-            raise pytest.UsageError(
-                f"{item.nodeid}: @pytest.mark.dtf: {error}"
-            ) from None
+            raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 
 
 def spawn_spec(config: pytest.Config, sys_path: list[str]) -> dict[str, Any]:
@@ -153,6 +183,21 @@ def _relative(argument: str, here: Path, base: Path) -> str:
     """A path (or node id) of the command line, relative to where a runner stands."""
     path, mark, rest = argument.partition("::")
     return os.path.relpath(here / path, base) + mark + rest
+
+
+def command(config: pytest.Config) -> list[str]:
+    """The command line as a person would repeat it."""
+    words = [os.fspath(word) for word in config.invocation_params.args]
+    return ["pytest", *(w for w in words if not w.startswith("--dtf-only="))]
+
+
+def policy(config: pytest.Config, ready: Mapping[str, Any], cwd: str) -> dict[str, Any]:
+    """The choices that shaped a run, as they are kept with it."""
+    chosen = {name: ready[name] for name in ("dist", "isolate", "retries", "timeout_s")}
+    chosen["cwd"] = cwd
+    if config.option.dtf_resumes:
+        chosen["resumes"] = config.option.dtf_resumes
+    return chosen
 
 
 def environment_modules(modules: Mapping[str, object]) -> list[str]:

@@ -16,9 +16,8 @@ from dtf_dask.worker_plugins.runner.pytest_session import (
     worker_environment,
 )
 
-# Choices of the client's session that selected or ordered tests, or that write files:
-# a runner is told by name what to run, and only the controller reports.
-_NEUTRAL_OPTIONS: dict[str, Any] = {
+# Choices that select or order tests, or end a session early.
+_SELECTING_OPTIONS: dict[str, Any] = {
     "keyword": "",
     "markexpr": "",
     "deselect": None,
@@ -29,6 +28,9 @@ _NEUTRAL_OPTIONS: dict[str, Any] = {
     "stepwise": False,
     "stepwise_skip": False,
     "cacheclear": False,
+}
+# Choices that write files or print: only the controller reports.
+_SILENT_OPTIONS: dict[str, Any] = {
     "xmlpath": None,
     "dtf": None,
     "collectonly": False,
@@ -48,9 +50,9 @@ class CollectingPlugin:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
-        for name, value in _NEUTRAL_OPTIONS.items():
-            if hasattr(config.option, name):
-                setattr(config.option, name, value)
+        for name, value in _SILENT_OPTIONS.items():
+            setattr(config.option, name, value)
+        select_nothing(config)
         take_over(config)
         become_worker(config, self._spec)
 
@@ -65,6 +67,13 @@ class CollectingPlugin:
         self._serve(session, self._errors)
         _say_no_more()
         return True
+
+
+def select_nothing(config: pytest.Config) -> None:
+    """Leave the choice to somebody who knows the tests by name."""
+    for name, value in _SELECTING_OPTIONS.items():
+        if hasattr(config.option, name):
+            setattr(config.option, name, value)
 
 
 def collect_and_run(spec: dict[str, Any], plugin: CollectingPlugin) -> int:
