@@ -79,9 +79,10 @@ class CoverageMerge:
         if lost:
             names = ", ".join(self._name(number) for number in lost[:_NAMED_MAX])
             more = len(lost) - _NAMED_MAX
+            tests = "1 test" if len(lost) == 1 else f"{len(lost)} tests"
             said.append(
-                f"coverage: what {len(lost)} tests ran is not in the report, because"
-                f" their process ended before it could tell: {names}"
+                f"coverage: what {tests} ran is not in the report, because the process"
+                f" ended before it could tell: {names}"
                 + (f" and {more} more" if more > 0 else "")
             )
         return said
@@ -145,7 +146,8 @@ def spawn_settings(config: pytest.Config) -> dict[str, Any]:
     if not hasattr(option, "cov_source"):
         return {}  # no pytest-cov: no words for it
     if not manager.hasplugin(coverage_child.PLUGIN) or option.no_cov:
-        return {"coverage": {"args": ["--no-cov"], "topdir": os.getcwd()}}
+        off = {"args": ["--no-cov"], "topdir": os.getcwd(), "env": {}}
+        return {"coverage": off}
     here, root = Path(config.invocation_params.dir), config.rootpath
     base = here if here.is_relative_to(root) else root
 
@@ -162,7 +164,9 @@ def spawn_settings(config: pytest.Config) -> dict[str, Any]:
         words.append("--cov-branch")
     if option.cov_context:
         words.append(f"--cov-context={option.cov_context}")
-    return {"coverage": {"args": words, "topdir": str(here)}}
+    wanted = os.environ.get("COVERAGE_PROCESS_START")  # measure subprocesses
+    env = {"COVERAGE_PROCESS_START": there(wanted)} if wanted else {}
+    return {"coverage": {"args": words, "topdir": str(here), "env": env}}
 
 
 def mapped(path: str, there: Sequence[str], here: Sequence[str]) -> str:

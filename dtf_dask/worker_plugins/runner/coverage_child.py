@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Frame = dict[str, Any]
 
 PLUGIN = "_cov"  # under which pytest-cov registers what controls a session
+_FOLDER = "dtf-coverage-"
 _NUMBERS_MAX = 300_000  # lines, or ends of arcs, in one frame
 _ERROR_CHARACTERS_MAX = 500
 _WARNINGS = ("_warn_no_data", "_warn_unimported_source")
@@ -43,6 +44,21 @@ def warn(measured: coverage.Coverage, allowed: bool) -> None:
     """Whether coverage may warn that nothing was run: a part of a run cannot know."""
     for name in _WARNINGS:
         setattr(measured, name, allowed)
+
+
+def rest() -> None:
+    """In a runner: what is measured here is its children's to tell.
+
+    Coverage's ``patch = _exit`` would write a file of it as the process ends.
+    """
+    measured = current()
+    if measured is not None:
+        warn(measured, False)
+        measured.save = _nothing  # type: ignore[method-assign]
+
+
+def _nothing() -> None:
+    """In the place of `coverage.Coverage.save`."""
 
 
 def worker_input(spec: dict[str, Any]) -> dict[str, Any]:
@@ -69,10 +85,11 @@ def measured_session(spec: dict[str, Any]) -> Iterator[list[str]]:
         yield []
         return
     with tempfile.TemporaryDirectory(
-        prefix="dtf-coverage-", ignore_cleanup_errors=True
+        prefix=_FOLDER, ignore_cleanup_errors=True
     ) as folder:
         # Subprocesses of tests inherit it, and write beside it.
         os.environ["COVERAGE_FILE"] = os.path.join(folder, ".coverage")
+        os.environ.update(told["env"])
         yield list(told["args"])
 
 
@@ -93,6 +110,7 @@ class ChildCoverage:
         if self._coverage is None:
             return
         warn(self._coverage, False)
+        vars(self._coverage).pop("save", None)  # a fork of the tests' own may need it
         plugin = config.pluginmanager.getplugin(PLUGIN)
         control = getattr(plugin, "cov_controller", None)
         if control is not None:
@@ -121,16 +139,12 @@ class ChildCoverage:
     def _read(self, measured: coverage.Coverage) -> Iterator[Frame]:
         data = measured.get_data()
         data.lines("")  # lets go of the file of the process that this was forked from
-        yield from self._told(data)
+        if "coverage" not in self._spec:
+            yield from self._told(data)
+        else:
+            yield from self._told(_with_neighbours(data))
         data.erase()
-        if "coverage" in self._spec and "COVERAGE_FILE" in os.environ:
-            from coverage import CoverageData
-
-            for path in Path(os.environ["COVERAGE_FILE"]).parent.glob(".coverage*"):
-                other = CoverageData(basename=str(path))
-                other.read()
-                yield from self._told(other)
-                other.erase()
+        measured.save = _nothing  # type: ignore[method-assign]
 
     def _told(self, data: coverage.CoverageData) -> Iterator[Frame]:
         files = sorted(data.measured_files())
@@ -163,6 +177,24 @@ class ChildCoverage:
 def installed() -> str:
     """The folder of installed packages, as coverage would name it."""
     return os.path.realpath(sysconfig.get_path("purelib"))
+
+
+def _with_neighbours(data: coverage.CoverageData) -> coverage.CoverageData:
+    """Also what subprocesses left beside it. (At home the controller combines that.)"""
+    from coverage import CoverageData
+
+    total = CoverageData(no_disk=True)
+    total.update(data)
+    own = Path(os.path.realpath(data.data_filename()))
+    if not own.parent.name.startswith(_FOLDER):
+        return total  # not ours to tidy up
+    for path in own.parent.glob(".coverage*"):
+        if path != own:
+            other = CoverageData(basename=str(path))
+            other.read()
+            total.update(other)
+            other.erase()
+    return total
 
 
 def _pairs(

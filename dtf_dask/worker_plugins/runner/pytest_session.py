@@ -52,6 +52,7 @@ class PytestSession:
         self.collect_errors: list[str] = []
         pytest_seam.silence_reporting(self.config)
         become_worker(self.config, spec)
+        coverage_child.rest()
         if spec.get("basetemp"):
             pytest_seam.use_basetemp(self.config, Path(spec["basetemp"]))
         self._native_timeout = self.config.pluginmanager.hasplugin("timeout")
