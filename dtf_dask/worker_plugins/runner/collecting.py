@@ -55,6 +55,7 @@ class CollectingPlugin:
         select_nothing(config)
         take_over(config)
         become_worker(config, self._spec)
+        coverage_child.rest()  # pytest-cov measures anew when the session starts
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
