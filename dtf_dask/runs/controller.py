@@ -16,6 +16,7 @@ from dtf_dask.errors import DriverLostError, DtfError
 from dtf_dask.runs import coverage_merge, selection
 from dtf_dask.runs.driver_link import DriverLink
 from dtf_dask.runs.last_words import LastWords
+from dtf_dask.runs.progress_display import Watch
 from dtf_dask.runs.pytest_plugin import WATCH
 from dtf_dask.runs.replay import Replay
 from dtf_dask.runs.reports.text import one_line
@@ -54,6 +55,7 @@ class Controller:
         self._stop: dict[str, Any] | None = None
         self._spawned: list[int] = []
         self._coverage: coverage_merge.CoverageMerge | None = None
+        self._watch: Watch | None = None
 
     # -- the loop ------------------------------------
 
@@ -85,15 +87,21 @@ class Controller:
             cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
             ready = self._await_ready()
             self._words.planned = len(cases)
-            self._coverage = coverage_merge.opened(
-                self.config, lambda number: session.items[number].nodeid
-            )
+
+            def name(number: int) -> str:
+                return session.items[number].nodeid
+
+            self._coverage = coverage_merge.opened(self.config, name)
             adopt = self._fork_runners(session, ready)
             self._link.send(self._asking(session, cases, fixtures, ready, adopt))
-            self._follow(session, Replay(session, self))
+            each = len(ready["slots"]) if ready["dist"] == "each" else 1
+            self._watch = Watch(self.config, len(cases) * each, name)
+            self._follow(session, self._watch, Replay(session, self))
         except DtfError as error:
             self._words.broken = error.exit_code, str(error)
         finally:
+            if self._watch is not None:
+                self._watch.close()
             for text in self._coverage.finish() if self._coverage else ():
                 self.notice(text)
         self._raise_for_end(session)
@@ -187,10 +195,10 @@ class Controller:
         gc.unfreeze()
         return slots
 
-    def _follow(self, session: pytest.Session, replay: Replay) -> None:
+    def _follow(self, session: pytest.Session, watch: Watch, replay: Replay) -> None:
         """Play what comes until the end; whatever breaks in, nothing is lost."""
         try:
-            for event in self._link.events():
+            for event in watch.events(self._link):
                 op = event["op"]
                 if op == "end":
                     self._words.end = event

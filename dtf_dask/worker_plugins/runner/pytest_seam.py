@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from _pytest.runner import CallInfo
+from _pytest.terminal import TerminalReporter
 
 # Told to whoever reports. A child that was forked from a configured session only runs
 # tests; the session that prints and writes files is told by the controller, once.
@@ -64,6 +65,33 @@ def basetemp(config: pytest.Config) -> Path:
     """The session's folder for temporary files; made when nobody has asked yet."""
     folder: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     return folder
+
+
+def terminal_file(reporter: Any) -> TextIO | None:
+    """What pytest's terminal reporter writes to, if there is one."""
+    file: TextIO | None = getattr(getattr(reporter, "_tw", None), "_file", None)
+    return file
+
+
+def is_plain_terminal(reporter: Any) -> bool:
+    """Whether it is pytest's own: a plugin's would draw over what dtf draws."""
+    return type(reporter) is TerminalReporter
+
+
+def has_colour(reporter: Any) -> bool:
+    """By ``--color``, ``NO_COLOR`` and what else pytest goes by."""
+    return bool(reporter._tw.hasmarkup)
+
+
+def divert_terminal(reporter: Any, file: Any) -> Callable[[], None]:
+    """Let the reporter write to ``file``, and no percentages; returns the way back."""
+    writer, before = reporter._tw, reporter._tw._file
+    writer._file, reporter._show_progress_info = file, False
+
+    def restore() -> None:
+        writer._file = before
+
+    return restore
 
 
 def teardown_all(
