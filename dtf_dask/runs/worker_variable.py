@@ -3,14 +3,22 @@
 A runner that is forked from the collected session cannot give such a suite a name of
 its own any more: ``DATABASE = "test_" + os.environ["PYTEST_XDIST_WORKER"]`` would be
 the same everywhere. When the variable was asked for, runners are started anew instead.
+Plugins that are installed (pytest-benchmark is one) look only to see whether there are
+workers, and do not count.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 _NAMES = {"PYTEST_XDIST_WORKER", b"PYTEST_XDIST_WORKER"}
+# Where `os.environ` and `os.getenv` themselves are.
+_OWN = {
+    function.__code__.co_filename for function in (os.getenv, MutableMapping.setdefault)
+} | {Mapping.get.__code__.co_filename}
 
 
 class WorkerVariableWatch:
@@ -37,7 +45,7 @@ class WorkerVariableWatch:
 
     def _encode(self, key: Any) -> Any:
         # Every access by name comes by here; bytes are looked up as text first.
-        if key in _NAMES:
+        if key in _NAMES and not _asked_by_installed():
             self._seen = True
         return self._original(key)  # type: ignore[misc]
 
@@ -50,3 +58,12 @@ class WorkerVariableWatch:
         """Restore what was there, unless somebody has wrapped it again since."""
         if self._original is not None and self._environ.encodekey == self._encode:
             self._environ.encodekey = self._original
+
+
+def _asked_by_installed() -> bool:
+    """Whether the first caller outside of the standard library is installed code."""
+    frame: Any = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename in _OWN:
+        frame = frame.f_back
+    file = frame.f_code.co_filename if frame is not None else ""
+    return "site-packages" in file or "dist-packages" in file
