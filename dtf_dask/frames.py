@@ -8,7 +8,7 @@ surrogates (a test may print any byte); what msgpack does not know travels as it
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgpack
@@ -18,6 +18,8 @@ from dtf_dask.errors import ProtocolError
 Frame = dict[str, Any]
 
 FRAME_BYTES_MAX = 256 * 2**20
+DEPTH_MAX = 64  # of a value that msgpack itself refuses
+COPIED_ITEMS_MAX = 100_000
 _HEADER = struct.Struct(">I")
 HEADER_BYTES = _HEADER.size
 
@@ -33,16 +35,17 @@ def encode(value: object) -> bytes:
     try:
         return _pack(value)
     except (ValueError, OverflowError, RecursionError):
-        return _pack(_plain(value, depth_left=64))
+        return _pack(_Plain().copy(value, DEPTH_MAX))
 
 
 def decode(body: bytes) -> Any:
     """The value that `encode` made; `ProtocolError` for anything else."""
     try:
-        return msgpack.unpackb(
-            body, raw=False, unicode_errors="surrogatepass", strict_map_key=False
-        )
-    except (ValueError, msgpack.UnpackException) as error:
+        try:
+            return _unpack(body)
+        except TypeError:  # a key that Python cannot hash: a tuple, sent as a list
+            return _unpack(body, object_pairs_hook=_with_plain_keys)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a frame holds no msgpack map: {error}") from error
 
 
@@ -107,24 +110,61 @@ class FrameBuffer:
 
 def _pack(value: object) -> bytes:
     packed: bytes = msgpack.packb(
-        value, use_bin_type=True, unicode_errors="surrogatepass", default=repr
+        value, use_bin_type=True, unicode_errors="surrogatepass", default=_text
     )
     return packed
 
 
-def _plain(value: object, depth_left: int) -> object:
-    """A copy that msgpack can hold: huge numbers and endless depth become text."""
-    if isinstance(value, bool | str | bytes | float) or value is None:
-        return value
-    if isinstance(value, int):
-        return value if -(2**63) <= value < 2**64 else repr(value)
-    if depth_left == 0:
-        return "..."
-    if isinstance(value, dict):
-        return {
-            _plain(key, depth_left - 1): _plain(item, depth_left - 1)
-            for key, item in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_plain(item, depth_left - 1) for item in value]
-    return repr(value)
+def _unpack(body: bytes, **hooks: Any) -> Any:
+    return msgpack.unpackb(
+        body, raw=False, unicode_errors="surrogatepass", strict_map_key=False, **hooks
+    )
+
+
+def _text(value: object) -> str:
+    """The ``repr`` of anything, and of what has none too."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__}: its repr raised {type(error).__name__}>"
+
+
+def _with_plain_keys(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    return {
+        repr(key) if isinstance(key, list | dict) else key: item for key, item in pairs
+    }
+
+
+class _Plain:
+    """Copies what msgpack can hold: huge numbers and endless depth become text.
+
+    Bounded, because a list that holds itself twice has no end in either direction.
+    """
+
+    def __init__(self) -> None:
+        self._items_left = COPIED_ITEMS_MAX
+
+    def copy(self, value: object, depth_left: int) -> object:
+        if isinstance(value, bool | str | bytes | float) or value is None:
+            return value
+        if isinstance(value, int):
+            return value if -(2**63) <= value < 2**64 else _digits(value)
+        self._items_left -= 1
+        if depth_left == 0 or self._items_left < 0:
+            return "..."
+        if isinstance(value, dict):
+            return {
+                self._key(key): self.copy(item, depth_left - 1)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [self.copy(item, depth_left - 1) for item in value]
+        return _text(value)
+
+    def _key(self, key: object) -> object:
+        return _text(key) if isinstance(key, tuple) else self.copy(key, 1)
+
+
+def _digits(value: int) -> str:
+    """Python refuses to write the longest numbers in decimal."""
+    return repr(value) if value.bit_length() < 4096 else hex(value)[:1024] + "..."

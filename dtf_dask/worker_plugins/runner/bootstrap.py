@@ -17,6 +17,7 @@ import pytest
 from dtf_dask.frames import HEADER_BYTES, body_bytes, decode, pack
 from dtf_dask.worker_plugins.runner.collecting import CollectingPlugin, collect_and_run
 from dtf_dask.worker_plugins.runner.fresh_session import FreshSession
+from dtf_dask.worker_plugins.runner.process_life import die_with_parent
 from dtf_dask.worker_plugins.runner.pytest_session import PytestSession
 from dtf_dask.worker_plugins.runner.sessions import RunnerSession
 from dtf_dask.worker_plugins.runner.supervisor import Supervisor
@@ -26,8 +27,10 @@ def run_forked(session: pytest.Session, spec: dict[str, Any], address: str) -> N
     """Be a runner in a process that was just forked from a collected session."""
     code, terminal = 70, os.dup(2)
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.setsid()  # Ctrl-C is the controller's to hear
+        # Ctrl-C is the controller's to hear; a test may still send itself the signal.
+        as_before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setsid()
+        signal.signal(signal.SIGINT, as_before)
         output = _own_output()
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         channel.connect(address)
@@ -62,6 +65,8 @@ def serve_session(
 def main() -> int:
     """Entry of a runner that a worker started: the channel's number is its argument."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    channel.set_inheritable(False)
+    die_with_parent(True)
     spec = _first_frame(channel)
     output = _own_output()
     if spec["kind"] == "cases":

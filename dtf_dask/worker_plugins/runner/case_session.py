@@ -32,18 +32,20 @@ class CaseSession:
     Parameters
     ----------
     spec
-        ``root`` (the folder of the code; "" for an empty one), ``slot``, ``run``,
-        ``timeout_s``, ``inline_limit``.
+        ``root`` (the folder of the code; "" for an empty one in ``home``, which
+        whoever started the runner takes away), ``slot``, ``run``, ``timeout_s``,
+        ``inline_limit``.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self.spill = ""
         self._left = Leftovers()
-        self._own = "" if spec.get("root") else tempfile.mkdtemp(prefix="dtf-cases-")
         os.environ["DTF_WORKER"] = spec["slot"]
         os.environ["DTF_RUN"] = spec["run"]
-        os.chdir(spec.get("root") or self._own)
+        folder = spec.get("root") or os.path.join(spec["home"], spec["slot"])
+        os.makedirs(folder, exist_ok=True)
+        os.chdir(folder)
 
     def describe(self) -> dict[str, Any]:
         return {"cases": 0, "errors": []}
@@ -66,6 +68,7 @@ class CaseSession:
         os.dup2(err, 2)
         spill = Spill(self.spill, self._spec["inline_limit"])
         limits = CaseLimits(inline_bytes_max=self._spec["inline_limit"])
+        workdir = Path.cwd()  # a case may leave it
         for position, job in enumerate(jobs):
             name, payload = job.what
             case, problem = _load(name, payload, self._spec.get("timeout_s"))
@@ -76,13 +79,28 @@ class CaseSession:
             started = time.time()
             if problem:
                 result = CaseResult(Outcome.ERROR, exception=problem)
+                emit(_frame(job.number, result, started, spill))
             else:
-                result = execute(case, Path.cwd(), limits=limits)
-            emit(_frame(job.number, result, started, spill))
-            if result.spool is not None:
-                shutil.rmtree(result.spool, ignore_errors=True)
+                emit(self._executed(job.number, case, workdir, limits, spill))
             board.idle()
         emit({"op": "child_end", "stop": None})
+
+    def _executed(
+        self, number: int, case: Case, workdir: Path, limits: CaseLimits, spill: Spill
+    ) -> dict[str, Any]:
+        """Run one case; what it wrote lies where it goes even if we are killed."""
+        started = time.time()
+        try:
+            spool = Path(tempfile.mkdtemp(prefix="case-", dir=self.spill))
+        except OSError as error:
+            text = f"could not be executed: {error}"
+            result = CaseResult(Outcome.ERROR, exception=text)
+            return _frame(number, result, started, spill)
+        try:
+            result = execute(case, workdir, spool=spool, limits=limits)
+            return _frame(number, result, started, spill)
+        finally:
+            shutil.rmtree(spool, ignore_errors=True)
 
 
 def _load(name: str, payload: bytes, timeout_s: float | None) -> tuple[Case, str]:
@@ -104,9 +122,12 @@ def _frame(
     number: int, result: CaseResult, started: float, spill: Spill
 ) -> dict[str, Any]:
     artifacts: list[dict[str, object]] = []
-    for name, path in result.artifacts:
-        spill.take(path, name, artifacts)
     properties = dict(result.properties)
+    for name, path in result.artifacts:
+        problem = spill.take(path, name, artifacts)
+        if problem:
+            refused = [*properties.get("artifacts_refused", ()), problem]
+            properties["artifacts_refused"] = refused
     if result.exit_code is not None:
         properties["exit_code"] = result.exit_code
     return {

@@ -20,6 +20,8 @@ def main() -> int:
     """Read the orders from standard input; the descriptors are the arguments."""
     outlet, memory, *left = (int(word) for word in sys.argv[1:])
     lead_group()
+    for number in (outlet, memory, *left):
+        os.set_inheritable(number, False)  # a program that a test starts has no use
     spec: dict[str, Any] = decode(sys.stdin.buffer.read()[HEADER_BYTES:])
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

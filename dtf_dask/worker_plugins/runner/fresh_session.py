@@ -26,7 +26,7 @@ class FreshSession:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self.spill = ""
-        self._memory = tempfile.TemporaryFile(prefix="dtf-board-")
+        self._memory = tempfile.TemporaryFile(prefix="dtf-board-")  # noqa: SIM115
         self._memory.truncate(os.sysconf("SC_PAGESIZE"))
         self.board = ProgressBoard(self._memory.fileno())
         self._left = Leftovers()
@@ -48,7 +48,7 @@ class FreshSession:
 
     def start_child(self, jobs: Sequence[Job], outlet: int) -> int:
         """Start a process that runs the jobs; its id."""
-        orders: IO[bytes] = tempfile.TemporaryFile(prefix="dtf-orders-")
+        orders: IO[bytes] = tempfile.TemporaryFile(prefix="dtf-orders-")  # noqa: SIM115
         entries = [job.what for job in jobs]
         orders.write(pack({**self._spec, "entries": entries, "spill": self.spill}))
         orders.seek(0)

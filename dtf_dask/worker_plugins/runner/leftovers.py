@@ -17,7 +17,10 @@ class Leftovers:
         self._files: list[IO[bytes]] = []
 
     def open(self) -> None:
-        self._files = [tempfile.TemporaryFile(prefix=f"dtf-{name}-") for name in _NAMES]
+        self._files = [
+            tempfile.TemporaryFile(prefix=f"dtf-{name}-")  # noqa: SIM115
+            for name in _NAMES
+        ]
 
     def numbers(self) -> list[int]:
         """File descriptors, in the order out, err, stacks."""

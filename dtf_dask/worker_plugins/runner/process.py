@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 from dtf_dask.errors import ProtocolError
-from dtf_dask.frames import Frame, FrameBuffer, decode, pack
+from dtf_dask.frames import HEADER_BYTES, Frame, FrameBuffer, decode, pack
+from dtf_dask.worker_plugins.runner.process_life import (
+    await_end,
+    kill_tree,
+    signal_name,
+)
 
 _CHUNK = 256 * 1024
 _CLOSE_GRACE_S = 1.0
@@ -25,8 +29,8 @@ class RunnerLostError(Exception):
 class RunnerLink:
     """A connection to a runner process.
 
-    ``pid`` is known for one that was started here, and from its greeting for one that
-    was adopted.
+    ``pid`` is known for one that was started here, and from the kernel for one that
+    was adopted; never from what the process says: it may be killed by it.
     """
 
     def __init__(
@@ -39,8 +43,7 @@ class RunnerLink:
         self._buffer = FrameBuffer()
         self._waiting: list[tuple[bytes, Frame]] = []
         self.lock = asyncio.Lock()
-        self.pid = process.pid if process is not None else 0
-        self.greeted = False
+        self.pid = process.pid if process is not None else _peer_pid(writer)
 
     def send(self, frame: dict[str, Any]) -> None:
         """Queue a frame; a broken connection shows when reading."""
@@ -58,7 +61,7 @@ class RunnerLink:
                 raise RunnerLostError(self.death())
             try:
                 raws = list(self._buffer.split(chunk))
-                self._waiting = [(raw, decode(raw[4:])) for raw in raws]
+                self._waiting = [(raw, _checked(raw)) for raw in raws]
             except ProtocolError as error:
                 raise RunnerLostError(str(error)) from error
         return self._waiting.pop(0)
@@ -77,7 +80,7 @@ class RunnerLink:
         if code is None:
             return "the runner process ended"
         if code < 0:
-            return f"the runner process was killed by {signal.Signals(-code).name}"
+            return f"the runner process was killed by {signal_name(-code)}"
         return f"the runner process ended with code {code}"
 
     async def close(self) -> None:
@@ -88,37 +91,79 @@ class RunnerLink:
         except (OSError, TimeoutError):
             pass
         self._writer.close()
-        if self._process is not None:
-            try:
-                await asyncio.to_thread(self._process.wait, _CLOSE_GRACE_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
-                await asyncio.to_thread(self._process.wait)
+        if self._process is None:
+            if self.pid and not await asyncio.to_thread(
+                await_end, self.pid, _CLOSE_GRACE_S
+            ):
+                await self.kill()
+            return
+        try:
+            await asyncio.to_thread(self._process.wait, _CLOSE_GRACE_S)
+        except subprocess.TimeoutExpired:
+            await self.kill()
 
-    def kill(self) -> None:
-        """End it at once; its children die with it."""
-        if self._process is not None:
-            self._process.kill()
-        elif self.pid:
-            try:
-                os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+    async def kill(self) -> None:
+        """End it at once with all that it started, and reap it."""
         self._writer.close()
+        await asyncio.to_thread(self._kill)
+
+    def _kill(self) -> None:
+        if self._process is None:
+            if self.pid:
+                kill_tree(self.pid)
+            return
+        if self._process.poll() is None:
+            kill_tree(self.pid)
+        self._process.wait()
+
+
+def _checked(raw: bytes) -> Frame:
+    """A frame whose fields are of the types that this side relies on."""
+    frame = decode(raw[HEADER_BYTES:])
+    if not isinstance(frame, dict) or not isinstance(frame.get("op"), str):
+        raise ProtocolError("the runner sent a frame without an operation")
+    if frame["op"] in ("case", "crash") and not isinstance(frame.get("i"), int):
+        raise ProtocolError("the runner told of a test without its number")
+    if frame["op"] == "revoked":
+        numbers = frame.get("numbers")
+        if not isinstance(numbers, list) or not all(
+            isinstance(number, int) for number in numbers
+        ):
+            raise ProtocolError("the runner gave back something that is no test")
+    return frame
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    """Which process is at the other end of a local socket; 0 if that is not known."""
+    peer = writer.get_extra_info("socket")
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0  # not Linux
+    try:
+        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    except OSError:
+        return 0
+    return int(struct.unpack("3i", credentials)[0])
 
 
 async def start_runner(spec: dict[str, Any]) -> RunnerLink:
     """Start a process that collects the suite once and then waits for batches."""
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-P", "-m", "dtf_dask.worker_plugins.runner.bootstrap"]
-    process = subprocess.Popen(
-        [*command, str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    theirs.close()
+    try:
+        # On this thread, for about a millisecond: the process dies with the thread
+        # that started it while it collects (`process_life.die_with_parent`).
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        ours.close()
+        raise RunnerLostError(f"no runner could be started: {error}") from error
+    finally:
+        theirs.close()
     ours.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=ours, limit=2**22)
     link = RunnerLink(reader, writer, process)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import os
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from dtf_dask.frames import pack
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _REAP_S = 2.0
+_LINGER_S = 0.05
 
 
 def lead_group() -> None:
@@ -39,6 +41,14 @@ def lead_group() -> None:
         pass  # not Linux
 
 
+def die_with_parent(wanted: bool) -> None:
+    """Whether to be killed with the thread that started this process.
+
+    For a time in which nobody watches the channel: a suite may hang as it is imported.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if wanted else 0)
+
+
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -51,14 +61,29 @@ def forget_exit_handlers() -> Callable[[], None]:
 
 
 def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
-    """A function that writes frames whole to a pipe."""
+    """A function that writes frames whole to a pipe.
+
+    It raises `OSError` when a test has closed the pipe, even if the number then came
+    to stand for a file of its own: what is not told must not count as told. And it
+    ends a copy of this process that a test forked and let return to here.
+    """
+    pipe, owner = _identity(outlet), os.getpid()
 
     def emit(frame: dict[str, Any]) -> None:
+        if os.getpid() != owner:
+            os._exit(0)
+        if _identity(outlet) != pipe:
+            raise OSError(f"descriptor {outlet} is no longer dtf's: a test closed it")
         view = memoryview(pack(frame))
         while view:
             view = view[os.write(outlet, view) :]
 
     return emit
+
+
+def _identity(number: int) -> tuple[int, int]:
+    status = os.fstat(number)
+    return status.st_dev, status.st_ino
 
 
 def kill(pid: int) -> None:
@@ -75,19 +100,38 @@ def kill_group(pid: int) -> None:
         pass
 
 
+def kill_tree(pid: int) -> None:
+    """Kill a process that is no child of ours to ask, and all that descends from it."""
+    try:
+        root = psutil.Process(pid)
+        found = root.children(recursive=True)
+    except psutil.Error:
+        return
+    for process in (root, *found):
+        try:
+            process.kill()  # psutil sees to it that the id is still the same process's
+        except psutil.Error:
+            continue
+
+
 def reap_leaked() -> list[dict[str, Any]]:
     """Kill what outlived a child, and say what it was.
 
-    Orphans have come to us: see `adopt_orphans`.
+    Orphans have come to us: see `adopt_orphans`. Some were about to end (Python's own
+    resource tracker does, when its pipe closes): they have a moment to.
     """
     leaked: dict[int, dict[str, Any]] = {}
-    deadline = time.monotonic() + _REAP_S
+    now = time.monotonic()
+    deadline, patience = now + _REAP_S, now + _LINGER_S
     while time.monotonic() < deadline:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             break  # the common case, one system call
+        if time.monotonic() < patience:
+            time.sleep(0.002)
+            continue
         for process in psutil.Process().children(recursive=True):
             try:
                 if process.status() != psutil.STATUS_ZOMBIE:
@@ -119,8 +163,16 @@ def start_time(process: psutil.Process) -> float:
 def death(status: int) -> str:
     """How a process ended, in two words: ``exit 3``, ``signal SIGSEGV``."""
     if os.WIFSIGNALED(status):
-        return f"signal {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"signal {signal_name(os.WTERMSIG(status))}"
     return f"exit {os.waitstatus_to_exitcode(status)}"
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV``; a number for one of the nameless real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
 
 
 def open_pidfd(pid: int) -> int:
@@ -129,6 +181,19 @@ def open_pidfd(pid: int) -> int:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return -1  # not Linux, or an old one: the watch polls
+
+
+def await_end(pid: int, timeout_s: float) -> bool:
+    """Wait for a process that need not be a child of ours; whether it has ended."""
+    handle = open_pidfd(pid)
+    if handle < 0:
+        return not psutil.pid_exists(pid)
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+    finally:
+        os.close(handle)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -28,6 +28,8 @@ class ProgressBoard:
     def reset(self, count: int) -> None:
         """Before a fork: nothing runs, all ``count`` tests may."""
         _POSITION.pack_into(self._memory, 0, -1)
+        _STARTED.pack_into(self._memory, _STARTED_AT, 0.0)
+        _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, 0.0)
         _LIMIT.pack_into(self._memory, _LIMIT_AT, count)
         _LAST.pack_into(self._memory, _LAST_AT, -1)
 
@@ -55,9 +57,12 @@ class ProgressBoard:
         _POSITION.pack_into(self._memory, 0, THROUGH)
 
     def revoke(self, limit: int) -> int:
-        """The runner lowers the limit; returns the first position surely not run."""
+        """The runner lowers the limit; returns the first position surely not run.
+
+        Between two tests the position says nothing: the last that was begun does.
+        """
         _LIMIT.pack_into(self._memory, _LIMIT_AT, min(limit, self.limit))
-        return max(self.limit, self.position + 1)
+        return max(self.limit, self.position + 1, self.last + 1)
 
     @property
     def position(self) -> int:

@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 
+from dtf_dask.quantities import parse_duration
 from dtf_dask.worker_plugins.runner import coverage_child, pytest_seam
 from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
+from dtf_dask.worker_plugins.runner.report_bounds import bound
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
 from dtf_dask.worker_plugins.runner.spill import Spill
 
-_PROPERTY_BYTES_MAX = 256 * 1024
+_TIMEOUT_MAX_S = 30 * 86_400.0
 _TEXT_CHARACTERS_MAX = 256 * 1024
 
 
@@ -34,8 +36,9 @@ class PytestSession:
         Collected; nothing of it has run.
     spec
         ``slot`` (the worker's name to the suite, "gw0"), ``slots`` (how many there
-        are), ``run`` (the run's id), ``timeout_s`` (None for none), ``stop_on_failure``,
-        ``inline_limit`` (characters of output that travel with a report),
+        are), ``run`` (the run's id), ``timeout_s`` (None for none),
+        ``stop_on_failure``, ``inline_limit`` (characters of output that travel with a
+        report),
         ``basetemp``, ``by_index`` (whether entries may be looked up by number: the
         items are the client's own, forked), ``capture_files`` (descriptors that
         the runner opened, in a process that was started for one batch).
@@ -164,10 +167,13 @@ class PytestSession:
             mark = item.get_closest_marker(name)
             if mark is None:
                 continue
-            value = mark.kwargs.get(key, mark.args[0] if mark.args else None)
-            if isinstance(value, int | float):
-                limit = value
-        if not limit:
+            first = mark.args[0] if mark.args and name == "timeout" else None
+            value = mark.kwargs.get(key, first)
+            try:
+                limit = parse_duration(value)
+            except ValueError:
+                continue  # a mark that only has to do with something else
+        if not limit or limit > _TIMEOUT_MAX_S:
             return 0.0
         # pytest-timeout interrupts the test itself; ours then only stands behind it.
         return float(limit) + (1.0 if self._native_timeout else 0.0)
@@ -221,7 +227,9 @@ class _Record:
         if call.when == "call" and result is not None:
             artifacts = self._frame.setdefault("artifacts", [])
             for name, path in result.artifacts:
-                self._spill.take(path, name, artifacts)
+                problem = self._spill.take(path, name, artifacts)
+                if problem:
+                    item.user_properties.append(("dtf_artifact_refused", problem))
         return (yield)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -230,6 +238,7 @@ class _Record:
         )
         if data is None:
             return
+        bound(data)
         artifacts = self._frame.setdefault("artifacts", [])
         sections = data.get("sections")
         if sections:

@@ -45,16 +45,20 @@ class Spill:
         cut = len(text) - 2 * half
         return f"{text[:half]}\n[... {cut} characters cut; {where} ...]\n{text[-half:]}"
 
-    def take(self, source: Path, name: str, artifacts: list[dict[str, object]]) -> None:
-        """Keep a copy of a file that a test made, under the name that it gave."""
+    def take(self, source: Path, name: str, artifacts: list[dict[str, object]]) -> str:
+        """Keep a copy of a file that a test made, under the name that it gave.
+
+        The result says why that was not possible; "" if it was.
+        """
         path = self._folder / uuid.uuid4().hex
         try:
             shutil.copyfile(source, path)
             size = path.stat().st_size
             artifacts.append({"name": name, "file": path.name, "size": size})
-        except OSError:
+        except OSError as error:
             _remove(path)
-            raise
+            return f"{name}: {error}"
+        return ""
 
 
 def _remove(path: Path) -> None:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import FrameBuffer, pack
 from dtf_dask.worker_plugins.runner import process_life
 from dtf_dask.worker_plugins.runner.progress import THROUGH, ProgressBoard
@@ -58,11 +59,13 @@ class Supervisor:
         self._board = getattr(session, "board", None) or ProgressBoard()
         self._inbox = FrameBuffer()
         self._requests: list[dict[str, Any]] = []
+        self._later: list[dict[str, Any]] = []  # for when the batch is over
         self._output_left = _OUTPUT_BYTES_MAX
 
     def serve(self) -> None:
         """Greet, then run batch after batch."""
         process_life.adopt_orphans()
+        process_life.die_with_parent(False)  # from here the channel says it, in order
         try:
             self._send({"op": "hello", "pid": os.getpid(), **self._session.describe()})
             while True:
@@ -71,12 +74,13 @@ class Supervisor:
                 request = self._requests.pop(0)
                 if request["op"] == "batch":
                     self._run_batch(request)
+                    self._requests[:0], self._later = self._later, []
                 elif request["op"] == "close":
                     return
         except (_Gone, BrokenPipeError, ConnectionResetError):
             process_life.reap_leaked()
 
-    # -- one batch ---------------------------------------------------------------
+    # -- one batch ------------------------------------
 
     def _run_batch(self, request: dict[str, Any]) -> None:
         entries = request["entries"]
@@ -104,7 +108,7 @@ class Supervisor:
         not_run = [entry[0] for entry in entries if entry[0] not in done]
         self._send({"op": "batch_end", "not_run": not_run, "leaked": leaked})
 
-    # -- the channel --------------------------------------------------------------
+    # -- the channel ------------------------------------
 
     def _send(self, frame: dict[str, Any]) -> None:
         self.relay(pack(frame))
@@ -147,6 +151,7 @@ class _Child:
         self._board = supervisor._board
         self._session = supervisor._session
         self._noted = -1
+        self._idle = (-1, 0.0)  # after which position, since when
         self._cause = ""
 
     def run(self) -> _End:
@@ -176,7 +181,7 @@ class _Child:
             _child_main(self._session, self._jobs, board, outlet, supervisor)
         return pid
 
-    # -- while it lives ------------------------------------------------------------
+    # -- while it lives ------------------------------------
 
     def _watch(self, pid: int, inlet: int) -> int:
         """Relay frames until the child has ended; its exit status."""
@@ -190,9 +195,11 @@ class _Child:
         ended_at = 0.0
         try:
             while True:
+                if supervisor._requests:  # came together with the batch
+                    self._obey_waiting(pid)
                 for number, _ in poll.poll(self._patience_ms(handle)):
                     if number == inlet:
-                        if not self._relay(inlet, frames):
+                        if not self._relay_or_kill(inlet, frames, pid):
                             poll.unregister(inlet)
                     elif number == channel.fileno():
                         self._obey(pid)
@@ -226,11 +233,20 @@ class _Child:
     def _check_test(self, pid: int, now: float) -> None:
         board = self._board
         position, started = board.position, board.started
-        if position < 0:
+        if position == -1 and board.last >= 0:
+            # What outlives a test is torn down between two: that may hang as well.
+            if self._idle[0] != board.last:
+                self._idle = (board.last, now)
+            started = self._idle[1]
+        elif position < 0:
             return
         if board.timeout_s and now > started + board.timeout_s + _DUMP_GRACE_S:
+            if board.position != position or board.started > started:
+                return  # the child went on while we looked: not the same test
             self._cause = "timeout"
             process_life.kill(pid)
+        elif position < 0:
+            return
         elif position != self._noted and now - started > _NOTE_AFTER_S:
             self._noted = position
             number = self._jobs[position].number
@@ -243,13 +259,21 @@ class _Child:
             self._supervisor.relay(whole)
         return bool(chunk)
 
+    def _relay_or_kill(self, inlet: int, frames: FrameBuffer, pid: int) -> bool:
+        try:
+            return self._relay(inlet, frames)
+        except ProtocolError as error:
+            self._cause = f"wrote into dtf's own pipe: {error}"
+            process_life.kill(pid)
+            return False
+
     def _drain(self, inlet: int, frames: FrameBuffer) -> None:
         """Take what the dead child had written; a torn last frame is dropped."""
         os.set_blocking(inlet, False)
         try:
             while self._relay(inlet, frames):
                 pass
-        except BlockingIOError:
+        except (BlockingIOError, ProtocolError):
             pass  # a process that it left behind still holds the other end
         self._relay_output()
 
@@ -272,6 +296,10 @@ class _Child:
         except _Gone:
             process_life.kill(pid)
             raise
+        self._obey_waiting(pid)
+
+    def _obey_waiting(self, pid: int) -> None:
+        supervisor = self._supervisor
         waiting, supervisor._requests = supervisor._requests, []
         for request in waiting:
             if request["op"] == "revoke":
@@ -280,7 +308,7 @@ class _Child:
                 self._cause = "cancelled"
                 process_life.kill(pid)
             else:
-                supervisor._requests.append(request)
+                supervisor._later.append(request)
 
     def _revoke(self, request: dict[str, Any]) -> None:
         """Give back the tests from the first that is asked for on, where not begun."""
@@ -290,7 +318,7 @@ class _Child:
         first_free = self._board.revoke(limit)
         self._supervisor._send({"op": "revoked", "numbers": numbers[first_free:]})
 
-    # -- when it is dead -------------------------------------------------------------
+    # -- when it is dead ------------------------------------
 
     def _conclude(self, status: int) -> _End:
         board, end = self._board, _End()
@@ -298,19 +326,21 @@ class _Child:
         end.leaked = process_life.reap_leaked()
         if self._cause == "cancelled":
             end.cancelled = end.stopped = True
-            end.next_position = max(position, 0)
+            end.next_position = position if position >= 0 else board.last + 1
             return end
         if position == THROUGH:  # it said that it was through
             end.next_position = board.last + 1
             end.stopped = end.next_position < limit  # pytest.exit, maxfail and such
             return end
+        # One that ends before its first test, whatever it is, costs that test: without
+        # a culprit it would be started again and again.
         culprit = position if position >= 0 else max(board.last, 0)
         after_s = max(0.0, time.monotonic() - board.started)
         end.crash = self._session.leftover() | {
             "op": "crash",
             "i": self._jobs[culprit].number,
             "cause": self._cause or process_life.death(status),
-            "between": position < 0,
+            "between": position < 0 <= board.last,
             "timeout_s": board.timeout_s,
             "after_s": after_s,
             "start": time.time() - after_s,

@@ -1,0 +1,250 @@
+"""One run on one Dask worker: its runners by slot, its batches, its files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker
+
+from dtf_dask.frames import pack
+from dtf_dask.worker_plugins.runner.process import (
+    RunnerLink,
+    RunnerLostError,
+    obtain_runner,
+)
+
+_RUNNER_DEATHS_MAX = 3  # in one batch, with no test ended in between
+_BLOB_BYTES_MAX = 4 * 2**20
+_FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
+_OVER_MAX = 10_000  # batches that are remembered as over
+_BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.txt)?")
+
+
+def topic(run_id: str) -> str:
+    """The Dask topic that carries a run's frames to its client."""
+    return f"dtf-run-{run_id}"
+
+
+class WorkerRun:
+    """Runs the batches of one run, one at a time a slot.
+
+    Parameters
+    ----------
+    worker
+        Its event log carries the frames.
+    spec
+        For the runners; see `PytestSession` and `CaseSession`.
+    release
+        Gives back the run's code; None if that is not ours.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        spec: dict[str, Any],
+        release: Callable[[], None] | None,
+    ) -> None:
+        self._worker = worker
+        self._release = release
+        self._topic = topic(spec["run"])
+        # Dask clears what the folder of a dead worker held.
+        parent = worker.local_directory
+        self._folder = Path(tempfile.mkdtemp(prefix="dtf-run-", dir=parent))
+        self._spill = self._folder / "files"
+        self._spill.mkdir()
+        self._spec = spec | {"home": str(self._folder)}
+        self._runners: dict[str, RunnerLink] = {}
+        self._turns: dict[str, asyncio.Lock] = {}  # by slot
+        self._left: dict[int, list[Any]] = {}  # of batches that have begun
+        self._conversing: dict[int, RunnerLink] = {}
+        self._over: dict[int, None] = {}
+        self._asked: dict[int, asyncio.Future[list[int]]] = {}
+        self._revoked: dict[int, set[int]] = {}
+        self._ended = False
+        self._used_at = time.monotonic()
+        self._batches = 0  # running, or waiting for their turn
+
+    def idle_s(self) -> float:
+        """How long nobody has asked for anything; 0 while a batch is here."""
+        return 0.0 if self._batches else time.monotonic() - self._used_at
+
+    # -- batches ------------------------------------
+
+    async def run_batch(self, slot: str, batch: int, entries: list[Any]) -> None:
+        self._batches += 1
+        try:
+            # The lock is the slot's, not the runner's: whoever waits for its turn
+            # shall find the runner that is there then.
+            async with self._turns.setdefault(slot, asyncio.Lock()):
+                await self._run_in_turn(slot, batch, entries)
+        finally:
+            self._batches -= 1
+            self._used_at = time.monotonic()
+            self._over[batch] = None
+            while len(self._over) > _OVER_MAX:
+                del self._over[next(iter(self._over))]
+            self._left.pop(batch, None)
+            self._revoked.pop(batch, None)
+        self._forward(slot, batch, pack({"op": "batch_over"}))
+
+    async def _run_in_turn(self, slot: str, batch: int, entries: list[Any]) -> None:
+        deaths = 0
+        left = self._left[batch] = list(entries)
+        while not self._ended:
+            gone = self._revoked.pop(batch, set())
+            left[:] = [entry for entry in left if entry[0] not in gone]
+            if not left:
+                return
+            before = len(left)
+            try:
+                link = self._conversing[batch] = await self._link(slot)
+                await self._converse(link, slot, batch, left)
+                return
+            except RunnerLostError as error:
+                await self._drop_runner(slot)
+                if self._ended or not left:
+                    return
+                deaths = 1 if len(left) < before else deaths + 1
+                frame = {"op": "crash", "i": left[0][0], "lost": True}
+                self._forward(slot, batch, pack(frame | {"cause": str(error)}))
+                if deaths >= _RUNNER_DEATHS_MAX:
+                    return
+                del left[0]
+            except BaseException:
+                # In the middle of a batch: the next would read what is left of it.
+                await self._drop_runner(slot)
+                raise
+            finally:
+                self._conversing.pop(batch, None)
+                self._answer(batch, [])
+
+    async def _converse(
+        self, link: RunnerLink, slot: str, batch: int, left: list[Any]
+    ) -> None:
+        """Send a batch, forward what comes; ``left`` shrinks as tests end."""
+        link.send({"op": "batch", "entries": left, "spill": str(self._spill)})
+        held = bytearray()
+        async for raw, frame in link.frames():
+            op = frame["op"]
+            if op in ("case", "crash"):
+                _drop(left, frame["i"])
+            if op == "revoked":
+                numbers = set(frame["numbers"])
+                left[:] = [entry for entry in left if entry[0] not in numbers]
+                self._answer(batch, frame["numbers"])
+            elif op != "hello":
+                held += raw if len(raw) <= _FRAME_BYTES_MAX else _too_long(frame, raw)
+            if op == "batch_end" or not link.pending():
+                self._forward(slot, batch, bytes(held))
+                held.clear()
+            if op == "batch_end":
+                return
+            if op == "unusable":
+                left.clear()
+                raise RunnerLostError("it could not collect the suite")
+
+    async def _link(self, slot: str) -> RunnerLink:
+        link = self._runners.get(slot)
+        if link is None:
+            link = await obtain_runner(self._spec | {"slot": slot})
+            if self._ended:  # closed meanwhile
+                await link.kill()
+                raise RunnerLostError("the run was closed")
+            self._runners[slot] = link
+        return link
+
+    async def _drop_runner(self, slot: str) -> None:
+        link = self._runners.pop(slot, None)
+        if link is not None:
+            await link.kill()
+
+    def _forward(self, slot: str, batch: int, packed: bytes) -> None:
+        if packed:
+            self._worker.log_event(
+                self._topic, {"slot": slot, "batch": batch, "frames": packed}
+            )
+
+    # -- what the driver asks meanwhile ------------------------------------
+
+    async def revoke(self, batch: int, numbers: list[int]) -> list[int]:
+        """Take tests back; the numbers that surely are not and will not be run."""
+        if batch in self._over or batch in self._asked:
+            return []  # too late; or one question at a time
+        link = self._conversing.get(batch)
+        if link is None:
+            if batch in self._left:  # between two runners
+                here = {entry[0] for entry in self._left[batch]}
+                numbers = [number for number in numbers if number in here]
+            self._revoked.setdefault(batch, set()).update(numbers)
+            return numbers  # not begun: it will find them gone
+        future = self._asked[batch] = asyncio.get_running_loop().create_future()
+        link.send({"op": "revoke", "numbers": numbers})
+        return await future
+
+    def _answer(self, batch: int, numbers: list[int]) -> None:
+        future = self._asked.pop(batch, None)
+        if future is not None and not future.done():
+            future.set_result(numbers)
+
+    def cancel(self) -> None:
+        """Kill what runs, and begin nothing more."""
+        self._ended = True
+        for link in self._runners.values():
+            link.send({"op": "kill"})
+
+    async def blob(self, name: str, offset: int) -> bytes:
+        """A piece of a file that a test left; the file goes when its end was read."""
+        self._used_at = time.monotonic()
+        if not isinstance(name, str) or not _BLOB_NAME.fullmatch(name):
+            raise ValueError(f"no such file of this run: {name!r:.100}")
+        if not isinstance(offset, int) or not 0 <= offset < 2**62:
+            raise ValueError(f"no such place in a file: {offset!r:.100}")
+        return await asyncio.to_thread(_read_piece, self._spill / name, offset)
+
+    async def close(self) -> None:
+        self._ended = True
+        for batch in list(self._asked):
+            self._answer(batch, [])
+        links, self._runners = list(self._runners.values()), {}
+        await asyncio.gather(*(link.close() for link in links), return_exceptions=True)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        if self._release is not None:
+            await asyncio.to_thread(self._release)
+
+
+def _drop(entries: list[Any], number: int) -> None:
+    for position, entry in enumerate(entries):
+        if entry[0] == number:
+            del entries[position]
+            return
+
+
+def _too_long(frame: dict[str, Any], raw: bytes) -> bytes:
+    """What stands for a frame that is too long for the scheduler to carry."""
+    if frame["op"] != "case":
+        return b""
+    cause = f"its report has {len(raw)} bytes; the limit is {_FRAME_BYTES_MAX}"
+    return pack({"op": "crash", "i": frame["i"], "cause": cause})
+
+
+def _read_piece(path: Path, offset: int) -> bytes:
+    # A test can put anything into the folder: a link or a pipe is no file of ours.
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise ValueError(f"no such file of this run: {path.name!r}")
+        piece = os.pread(number, _BLOB_BYTES_MAX, offset)
+    finally:
+        os.close(number)
+    if not piece:
+        path.unlink(missing_ok=True)
+    return piece
