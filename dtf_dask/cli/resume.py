@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
@@ -55,22 +53,21 @@ def resume(
     click.echo(
         f"resuming {earlier.id}: {len(missing):,} of {earlier.cases_planned:,} cases"
     )
-    with _names(missing) as file:
-        words = [
-            *_again(earlier.command[1:]),
-            *arguments,
-            f"--dtf-only={file.name}",
-            f"--dtf-resumes={earlier.id}",
-        ]
-        if address is not None:
-            words.append(f"--dtf={address}")
-        if workers is not None:
-            words.append(f"--dtf-workers={workers}")
-        if results is not None:
-            words.append(f"--dtf-results={_from_anywhere(locate(results))}")
-        os.chdir(folder)
-        code = run_pytest(words)
-    sys.exit(code)
+    names = _names(missing)
+    words = [
+        *_again(earlier.command[1:]),
+        *arguments,
+        f"--dtf-only=/dev/fd/{names.fileno()}",
+        f"--dtf-resumes={earlier.id}",
+    ]
+    if address is not None:
+        words.append(f"--dtf={address}")
+    if workers is not None:
+        words.append(f"--dtf-workers={workers}")
+    if results is not None:
+        words.append(f"--dtf-results={_from_anywhere(locate(results))}")
+    os.chdir(folder)
+    run_pytest(words)
 
 
 def _folder(earlier: Run) -> Path:
@@ -84,13 +81,16 @@ def _folder(earlier: Run) -> Path:
     return folder
 
 
-def _names(missing: list[CaseId]) -> AbstractContextManager[IO[str]]:
-    """A file of the cases, gone at the end; NUL parts them: ids may hold newlines."""
-    file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-        "w", encoding="utf-8", errors="surrogatepass"
-    )
-    file.write("\0".join(missing))
+def _names(missing: list[CaseId]) -> IO[bytes]:
+    """A file of the cases, with no name to clean up; NUL parts them.
+
+    The process that takes this one's place inherits it.
+    """
+    file = tempfile.TemporaryFile(prefix="dtf-only-")  # noqa: SIM115
+    file.write("\0".join(missing).encode("utf-8", "surrogatepass"))
     file.flush()
+    file.seek(0)
+    os.set_inheritable(file.fileno(), True)
     return file
 
 

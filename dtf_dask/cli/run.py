@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -33,8 +35,8 @@ Afterwards:
   dtf resume                run what was interrupted, or stopped by -x
 
 Exit codes 0 to 5 are pytest's: passed, failed, interrupted, internal error, wrong
-usage, no tests. From 9 on they are dtf's, and it says what to do: 9 configuration, 11 no
-cluster, 12 and 13 versions and environments, 14 other tests on a worker, 15 duplicate
+usage, no tests. From 9 on they are dtf's, and it says what to do: 9 configuration, 11
+no cluster, 12 and 13 versions and environments, 14 other tests on a worker, 15 double
 ids, 16 too much code to send, 17 and 18 results not stored, 19 driver lost.
 """
 
@@ -134,7 +136,7 @@ def run(paths: tuple[str, ...], **options: object) -> None:
     means what pytest would run here. pytest's configuration and plugins apply; what
     follows -- goes to it as it is.
     """
-    sys.exit(run_pytest([*paths, *_arguments(options)]))
+    run_pytest([*paths, *_arguments(options)])
 
 
 _FLAGS = {"exitfirst": "-x", "lf": "--lf", "ff": "--ff", "no_capture": "-s"}
@@ -152,22 +154,16 @@ _VALUES = {
 }
 
 
-def run_pytest(words: list[str]) -> int:
-    """Run pytest with a driver at its side; its exit code."""
-    # Started before pytest is imported: by the time the suite is collected it is ready.
-    from dtf_dask.runs.driver_link import DriverLink
+def run_pytest(words: list[str]) -> NoReturn:
+    """Become a pytest process with a driver at its side.
 
-    link = DriverLink()
-    try:
-        import pytest
-
-        from dtf_dask.runs.pytest_plugin import HOLDER, DriverHolder
-
-        holder = DriverHolder(link)
-        holder.__name__ = HOLDER  # type: ignore[attr-defined]  # pluggy's name for it
-        return int(pytest.main(words, plugins=[holder]))
-    finally:
-        link.close(in_run=False)  # the session has ended: so has the run
+    A new Python takes this one's place: a suite, be it click's own, finds nothing
+    imported that its own pytest would not have imported, and no command under way.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    module = "dtf_dask.runs.pytest_process"
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *words])
 
 
 def _arguments(options: dict[str, object]) -> list[str]:
