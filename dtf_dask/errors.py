@@ -1,7 +1,7 @@
 """Every error that dtf raises on purpose, and the exit code each one ends a run with.
 
-Named by whose fault it is: a `...Error` tells what the caller gave and what to do about it.
-Exit codes 0 to 5 are pytest's own; ours start at 10 so that the two never meet.
+Named by whose fault it is: a `...Error` tells what the caller gave and what to do about
+it. Exit codes 0 to 6 are pytest's own, ours start at 9, so that the two never meet.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SnapshotTooLargeError(DtfError):
 
 
 class ResultsUnavailableError(DtfError):
-    """The results store cannot be read or written (missing rights, full disk, no server)."""
+    """The results store cannot be read or written (rights, full disk, no server)."""
 
     exit_code = 17
 

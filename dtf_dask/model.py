@@ -1,4 +1,4 @@
-"""The values that all of dtf speaks in: run > case > attempt. No I/O, no clock, no Dask."""
+"""The values that all of dtf speaks in: run > case > attempt. No I/O, clock or Dask."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Run:
     """One run of a suite: what was asked, over which code, with what end.
 
     ``suite`` names what is tested (by default the root folder's name): histories and
-    learned durations are kept by (suite, case id). ``policy`` holds the choices that shaped it (dist, isolate, retries ...),
-    ``environment`` the client's facts (Python, platform, packages).
+    learned durations are kept by (suite, case id). ``policy`` holds the choices that
+    shaped it (dist, isolate, retries ...), ``environment`` the client's facts (Python, platform, packages).
     """
 
     id: RunId
