@@ -92,7 +92,8 @@ class Run:
 
     ``suite`` names what is tested (by default the root folder's name): histories and
     learned durations are kept by (suite, case id). ``policy`` holds the choices that
-    shaped it (dist, isolate, retries ...), ``environment`` the client's facts (Python, platform, packages).
+    shaped it (dist, isolate, retries ...), ``environment`` the client's facts
+    (Python, platform, packages).
     """
 
     id: RunId

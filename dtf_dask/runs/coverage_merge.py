@@ -174,8 +174,8 @@ def mapped(path: str, there: Sequence[str], here: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> mapped("/tmp/copy/pkg/a.py", ["/tmp/copy", "/lib"], ["/home/me/suite", "/lib"])
-    '/home/me/suite/pkg/a.py'
+    >>> mapped("/tmp/copy/pkg/a.py", ["/tmp/copy", "/lib"], ["/my/suite", "/lib"])
+    '/my/suite/pkg/a.py'
     """
     for old, new in zip(there, here, strict=False):
         if path.startswith(old + "/"):

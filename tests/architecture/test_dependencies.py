@@ -25,8 +25,8 @@ WITHOUT_IMPORT = {
     "psycopg": "SQLAlchemy loads it for PostgreSQL's URLs",
     "pyside6-essentials": "the desktop monitor's toolkit",
 }
-# Imported only where it is installed, or only to be asked whether it is.
-OPTIONAL = {"xdist"}
+# Imported only where a suite's own pytest plugin has brought it.
+OPTIONAL = {"coverage"}
 
 
 def declared(*extras: str) -> set[str]:
