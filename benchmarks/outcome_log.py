@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-_LINE_MESSAGE_CHARS_MAX = 2_000
+_MESSAGE_CHARS_MAX = 6_000
 
 
 class _OutcomeLog:
@@ -41,9 +41,16 @@ class _OutcomeLog:
             "when": report.when,
         }
         if report.outcome == "failed":
-            line["message"] = report.longreprtext[-_LINE_MESSAGE_CHARS_MAX:]
+            line["message"] = _shortened(report.longreprtext)
             line["captured_chars"] = sum(len(text) for _, text in report.sections)
         os.write(self._fd, (json.dumps(line) + "\n").encode())
+
+
+def _shortened(text: str) -> str:
+    half = _MESSAGE_CHARS_MAX // 2
+    if len(text) <= 2 * half:
+        return text
+    return f"{text[:half]}\n...\n{text[-half:]}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
