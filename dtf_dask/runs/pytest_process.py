@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from dtf_dask.runs.driver_link import DriverLink
+from dtf_dask.worker_plugins.runner.process_life import leave
 
 
 def main() -> int:
@@ -24,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

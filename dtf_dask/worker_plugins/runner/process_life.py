@@ -12,9 +12,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
@@ -199,3 +200,19 @@ def await_end(pid: int, timeout_s: float) -> bool:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as the interpreter would, but for taking its objects apart.
+
+    After a session of 30,000 tests that alone takes a second.
+    """
+    if any(
+        not t.daemon for t in threading.enumerate() if t is not threading.main_thread()
+    ):
+        sys.exit(code)  # the interpreter waits for those
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
