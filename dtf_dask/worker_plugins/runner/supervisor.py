@@ -113,7 +113,7 @@ class Supervisor:
     def _send(self, frame: dict[str, Any]) -> None:
         self.relay(pack(frame))
 
-    def relay(self, packed: bytes) -> None:
+    def relay(self, packed: bytes | bytearray) -> None:
         self._channel.sendall(packed)
 
     def let_go(self) -> None:
@@ -222,13 +222,14 @@ class _Child:
     def _patience_ms(self, handle: int) -> int:
         if handle < 0:
             return 10
-        board = self._board
-        if board.position >= 0 and self._noted != board.position:
-            return int(_NOTE_AFTER_S * 1000)
-        if board.position >= 0 and board.timeout_s:
-            left = board.started + board.timeout_s + _DUMP_GRACE_S - time.monotonic()
-            return max(1, min(500, int(left * 1000) + 1))
-        return 500
+        board, limits_s = self._board, [_NOTE_AFTER_S]
+        position, age_s = board.position, time.monotonic() - board.started
+        if position >= 0:
+            if self._noted != position:
+                limits_s.append(_NOTE_AFTER_S - age_s)
+            if board.timeout_s:
+                limits_s.append(board.timeout_s + _DUMP_GRACE_S - age_s)
+        return max(1, int(min(limits_s) * 1000) + 1)
 
     def _check_test(self, pid: int, now: float) -> None:
         board = self._board
@@ -254,9 +255,13 @@ class _Child:
 
     def _relay(self, inlet: int, frames: FrameBuffer) -> bool:
         chunk = os.read(inlet, _CHUNK)
-        whole = b"".join(frames.split(chunk))
-        if whole:
-            self._supervisor.relay(whole)
+        whole = bytearray()
+        try:
+            for raw in frames.split(chunk):
+                whole += raw
+        finally:  # also what came before something that is no frame
+            if whole:
+                self._supervisor.relay(whole)
         return bool(chunk)
 
     def _relay_or_kill(self, inlet: int, frames: FrameBuffer, pid: int) -> bool:
