@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import distributed
 
 from dtf_dask.errors import (
     ClusterUnreachableError,
-    CollectionMismatchError,
     DtfError,
 )
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
 from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.runs.batch import Planner
 from dtf_dask.runs.fetching import Fetcher
+from dtf_dask.runs.mismatch import missing_tests, no_session
+from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
@@ -60,16 +61,6 @@ class DriverOptions:
     retries: int = 0
     cancel_grace_s: float = 2.0
     artifact_limit: int = 64 * 2**20
-
-
-@dataclass(slots=True)
-class _Slot:
-    """Room for one test at a time: a thread of a Dask worker, and its name."""
-
-    name: str
-    address: str
-    host: str
-    outstanding: list[int] = field(default_factory=list)
 
 
 class RunDriver:
@@ -117,40 +108,34 @@ class RunDriver:
         self._cases, self._planner = cases, planner
         self._options = options
         self._sink, self._keep, self._may_go_on = sink, keep, may_go_on
-        self._door = WorkerDoor(self._ask, spec, travel, self._notice)
+        self._line = SchedulerLine(client)
+        door = WorkerDoor(self._line.ask, spec, travel, self._notice)
+        self._roster = Roster(self._line, door)
+        self._slots = self._roster.slots
         self._topic = topic(run.id)
-        self._slots: dict[str, _Slot] = {}
         self._open: dict[int, dict[int, None]] = {}  # batch -> its cases not ended yet
         self._slot_of: dict[int, str] = {}
         self._futures: dict[int, distributed.Future] = {}
         self._asking: set[str] = set()  # slots for which work is being taken back
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # the end waits for these
+        self._joining: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
         self._stopping = False
         self._tally = Tally([case.id for case in cases], options.retries)
         self._fetcher = Fetcher(
-            self._ask, run.id, options.artifact_limit, keep_file, self._notice
+            self._line.ask, run.id, options.artifact_limit, keep_file, self._notice
         )
         self.end = self._tally.end
 
     # -- the life of a run ------------------------------------
 
-    async def drive(self, slots: Mapping[str, Sequence[str]] | None = None) -> RunEnd:
-        """Run everything; returns when each case ended, or after a stop.
-
-        Parameters
-        ----------
-        slots
-            Slot names by worker address, where the caller knows them already.
-        """
+    async def drive(self) -> RunEnd:
+        """Run everything; returns when each case ended, or after a stop."""
         client = self._client
         client.subscribe_topic(self._topic, self._on_event)
         client.subscribe_topic("all", self._on_cluster_event)
         try:
-            workers = (await self._scheduler.identity())["workers"]
-            await asyncio.gather(
-                *(self._open_worker(address, workers[address]) for address in workers)
-            )
+            self._welcome(await self._roster.open_all())
             await self._loop()
         except DtfError as error:
             self.end.error = error
@@ -186,51 +171,32 @@ class RunDriver:
                 pass
 
     async def _close(self) -> None:
+        grace_s, run_id = self._options.cancel_grace_s, self._run.id
+        for task in self._joining:
+            task.cancel()
         if self._stopping:
-            await self._tell_all("dtf_cancel")
+            addresses = self._roster.addresses()
+            await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
         while self._tasks and not self._stopping:
             await asyncio.wait(self._tasks)
         for future in self._futures.values():
             future.release()
-        await self._tell_all("dtf_close")
+        addresses = self._roster.addresses()
+        await self._line.tell(addresses, "dtf_close", grace_s, run=run_id)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._options.cancel_grace_s)
+            await asyncio.wait(self._tasks, timeout=grace_s)
         for task in self._tasks:
             task.cancel()
         self._client.unsubscribe_topic(self._topic)
         self._client.unsubscribe_topic("all")
 
-    async def _tell_all(self, op: str) -> None:
-        addresses = dict.fromkeys(slot.address for slot in self._slots.values())
-        tell = [self._ask(address, op, run=self._run.id) for address in addresses]
-        try:
-            await asyncio.wait_for(
-                asyncio.gather(*tell, return_exceptions=True),
-                self._options.cancel_grace_s,
-            )
-        except TimeoutError:
-            pass
-
     # -- workers ------------------------------------
 
-    async def _open_worker(self, address: str, facts: Mapping[str, Any]) -> None:
-        await self._door.open(address, str(facts.get("name", address)))
-        for _ in range(max(1, int(facts.get("nthreads", 1)))):
-            slot = _Slot(f"gw{len(self._slots)}", address, str(facts.get("host", "")))
-            self._slots[slot.name] = slot
+    def _welcome(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
             self._planner.add_worker(slot.name)
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
-
-    @property
-    def _scheduler(self) -> Any:
-        """The client's line to the scheduler, for as long as it is connected."""
-        return self._client.scheduler
-
-    async def _ask(self, address: str, op: str, **arguments: Any) -> Any:
-        """Send a plain message to a worker by way of the scheduler."""
-        message = {"op": op, **arguments}
-        return await self._scheduler.proxy(msg=message, worker=address)
 
     def _on_cluster_event(self, event: tuple[float, Any]) -> None:
         message = event[1]
@@ -239,24 +205,19 @@ class RunDriver:
         if message.get("action") == "remove-worker":
             self._lose_worker(message["worker"])
         elif message.get("action") == "add-worker":
-            self._spawn(self._join_worker(message["worker"]))
+            self._spawn(self._join_worker(message["worker"]), self._joining)
 
     async def _join_worker(self, address: str) -> None:
-        if any(slot.address == address for slot in self._slots.values()):
-            return
-        identity = await self._scheduler.identity()
-        if address in identity["workers"]:
-            try:
-                await self._open_worker(address, identity["workers"][address])
-            except DtfError as error:
-                self._notice(str(error))
+        try:
+            self._welcome(await self._roster.join(address))
+        except DtfError as error:
+            self._notice(str(error))
 
     def _notice(self, text: str) -> None:
         self._sink({"op": "notice", "text": text})
 
     def _lose_worker(self, address: str) -> None:
-        for slot in [s for s in self._slots.values() if s.address == address]:
-            del self._slots[slot.name]
+        for slot in self._roster.lose(address):
             for place, batch in enumerate(slot.outstanding):
                 left = self._open.get(batch)
                 if left and place == 0:  # the one that ran; the others waited
@@ -288,7 +249,7 @@ class RunDriver:
                     self._asking.add(slot.name)
                     self._spawn(self._take_back(slot.name, revocation))
 
-    def _submit_next(self, slot: _Slot) -> None:
+    def _submit_next(self, slot: Slot) -> None:
         batch = self._planner.next_batch(slot.name, now=time.monotonic())
         if batch is None:
             return
@@ -333,7 +294,7 @@ class RunDriver:
         given: list[int] = []
         try:
             if slot is not None:
-                numbers = await self._ask(
+                numbers = await self._line.ask(
                     slot.address,
                     "dtf_revoke",
                     run=self._run.id,
@@ -377,8 +338,8 @@ class RunDriver:
                 self._on_report(frame, slot, batch, body)
                 continue
             handle = getattr(self, f"_on_{frame['op']}", None)
-            if handle is None:
-                logger.debug("a frame nobody reads: %s", frame["op"])
+            if handle is None:  # of interest to who prints: output, running, coverage
+                self._sink(frame | {"slot": slot})
             else:
                 handle(frame, slot, batch)
         # At once, not by way of the loop: the slot is idle until it has work.
@@ -414,7 +375,7 @@ class RunDriver:
             self._sink(event)
 
     def _keep_with_files(
-        self, attempt: Attempt, files: list[dict[str, Any]] | None, slot: _Slot | None
+        self, attempt: Attempt, files: list[dict[str, Any]] | None, slot: Slot | None
     ) -> None:
         if not files or slot is None:
             self._keep(attempt)
@@ -425,7 +386,7 @@ class RunDriver:
 
         self._spawn(keep(slot.address))
 
-    def _lose(self, number: int, slot: _Slot, batch: int, cause: str) -> None:
+    def _lose(self, number: int, slot: Slot, batch: int, cause: str) -> None:
         """A case was (or may have been) running when its worker went away."""
         frame = {"op": "crash", "i": number, "cause": cause, "lost": True}
         self._on_report(frame, slot.name, batch)
@@ -450,44 +411,21 @@ class RunDriver:
             self._sink({"op": "stop", "slot": slot} | frame["stop"])
             self.stop()
 
-    def _on_output(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._sink(frame | {"slot": slot})
-
-    def _on_coverage(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._sink(frame | {"slot": slot})
-
-    def _on_running(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._sink(frame | {"slot": slot})
-
     def _on_missing(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        names = frame["names"]
-        errors = "".join(f"\n  {text}" for text in frame.get("errors", ()))
-        self._break_with(
-            CollectionMismatchError(
-                f"the suite imports differently on {slot}: it found {frame['cases']}"
-                f" tests there, and not {names[0]!r}"
-                + (f" and {len(names) - 1} more" if names[1:] else "")
-                + (
-                    errors
-                    or "\n  (no collection error there: do tests depend on the"
-                    " machine, the environment or the current folder?)"
-                )
-            )
-        )
+        self._break_with(missing_tests(frame, slot))
 
     def _on_unusable(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._break_with(
-            CollectionMismatchError(
-                f"pytest could not collect the suite on {slot}"
-                f" (exit code {frame['code']}):\n{frame['text']}"
-            )
-        )
+        self._break_with(no_session(frame, slot))
 
     def _break_with(self, error: DtfError) -> None:
         self.end.error = self.end.error or error
         self.stop()
 
-    def _spawn(self, coroutine: Any) -> None:
+    def _spawn(
+        self, coroutine: Any, among: set[asyncio.Task[Any]] | None = None
+    ) -> None:
+        """Run something beside the loop; the run's end waits for it, or cancels it."""
+        tasks = self._tasks if among is None else among
         task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
