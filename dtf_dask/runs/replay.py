@@ -15,6 +15,7 @@ from dtf_dask.runs.reports.text import visible
 if TYPE_CHECKING:
     from dtf_dask.runs.controller import Controller
 
+_LINE_BYTES_MAX = 65536
 _CLOCK_GRAIN_S = 0.01  # of the start time that the system keeps of a process
 
 
@@ -29,12 +30,14 @@ class Replay:
         if self._terminal is not None and session.config.option.verbose <= 0:
             # Reports of several files are interleaved: dots alone, no path a line.
             self._terminal.showfspath = False
+        self._half_lines: dict[str, bytes] = {}  # of output, by slot
         # When tests began, by slot: whose process it was that stayed behind.
         self._begun: dict[str, deque[tuple[float, str]]] = {}
 
     def play(self, event: dict[str, Any]) -> None:
         """Report one attempt of one case."""
         item = self._items[event["i"]]
+        self._show_output(event["slot"], b"", ended=True)
         if event["op"] == "crash":
             reports: list[Any] = [crash_report(item, event)]
         else:
@@ -59,14 +62,23 @@ class Replay:
     def note(self, event: dict[str, Any]) -> None:
         """What is no report of a case."""
         if event["op"] == "output":
-            text = event["data"].decode("utf-8", "replace")
-            for line in text.splitlines():
-                self._print(f"[{event['slot']}] {visible(line)}")
+            self._show_output(event["slot"], event["data"])
         elif event["op"] == "notice":
             self._controller.notice(event["text"])
         elif event["op"] == "leaked":
             for process in event["leaked"]:
                 self._controller.leaked(self._culprit(process, event["slot"]))
+
+    def _show_output(self, slot: str, data: bytes, *, ended: bool = False) -> None:
+        """Whole lines, each with its worker's name; the rest waits for its end."""
+        *lines, rest = (self._half_lines.pop(slot, b"") + data).split(b"\n")
+        if ended and rest or len(rest) > _LINE_BYTES_MAX:
+            lines, rest = [*lines, rest], b""
+        if rest:
+            self._half_lines[slot] = rest
+        for line in lines:
+            text = line.decode("utf-8", "replace").rstrip("\r")
+            self._print(f"[{slot}] {visible(text)}")
 
     def _read(self, data: dict[str, Any]) -> Any:
         # Tuples travelled as lists; pytest takes some of them apart by their type.
@@ -122,7 +134,9 @@ class Replay:
 
     def _print(self, text: str) -> None:
         if self._terminal is not None:
-            self._terminal.ensure_newline()
+            writer = self._config.get_terminal_writer()
+            if writer.width_of_current_line:  # dots, or half a line of -v
+                writer.line()
             self._terminal.write_line(text)
 
 
