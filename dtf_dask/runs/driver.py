@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from dtf_dask.errors import (
     DtfError,
 )
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
-from dtf_dask.model import Attempt, CaseId, Run
+from dtf_dask.model import Attempt, Run
 from dtf_dask.runs.batch import Planner
+from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
 from dtf_dask.runs.mismatch import missing_tests, no_session
 from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
@@ -36,31 +36,11 @@ Event = dict[str, Any]
 Sink = Callable[[Event], None]
 Keep = Callable[[Attempt], None]
 
+_MISMATCHES = {"missing": missing_tests, "unusable": no_session}
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
 _NO_WORKERS_S = 60.0
 _LOOK_ROUND_S = 0.5
 _IDLE_ROUND_S = 0.05  # as time goes by, taking work back may become worth while
-
-
-@dataclass(frozen=True, slots=True)
-class DrivenCase:
-    """A case as the driver sees it.
-
-    ``entry`` is what the runner needs to find it, beside its number: ``(name,
-    occurrence)`` for a pytest item, ``(name, payload)`` for a value.
-    """
-
-    id: CaseId
-    entry: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DriverOptions:
-    """Choices of one run; times in seconds."""
-
-    retries: int = 0
-    cancel_grace_s: float = 2.0
-    artifact_limit: int = 64 * 2**20
 
 
 class RunDriver:
@@ -337,6 +317,11 @@ class RunDriver:
             if frame["op"] in ("case", "crash"):
                 self._on_report(frame, slot, batch, body)
                 continue
+            mismatch = _MISMATCHES.get(frame["op"])
+            if mismatch is not None:
+                self.end.error = self.end.error or mismatch(frame, slot)
+                self.stop()
+                continue
             handle = getattr(self, f"_on_{frame['op']}", None)
             if handle is None:  # of interest to who prints: output, running, coverage
                 self._sink(frame | {"slot": slot})
@@ -410,16 +395,6 @@ class RunDriver:
         if frame["stop"] is not None:
             self._sink({"op": "stop", "slot": slot} | frame["stop"])
             self.stop()
-
-    def _on_missing(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._break_with(missing_tests(frame, slot))
-
-    def _on_unusable(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._break_with(no_session(frame, slot))
-
-    def _break_with(self, error: DtfError) -> None:
-        self.end.error = self.end.error or error
-        self.stop()
 
     def _spawn(
         self, coroutine: Any, among: set[asyncio.Task[Any]] | None = None

@@ -10,52 +10,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import dask.config
+# Before anything else of Dask: it configures `distributed` for a private cluster.
+from dtf_dask.runs.private_cluster import PrivateCluster  # isort: skip
 
-# Before `distributed` reads them: this cluster is private and lives for one run.
-dask.config.set(
-    {
-        "distributed.admin.tick.interval": "500ms",
-        "distributed.admin.system-monitor.gil.enabled": False,
-        "distributed.scheduler.worker-ttl": None,
-        "distributed.worker.daemon": True,
-    }
-)
+import distributed
 
-import distributed  # noqa: E402
-
-from dtf_dask import config  # noqa: E402
-from dtf_dask.environment_facts import facts  # noqa: E402
-from dtf_dask.errors import ClusterUnreachableError, DtfError  # noqa: E402
-from dtf_dask.frames import FrameBuffer, pack  # noqa: E402
-from dtf_dask.model import CaseId, Run, RunId  # noqa: E402
-from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings  # noqa: E402
-from dtf_dask.runs.driver import (  # noqa: E402
-    DrivenCase,
-    DriverOptions,
-    RunDriver,
-)
-from dtf_dask.runs.snapshot import build  # noqa: E402
-from dtf_dask.runs.verdict import exit_code, run_status  # noqa: E402
-from dtf_dask.runs.workers import Travel  # noqa: E402
-from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
-from dtf_dask.settings import Settings  # noqa: E402
-from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin  # noqa: E402
-from dtf_dask.worker_plugins.runner.process import (  # noqa: E402
-    RunnerLink,
-    forget_runners,
-    offer_runner,
-)
+from dtf_dask import config
+from dtf_dask.environment_facts import facts
+from dtf_dask.errors import ClusterUnreachableError, DtfError
+from dtf_dask.frames import FrameBuffer, pack
+from dtf_dask.model import CaseId, Run, RunId
+from dtf_dask.runs.adoption import AdoptionPort
+from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
+from dtf_dask.runs.driver import RunDriver
+from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
+from dtf_dask.runs.snapshot import build
+from dtf_dask.runs.verdict import exit_code, run_status
+from dtf_dask.runs.workers import Travel
+from dtf_dask.scheduler_plugins.topics import TopicPlugin
+from dtf_dask.settings import Settings
+from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
+from dtf_dask.worker_plugins.runner.process import forget_runners
 
 _HISTORY_WAIT_S = 0.3
-_ADOPT_WAIT_S = 10.0
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
 
@@ -70,10 +52,8 @@ class DriverProcess:
         self._gathered = bytearray()
         self._waiting: list[dict[str, Any]] = []
         self._closers: list[Any] = []
-        self._adopted: dict[str, asyncio.Future[None]] = {}
-        self._token = secrets.token_hex(16)
-        self._settings: Settings = config.load()
-        self._elsewhere = False
+        self._port: AdoptionPort | None = None  # for runners of a private cluster
+        self._settings: Settings
         self._client: distributed.Client
 
     async def serve(self) -> None:
@@ -103,13 +83,8 @@ class DriverProcess:
         address = opening["address"]
         if address:
             await self._connect(address)
-            self._elsewhere = True
         else:
-            count = self._settings.runs.workers
-            cores = len(os.sched_getaffinity(0))
-            await self._start_local(cores if count == "auto" else count)
-        self._closers.append(self._client.close)
-        listening = await self._listen() if not address else ""
+            await self._start_private()
         line: Any = self._client.scheduler
         workers = (await line.identity())["workers"]
         count = sum(worker["nthreads"] for worker in workers.values())
@@ -119,8 +94,8 @@ class DriverProcess:
                 "op": "ready",
                 "slots": [f"gw{number}" for number in range(count)],
                 "local": not address,
-                "socket": listening,
-                "token": self._token,
+                "socket": self._port.path if self._port else "",
+                "token": self._port.token if self._port else "",
                 "dist": runs.dist,
                 "isolate": runs.isolate,
                 "retries": runs.retries,
@@ -142,74 +117,18 @@ class DriverProcess:
                 f"no scheduler answers at {address} (waited {timeout_s:g} s: {error});"
                 " start one with `dtf scheduler`, or leave the address out to run here"
             ) from error
+        self._closers.append(self._client.close)
         await self._client.register_plugin(RunnerPlugin())
         await self._client.register_plugin(TopicPlugin())
 
-    async def _start_local(self, count: int) -> None:
-        quiet: Any = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-        scheduler = distributed.Scheduler(
-            protocol="inproc://", plugins=(TopicPlugin(),), **quiet
-        )
-        await scheduler
-        self._closers.append(scheduler.close)
-        scratch = tempfile.mkdtemp(prefix="dtf-worker-")
-        workers = [
-            distributed.Worker(
-                scheduler.address,
-                nthreads=1,
-                name=f"gw{number}",
-                memory_limit=0,
-                local_directory=scratch,
-                plugins=(RunnerPlugin(),),
-                **quiet,
-            )
-            for number in range(count)
-        ]
-        await asyncio.gather(*workers)
-        self._closers += [worker.close for worker in workers]
-        self._client = await distributed.Client(
-            scheduler.address, asynchronous=True, set_as_default=False
-        )
-
-    # -- runners that the controller forks ------------------------------------
-
-    async def _listen(self) -> str:
-        """A socket, in a folder only we can enter, where forked runners report."""
-        folder = tempfile.mkdtemp(prefix="dtf-")
-        path = os.path.join(folder, "runners")
-        server = await asyncio.start_unix_server(self._adopt, path, limit=2**22)
-
-        async def close() -> None:
-            server.close()
-            os.unlink(path)
-            os.rmdir(folder)
-
-        self._closers.append(close)
-        return path
-
-    async def _adopt(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        link = RunnerLink(reader, writer)
-        _, frame = await link.receive()
-        if frame.get("op") != "adopt" or not secrets.compare_digest(
-            str(frame.get("token")), self._token
-        ):
-            writer.close()
-            return
-        offer_runner(frame["run"], frame["slot"], link)
-        waiting = self._adopted.setdefault(
-            frame["slot"], asyncio.get_running_loop().create_future()
-        )
-        if not waiting.done():
-            waiting.set_result(None)
-
-    async def _await_adopted(self, slots: list[str]) -> None:
-        loop = asyncio.get_running_loop()
-        waiting = [self._adopted.setdefault(s, loop.create_future()) for s in slots]
-        if waiting:
-            # Those that do not come are started by their worker instead.
-            await asyncio.wait(waiting, timeout=_ADOPT_WAIT_S)
+    async def _start_private(self) -> None:
+        count = self._settings.runs.workers
+        if count == "auto":
+            count = len(os.sched_getaffinity(0))
+        cluster, self._port = PrivateCluster(), AdoptionPort()
+        self._closers += [cluster.close, self._port.close]
+        self._client = await cluster.start(int(count))
+        await self._port.listen()
 
     # -- the run ------------------------------------
 
@@ -256,7 +175,8 @@ class DriverProcess:
         numbers = {name: number for number, name in enumerate(ids)}
         learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
         await asyncio.wait([learning], timeout=_HISTORY_WAIT_S)
-        await self._await_adopted(asking["adopt"])
+        if self._port is not None:
+            await self._port.expect(asking["adopt"])
         listening = asyncio.ensure_future(self._listen_to_controller(driver))
         end = await driver.drive()
         for link in forget_runners(run.id):
@@ -285,7 +205,7 @@ class DriverProcess:
 
     async def _travel(self, asking: dict[str, Any]) -> Travel | None:
         """The code and facts to send; None for workers that run where the suite is."""
-        if not self._elsewhere:
+        if self._port is not None:
             return None
         limits, root = self._settings.snapshot, Path(asking["rootdir"])
         snapshot = await asyncio.to_thread(

@@ -19,7 +19,8 @@ from dtf_dask.errors import DtfError, DuplicateCaseError, UsageError
 from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
 from dtf_dask.runs.artifacts import ArtifactStore
 from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
-from dtf_dask.runs.driver import DrivenCase, DriverOptions, RunDriver
+from dtf_dask.runs.driver import RunDriver
+from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.reports import html, jsonlines, junit, markdown
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
