@@ -134,15 +134,13 @@ class RunDriver:
         while not self._stopping and self._planner.remaining:
             self._news.clear()
             self._fill()
-            if self._slots:
-                alone_since = None
-            else:
-                alone_since = alone_since or time.monotonic()
-                if time.monotonic() - alone_since > _NO_WORKERS_S:
-                    raise ClusterUnreachableError(
-                        f"no worker for {_NO_WORKERS_S:g} s: start some with"
-                        " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
-                    )
+            now = time.monotonic()
+            alone_since = None if self._slots else alone_since or now
+            if alone_since and now - alone_since > _NO_WORKERS_S:
+                raise ClusterUnreachableError(
+                    f"no worker for {_NO_WORKERS_S:g} s: start some with"
+                    " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
+                )
             try:
                 idle = any(not slot.outstanding for slot in self._slots.values())
                 patience_s = _IDLE_ROUND_S if idle else _LOOK_ROUND_S
@@ -266,7 +264,7 @@ class RunDriver:
             left = self._open[batch]
             if slot is not None and left:
                 self._lose(next(iter(left)), slot, batch, cause)
-            self._batch_over(batch)
+            self._on_batch_over({}, "", batch)
 
     async def _take_back(self, idle: str, revocation: Any) -> None:
         batch = revocation.batch_id
@@ -293,7 +291,7 @@ class RunDriver:
             self._asking.discard(idle)
             self._news.set()
 
-    def _batch_over(self, batch: int) -> None:
+    def _on_batch_over(self, _frame: Event, _slot: str, batch: int) -> None:
         left = self._open.pop(batch, None)
         if left is None:
             return
@@ -387,9 +385,6 @@ class RunDriver:
     def _on_batch_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
         if frame.get("leaked"):
             self._sink({"op": "leaked", "slot": slot, "leaked": frame["leaked"]})
-
-    def _on_batch_over(self, frame: dict[str, Any], slot: str, batch: int) -> None:
-        self._batch_over(batch)
 
     def _on_child_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
         if frame["stop"] is not None:
