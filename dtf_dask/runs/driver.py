@@ -33,8 +33,6 @@ from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
 logger = logging.getLogger(__name__)
 
 Event = dict[str, Any]
-Sink = Callable[[Event], None]
-Keep = Callable[[Attempt], None]
 
 _MISMATCHES = {"missing": missing_tests, "unusable": no_session}
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
@@ -78,8 +76,8 @@ class RunDriver:
         planner: Planner,
         spec: Mapping[str, Any],
         options: DriverOptions,
-        sink: Sink,
-        keep: Keep,
+        sink: Callable[[Event], None],
+        keep: Callable[[Attempt], None],
         keep_file: Callable[[Path], str],
         travel: Travel | None = None,
         may_go_on: Callable[[], bool] = lambda: True,
