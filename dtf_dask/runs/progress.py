@@ -6,7 +6,7 @@ Lines are made of ``(text, style)`` pairs; a style is a word that the display kn
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,27 +233,26 @@ def _minutes(minutes: int) -> str:
 
 
 def shortened(name: str, width: int) -> str:
-    """A test's id in so many characters: parameters go first, then leading folders.
+    """A test's id in so many characters: first its parameters lose their end, then all
+    of it its beginning.
 
     Examples
     --------
-    >>> shortened("tests/unit/test_a.py::test_b[a-very-long-one]", 30)
-    '…sts/unit/test_a.py::test_b[…]'
+    >>> name = "tests/unit/test_a.py::test_b[a-very-long-one]"
+    >>> shortened(name, 36)
+    'tests/unit/test_a.py::test_b[a-ver…]'
+    >>> shortened(name, 20)
+    '…est_a.py::test_b[…]'
     """
     width = max(1, width)
     if len(name) <= width:
         return name
-    head, bracket, _ = name.partition("[")
+    head, bracket, rest = name.partition("[")
     if bracket:
-        name = f"{head}[…]"
+        name = f"{head}[{rest[: max(0, width - len(head) - 3)]}…]"
     return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def _natural(slot: str) -> tuple[int, str]:
     """So that gw10 comes after gw9."""
     return len(slot), slot
-
-
-def styles(lines: Sequence[Line]) -> set[str]:
-    """The style words of lines."""
-    return {style for line in lines for _, style in line}
