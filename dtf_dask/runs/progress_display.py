@@ -58,7 +58,7 @@ class Watch:
         self, config: pytest.Config, total: int, name: Callable[[int], str]
     ) -> None:
         self._progress = Progress(total, name, time.monotonic())
-        self._show = _show_for(config)
+        self._show = show_for(config)
         self._next = 0.0
 
     def events(self, link: DriverLink) -> Iterator[dict[str, Any]]:
@@ -87,7 +87,7 @@ class Watch:
             self._show = None
 
 
-def _show_for(config: pytest.Config) -> _Show | None:
+def show_for(config: pytest.Config) -> _Show | None:
     """What suits the session's terminal; None for nothing at all."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
     file = pytest_seam.terminal_file(reporter)
@@ -95,7 +95,7 @@ def _show_for(config: pytest.Config) -> _Show | None:
         return None
     option, environment = config.option, os.environ
     if not file.isatty() or environment.get("CI"):
-        return _Reports(reporter)
+        return Reports(reporter)
     if option.verbose < 0:
         return None
     if (
@@ -104,11 +104,11 @@ def _show_for(config: pytest.Config) -> _Show | None:
         or environment.get("TERM", "dumb") in ("dumb", "unknown")
         or not pytest_seam.is_plain_terminal(reporter)
     ):
-        return _Reports(reporter)
-    return _Live(config, reporter, file)
+        return Reports(reporter)
+    return Live(config, reporter, file)
 
 
-class _Reports:
+class Reports:
     """A plain line every half minute, for logs."""
 
     def __init__(self, reporter: Any) -> None:
@@ -126,7 +126,7 @@ class _Reports:
         pass
 
 
-class _Live:
+class Live:
     """Lines at the bottom, in the place of pytest's dots."""
 
     def __init__(self, config: pytest.Config, reporter: Any, file: TextIO) -> None:
