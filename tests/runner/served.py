@@ -157,11 +157,12 @@ def crashes(frames: Sequence[Frame]) -> dict[int, str]:
 def gone(pid: int, within_s: float = 10.0) -> bool:
     """Whether a process has ended, or does in time."""
     deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
+    while True:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return True
         except psutil.NoSuchProcess:
             return True
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.01)
-    return False

@@ -192,6 +192,7 @@ class _Record:
 
     def begin(self) -> None:
         self._frame = {"op": "case", "reports": [], "start": time.time()}
+        self._sections: dict[str, tuple[str, str]] = {}  # whole and short, by title
         self._began = time.perf_counter()
 
     def end(self) -> None:
@@ -243,7 +244,7 @@ class _Record:
         sections = data.get("sections")
         if sections:
             data["sections"] = [
-                [title, self._spill.bounded(text, title, artifacts)]
+                [title, self._bounded(title, text, artifacts)]
                 for title, text in sections
             ]
         if not report.passed and "text" not in self._frame:
@@ -252,6 +253,13 @@ class _Record:
         if report.failed:
             self.failed = True
         self._frame["reports"].append(data)
+
+    def _bounded(self, title: str, text: str, artifacts: list[Any]) -> str:
+        """Each report repeats the sections of those before it: kept only once."""
+        if self._sections.get(title, ("", ""))[0] != text:
+            short = self._spill.bounded(text, title, artifacts)
+            self._sections[title] = (text, short)
+        return self._sections[title][1]
 
     def pytest_warning_recorded(
         self,
