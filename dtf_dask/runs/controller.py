@@ -157,7 +157,7 @@ class Controller:
             "timeout_s": ready["timeout_s"],
             "inline_limit": ready["inline_limit"],
             "isolate": ready["isolate"],
-            "stop_on_failure": self.config.option.maxfail == 1,
+            "stop_on_failure": selection.stops_early(self.config.option),
         }
 
     def _fork_runners(

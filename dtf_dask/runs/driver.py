@@ -257,7 +257,7 @@ class RunDriver:
             cause = "its Dask task was cancelled"
         except Exception as error:  # whatever a worker may raise
             cause = f"its Dask task failed: {error!r}"
-        if batch in self._open:
+        if batch in self._open and not self._stopping:  # else it was us who ended it
             slot = self._slots.get(self._slot_of[batch])
             left = self._open[batch]
             if slot is not None and left:

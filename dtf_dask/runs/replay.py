@@ -72,7 +72,7 @@ class Replay:
     def _show_output(self, slot: str, data: bytes, *, ended: bool = False) -> None:
         """Whole lines, each with its worker's name; the rest waits for its end."""
         *lines, rest = (self._half_lines.pop(slot, b"") + data).split(b"\n")
-        if ended and rest or len(rest) > _LINE_BYTES_MAX:
+        if (ended and rest) or len(rest) > _LINE_BYTES_MAX:
             lines, rest = [*lines, rest], b""
         if rest:
             self._half_lines[slot] = rest

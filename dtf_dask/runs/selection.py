@@ -185,6 +185,11 @@ def _relative(argument: str, here: Path, base: Path) -> str:
     return os.path.relpath(here / path, base) + mark + rest
 
 
+def stops_early(option: Any) -> bool:
+    """Whether the first failure ends the session, so that a batch need not go on."""
+    return option.maxfail == 1 or bool(getattr(option, "stepwise", False))
+
+
 def command(config: pytest.Config) -> list[str]:
     """The command line as a person would repeat it."""
     words = [os.fspath(word) for word in config.invocation_params.args]
