@@ -52,6 +52,7 @@ class CoverageMerge:
         self._covered: set[int] = set()
         self._errors: dict[str, None] = {}
         self._arcs: bool | None = None
+        self._some = False
         coverage_child.warn(measured, False)
         measured.get_data()  # a fork then starts with nothing of what was run so far
 
@@ -59,17 +60,18 @@ class CoverageMerge:
         """An event of the run."""
         op = event["op"]
         if op == "coverage":
-            self._covered.update(event.get("of", ()))
-            if "error" in event:
-                self._error(event["error"])
-            if event.get("files"):
+            try:
                 self._take(event)
+            except (
+                Exception
+            ) as error:  # a frame of nonsense, or sqlite's, or coverage's
+                self._error(f"{type(error).__name__}: {error}")
         elif op in ("case", "crash") and not event.get("between"):
             self._reported[event["i"]] = None
 
     def finish(self) -> list[str]:
         """Hand over to whoever reports; what a person should know, as lines."""
-        if self._known:
+        if self._some:
             self._merge()
         else:
             # Nothing was measured anywhere: now the warnings about that are true.
@@ -88,35 +90,39 @@ class CoverageMerge:
         return said
 
     def _take(self, event: dict[str, Any]) -> None:
-        arcs, there = bool(event["arcs"]), event.get("roots", ())
+        if "error" in event:
+            self._error(str(event["error"]))
+        if event.get("files"):
+            self._add(event)
+        self._covered.update(event.get("of", ()))
+
+    def _add(self, event: dict[str, Any]) -> None:
+        arcs, there = bool(event["arcs"]), event["roots"]
+        paths = [mapped(path, there, self._here) for path, _ in event["files"]]
+        tracers = {p: t for p, (_, t) in zip(paths, event["files"], strict=True) if t}
         pieces = [piece for piece in event["pieces"] if piece[2]]
         if pieces and self._arcs is None:
             self._arcs = arcs
         if pieces and arcs is not self._arcs:
             self._error("some processes measured branches and others only lines")
             return
-        paths = [mapped(path, there, self._here) for path, _ in event["files"]]
         fresh: dict[str, dict[str, set[Any]]] = {}
         for context, number, numbers in pieces:
             found = _found(numbers, arcs)
-            path = paths[number]
-            known = self._known.setdefault(path, set())
             if not context:
-                found -= known
-                known |= found
+                found -= self._known.get(paths[number], set())
             if found:
-                fresh.setdefault(context, {})[path] = found
-        try:
-            for context, by_path in fresh.items():
-                self._total.set_context(context or None)
-                add = self._total.add_arcs if arcs else self._total.add_lines
-                add(by_path)  # type: ignore[operator]
-            if self._known:
-                tracers = zip(paths, event["files"], strict=True)
-                self._total.touch_files(paths)
-                self._total.add_file_tracers({p: t for p, (_, t) in tracers if t})
-        except Exception as error:  # sqlite's, or coverage's
-            self._error(f"{type(error).__name__}: {error}")
+                fresh.setdefault(context, {})[paths[number]] = found
+        for context, by_path in fresh.items():
+            self._total.set_context(context or None)
+            add = self._total.add_arcs if arcs else self._total.add_lines
+            add(by_path)  # type: ignore[operator]
+        for path, found in fresh.get("", {}).items():
+            self._known.setdefault(path, set()).update(found)
+        self._some = self._some or bool(fresh)
+        if self._some:
+            self._total.touch_files(paths)
+            self._total.add_file_tracers(tracers)
 
     def _merge(self) -> None:
         try:
