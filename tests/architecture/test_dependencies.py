@@ -27,6 +27,8 @@ WITHOUT_IMPORT = {
 }
 # Imported only where a suite's own pytest plugin has brought it.
 OPTIONAL = {"coverage"}
+# What the tests of the seams look at: pytest is built on these.
+BROUGHT_BY_PYTEST = {"packaging", "pluggy"}
 
 
 def declared(*extras: str) -> set[str]:
@@ -82,5 +84,5 @@ def test_what_the_tests_import_is_declared() -> None:
         if "suite" not in file.parts
         for one in imports_of(ast.parse(file.read_text(encoding="utf-8")))
     }
-    known = modules_of(declared("monitor", "postgres", "dev"))
+    known = modules_of(declared("monitor", "postgres", "dev")) | BROUGHT_BY_PYTEST
     assert foreign(targets) - known - own == set()
