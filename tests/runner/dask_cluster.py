@@ -20,6 +20,7 @@ from dtf_dask.worker_plugins.runner.plugin import NAME, RunnerPlugin, run_batch
 from dtf_dask.worker_plugins.runner.worker_run import topic
 
 WAIT_S = 60.0
+_PLUGINS = ["-p", "dtf_dask.runs.pytest_plugin", "-p", "no:cacheprovider"]
 _numbers = itertools.count(1)
 
 
@@ -113,9 +114,10 @@ def pytest_spec(root: Path, run: str = "r1", **more: Any) -> dict[str, Any]:
         "run": run,
         "root": str(root),
         "cwd": ".",
-        "args": ["-p", "no:cacheprovider", "-c", os.devnull, "."],
+        # Only what is tested here: other plugins cost half a second a process.
+        "args": [*_PLUGINS, "-c", os.devnull, "."],
         "sys_path": ["."],
-        "env": {},
+        "env": {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         "slots": 1,
         "timeout_s": None,
         "inline_limit": 1000,

@@ -6,6 +6,8 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -138,6 +140,35 @@ class Served:
         """Close the channel; the exit code."""
         self.channel.close()
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+class Started(Served):
+    """A runner that is started as a worker starts it, by its specification."""
+
+    def __init__(self, spec: Frame, spill: str = "") -> None:
+        self.channel, theirs = socket.socketpair()
+        self._buffer, self._waiting = FrameBuffer(), []
+        self._spill = spill
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", bootstrap.__name__, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.send(**spec)
+
+    def __exit__(self, *_: object) -> None:
+        self.channel.close()
+        try:
+            self._process.wait(WAIT_S)
+        finally:
+            self._process.kill()
+
+    def batch(self, *names: str) -> None:
+        entries = [[number, name, 0] for number, name in enumerate(names)]
+        self.send(op="batch", entries=entries, spill=self._spill)
 
 
 def ran(frames: Sequence[Frame]) -> list[int]:

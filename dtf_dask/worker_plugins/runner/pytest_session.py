@@ -58,6 +58,8 @@ class PytestSession:
         coverage_child.rest()
         if spec.get("basetemp"):
             pytest_seam.use_basetemp(self.config, Path(spec["basetemp"]))
+        elif "capture_files" not in spec:
+            pytest_seam.basetemp(self.config)  # one for all children, not one for each
         self._native_timeout = self.config.pluginmanager.hasplugin("timeout")
 
     def describe(self) -> dict[str, Any]:
