@@ -60,21 +60,31 @@ def crash(number: int, cause: str, **more: Any) -> dict[str, Any]:
             "xpassed",
         ),
         (
-            [report("setup", "passed"), report("call", "passed")]
-            + [report("teardown", "failed")],
+            [
+                report("setup", "passed"),
+                report("call", "passed"),
+                report("teardown", "failed"),
+            ],
             Outcome.ERROR,
             "",
         ),
         (
-            [report("setup", "passed"), report("call", "failed")]
-            + [report("teardown", "failed")],
+            [
+                report("setup", "passed"),
+                report("call", "failed"),
+                report("teardown", "failed"),
+            ],
             Outcome.FAILED,
             "",
         ),
         # A rerun plugin's discarded tries come before the one that counts.
         (
-            [report("setup", "passed"), report("call", "rerun")]
-            + [report("setup", "passed"), report("call", "passed")],
+            [
+                report("setup", "passed"),
+                report("call", "rerun"),
+                report("setup", "passed"),
+                report("call", "passed"),
+            ],
             Outcome.PASSED,
             "",
         ),
@@ -129,7 +139,7 @@ def test_retries_end() -> None:
 
 
 def test_losses_are_not_the_tests_failures() -> None:
-    """A case whose worker dies is run again without using up a retry, but not for ever."""
+    """A case whose worker dies is run again, uses up no retry, and not for ever."""
     tally = Tally(IDS, retries=1)
     lost = crash(0, "worker gone", lost=True)
     fates = [tally.judge(lost, "gw0", "host")[1] for _ in range(LOSSES_MAX + 1)]
@@ -138,7 +148,7 @@ def test_losses_are_not_the_tests_failures() -> None:
 
 
 def test_a_late_failure_adds_an_error() -> None:
-    """A shared fixture that fails when a batch is torn down adds an attempt in error."""
+    """A shared fixture that fails in the end adds an attempt in error."""
     tally = Tally(IDS, retries=1)
     tally.judge(passing(0), "gw0", "host")
     late = case(0, report("teardown", "failed"), late=True)
