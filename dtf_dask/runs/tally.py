@@ -68,7 +68,7 @@ class Tally:
             self._failures[number] += 1
             if self._failures[number] <= self._retries:
                 return replace(attempt, detail="retried"), "retry"
-        self.end.outcomes[attempt.outcome] += 1
+        self.end.outcomes[attempt.outcome.value] += 1
         if self._failures[number] and attempt.outcome is Outcome.PASSED:
             self.end.flaky.append(attempt.case_id)
         return attempt, "settled"
