@@ -55,10 +55,10 @@ class RunnerLink:
         while not self._waiting:
             try:
                 chunk = await self._reader.read(_CHUNK)
-            except OSError as error:
-                raise RunnerLostError(str(error)) from error
+            except OSError:
+                chunk = b""
             if not chunk:
-                raise RunnerLostError(self.death())
+                raise RunnerLostError(await asyncio.to_thread(self._death))
             try:
                 raws = list(self._buffer.split(chunk))
                 self._waiting = [(raw, _checked(raw)) for raw in raws]
@@ -74,11 +74,14 @@ class RunnerLink:
         while True:
             yield await self.receive()
 
-    def death(self) -> str:
-        """How it ended, in words."""
-        code = self._process.poll() if self._process is not None else None
-        if code is None:
+    def _death(self) -> str:
+        """How it ended, in words; its channel closes a moment before it is gone."""
+        if self._process is None:
             return "the runner process ended"
+        try:
+            code = self._process.wait(_CLOSE_GRACE_S)
+        except subprocess.TimeoutExpired:
+            return "the runner process closed its channel"
         if code < 0:
             return f"the runner process was killed by {signal_name(-code)}"
         return f"the runner process ended with code {code}"
