@@ -208,7 +208,7 @@ class Controller:
                     self._count(event)
                     replay.play(event)
                     if session.shouldfail or session.shouldstop:
-                        self._break_off(replay, interrupted=False)
+                        self._break_off(None, interrupted=False)
                         return
                 elif op == "coverage":
                     self._hear(event)
@@ -221,8 +221,9 @@ class Controller:
         except DtfError:
             raise
         except BaseException as error:  # Ctrl-C, or a hook that ends the session
-            stopped = isinstance(error, KeyboardInterrupt | pytest.exit.Exception)
-            self._break_off(replay, interrupted=stopped)
+            by_hand = isinstance(error, KeyboardInterrupt)
+            stopped = by_hand or isinstance(error, pytest.exit.Exception)
+            self._break_off(replay if by_hand else None, interrupted=stopped)
             raise
 
     def _count(self, event: dict[str, Any]) -> None:
@@ -233,8 +234,11 @@ class Controller:
         if self._coverage is not None:
             self._coverage.hear(event)
 
-    def _break_off(self, replay: Replay, *, interrupted: bool) -> None:
-        """Stop the run; wait for what is still in flight, so that it is kept."""
+    def _break_off(self, replay: Replay | None, *, interrupted: bool) -> None:
+        """Stop the run; wait for what is still in flight, so that it is kept.
+
+        With ``replay`` it is reported too, as what had ended when Ctrl-C was pressed.
+        """
         try:
             self._link.send({"op": "stop", "interrupted": interrupted})
             deadline = time.monotonic() + _END_WAIT_S
@@ -246,6 +250,8 @@ class Controller:
                     self._hear(event)
                     if event["op"] in ("case", "crash"):
                         self._count(event)
+                        if replay is not None:
+                            replay.play(event)
         except DriverLostError as error:
             self._words.notices[str(error)] = None
 

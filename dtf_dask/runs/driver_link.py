@@ -108,5 +108,5 @@ class DriverLink:
         said = f"; its last words:\n{text.strip()}" if text.strip() else ""
         return DriverLostError(
             f"the driver process (pid {self.pid}) ended early with code {code};"
-            f" results until then are kept{said}"
+            f" what it had stored until then is kept{said}"
         )

@@ -46,17 +46,21 @@ def _number(value: object) -> object:
     return value
 
 
-def number_items(items: Sequence[pytest.Item]) -> None:
-    """Count items of one id, before any of them is left out."""
+def occurrences(items: Sequence[pytest.Item]) -> list[int]:
+    """How many items of the same id come before each of them.
+
+    As they were when some of them were left out by `keep_only`.
+    """
     seen: Counter[str] = Counter()
+    found = []
     for item in items:
-        item.stash.setdefault(_OCCURRENCE, seen[item.nodeid])
+        found.append(item.stash.get(_OCCURRENCE, seen[item.nodeid]))
         seen[item.nodeid] += 1
+    return found
 
 
-def case_id(item: pytest.Item) -> str:
-    """The id of a numbered item's case."""
-    occurrence = item.stash[_OCCURRENCE]
+def case_id(item: pytest.Item, occurrence: int) -> str:
+    """The id of an item's case."""
     return f"{item.nodeid}#{occurrence + 1}" if occurrence else item.nodeid
 
 
@@ -64,14 +68,18 @@ def keep_only(
     items: list[pytest.Item], path: str
 ) -> tuple[list[pytest.Item], list[str]]:
     """Reduce ``items`` to the cases that a file names; what left, and what is gone."""
-    wanted = dict.fromkeys(
-        Path(path).read_text(encoding="utf-8", errors="surrogatepass").split("\0")
-    )
-    number_items(items)
-    left = [item for item in items if case_id(item) not in wanted]
-    items[:] = [item for item in items if case_id(item) in wanted]
-    here = {case_id(item) for item in items}
-    return left, [name for name in wanted if name not in here]
+    text = Path(path).read_text(encoding="utf-8", errors="surrogatepass")
+    wanted = dict.fromkeys(text.split("\0"))
+    gone = dict(wanted)
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item, occurrence in zip(items, occurrences(items), strict=True):
+        item.stash[_OCCURRENCE] = occurrence
+        name = case_id(item, occurrence)
+        (kept if name in wanted else left).append(item)
+        gone.pop(name, None)
+    items[:] = kept
+    return left, list(gone)
 
 
 def cases_of(
@@ -86,11 +94,10 @@ def cases_of(
     DuplicateCaseError
         Naming the ids that stand for more than one test.
     """
-    number_items(session.items)
     fixtures: dict[str, int] = {}
     cases = []
-    for item in session.items:
-        occurrence = item.stash[_OCCURRENCE]
+    numbered = list(zip(session.items, occurrences(session.items), strict=True))
+    for item, occurrence in numbered:
         shared = [
             fixtures.setdefault(fixture_key(*parts), len(fixtures))
             for parts in pytest_seam.shared_fixtures(item)
@@ -98,7 +105,7 @@ def cases_of(
         path, _, inner = item.nodeid.partition("::")
         cases.append(
             {
-                "id": case_id(item),
+                "id": case_id(item, occurrence),
                 "entry": [item.nodeid, occurrence],
                 "file": path,
                 "scope": _scope(path, inner),
@@ -107,7 +114,7 @@ def cases_of(
             }
         )
         _check_marks(item)
-    twins = list(dict.fromkeys(i.nodeid for i in session.items if i.stash[_OCCURRENCE]))
+    twins = list(dict.fromkeys(item.nodeid for item, n in numbered if n))
     if twins and duplicates == "refuse":
         text = (
             "more than one test has the id"

@@ -1,0 +1,171 @@
+"""Runs on workers elsewhere: one cluster of real processes for all tests here."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from dtf_process import (
+    attempts,
+    await_file,
+    dtf,
+    end,
+    environment,
+    run,
+    start,
+    suite,
+)
+
+
+@contextlib.contextmanager
+def _serving(folder, *words, **extra):
+    with (
+        (folder / "log.txt").open("ab") as log,
+        subprocess.Popen(
+            dtf(*words),
+            cwd=folder,
+            env=environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a scheduler with one worker of two threads."""
+    folder = tmp_path_factory.mktemp("cluster")
+    words = ["scheduler", "--port", "0", "--no-dashboard"]
+    with _serving(folder, *words) as scheduler:
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        with _serving(folder, "worker", address, "--nthreads", "2", "--no-dashboard"):
+            yield address
+
+
+_HERE = """
+import os, pytest, helper_of_mine
+
+@pytest.mark.parametrize("n", range(8))
+def test_here(n, worker_id):
+    assert worker_id in ("gw0", "gw1")
+    assert "dtf-snapshots" in os.getcwd()
+    print("said far away")
+
+def test_fails():
+    assert helper_of_mine.ANSWER == 41
+"""
+
+
+def test_a_suite_travels(cluster, tmp_path):
+    """A suite runs in a copy of its code; the report is as if it had run here."""
+    suite(tmp_path, test_h=_HERE, helper_of_mine="ANSWER = 42\n")
+    ended = run(tmp_path, dtf("run", "-v", "--address", cluster, "--reruns", "1"))
+    assert ended.code == 1, ended.out
+    assert "1 failed, 8 passed, 1 rerun" in ended.out
+    assert "test_h.py::test_here[0] PASSED" in ended.out
+    assert "assert 42 == 41" in ended.out
+    kept = attempts(tmp_path)
+    assert kept["test_h.py::test_here[3]"][0].stdout == "said far away\n"
+
+
+def test_a_file_that_git_ignores(cluster, tmp_path):
+    """A suite that lacks a file over there: exit 14, and the error from there."""
+    text = "TEXT = open('secret.txt').read()\ndef test_a(): pass\n"
+    suite(tmp_path, test_i=text)
+    (tmp_path / "secret.txt").write_text("mine")
+    (tmp_path / ".gitignore").write_text("secret.txt\n.dtf\n__pycache__\n")
+    subprocess.run(["git", "init", "-q", "."], cwd=tmp_path, check=True)
+    ended = run(tmp_path, dtf("run", "--address", cluster))
+    assert ended.code == 14, ended.out
+    assert "No such file or directory: 'secret.txt'" in ended.out
+    assert "imports differently" in ended.out
+
+
+def test_too_much_code(cluster, tmp_path):
+    """A snapshot over the limit is refused with 16, before anything is sent."""
+    suite(tmp_path, test_a="def test_a(): pass\n")
+    (tmp_path / "large.bin").write_bytes(b"x" * 20_000)
+    ended = run(
+        tmp_path,
+        dtf("run", "--address", cluster),
+        DASK_DTF__SNAPSHOT__LIMIT="10 kB",
+    )
+    assert (ended.code, "large.bin" in ended.out) == (16, True), ended.out
+
+
+_SLEEPY = """
+import os, pathlib, time
+def test_first(): pass
+def test_slow():
+    with open(os.environ["DTF_TEST_ROOM"] + "/started", "a") as file:
+        print(os.getpid(), file=file, flush=True)
+    if not os.path.exists(os.environ["DTF_TEST_ROOM"] + "/be_quick"):
+        time.sleep(60)
+"""
+
+
+def test_interrupted_far_away(cluster, tmp_path):
+    """Ctrl-C here ends the test there within 2 s; `dtf resume` runs it."""
+    text = _SLEEPY.replace('os.environ["DTF_TEST_ROOM"]', repr(str(tmp_path)))
+    suite(tmp_path, test_s=text)
+    process = start(tmp_path, dtf("run", "--address", cluster))
+    await_file(tmp_path / "started", "\n")
+    test = psutil.Process(int((tmp_path / "started").read_text()))
+    process.send_signal(signal.SIGINT)
+    test.wait(2.0)  # TimeoutExpired if it takes longer
+    ended = end(process)
+    assert ended.code == 2, ended.out
+    assert "1 passed" in ended.out
+    (tmp_path / "be_quick").write_text("")
+    ended = run(tmp_path, dtf("resume"))
+    assert ended.code == 0, ended.out
+    assert list(attempts(tmp_path)) == ["test_s.py::test_slow"]
+
+
+def test_worker_killed(cluster, tmp_path):
+    """A worker that is killed in mid-run: its case is run by another one."""
+    text = _SLEEPY.replace('os.environ["DTF_TEST_ROOM"]', repr(str(tmp_path)))
+    suite(tmp_path, test_s=text)
+    process = start(tmp_path, dtf("run", "--address", cluster))
+    await_file(tmp_path / "started", "\n")
+    (tmp_path / "be_quick").write_text("")
+    runner = psutil.Process(int((tmp_path / "started").read_text())).parent()
+    while "bootstrap" in " ".join(runner.cmdline()):
+        runner = runner.parent()
+    runner.kill()  # the Dask worker process; its nanny starts another
+    ended = end(process)
+    assert ended.code == 0, ended.out
+    tries = attempts(tmp_path)["test_s.py::test_slow"]
+    assert [attempt.outcome.value for attempt in tries] == ["lost", "passed"]
+
+
+def test_another_version_and_environment(tmp_path):
+    """A worker of another dtf: exit 12. Another environment: said, or 13 if strict."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "sitecustomize.py").write_text(
+        "import dtf_dask\ndtf_dask.__version__ = '0.0.1'\n"
+    )
+    suite(tmp_path / "suite", test_a="def test_a(): pass\n")
+    path = str(tmp_path / "other")
+    words = ["scheduler", "--port", "0", "--no-dashboard"]
+    with _serving(tmp_path, *words) as scheduler:
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        worker = ["worker", address, "--no-nanny", "--no-dashboard"]
+        with _serving(tmp_path, *worker, PYTHONPATH=path):
+            deadline = time.monotonic() + 20
+            ended = run(tmp_path / "suite", dtf("run", "--address", address))
+            while ended.code != 12 and time.monotonic() < deadline:
+                ended = run(tmp_path / "suite", dtf("run", "--address", address))
+    assert ended.code == 12, ended.out
+    assert "0.0.1" in ended.out
