@@ -115,7 +115,18 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, object, object
             config.option.dtf_workers = "auto" if isinstance(asked, str) else str(asked)
         if config.option.dtf_only:
             select_nothing(config)
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            # `testpaths` names where the tests are; the project's cases are beside.
+            config.args += _case_files(config.rootpath)
     return (yield)
+
+
+def _case_files(root: Path) -> list[str]:
+    from dtf_dask.runs.cases import FILE_NAME, holds_cases
+
+    own, shared = root / FILE_NAME, root / "pyproject.toml"
+    found = [str(own)] if own.is_file() else []
+    return [*found, str(shared)] if shared.is_file() and holds_cases(shared) else found
 
 
 def pytest_configure(config: pytest.Config) -> None:
