@@ -37,6 +37,19 @@ def test_the_suite_is_green_under_plain_pytest(quickstart: Path) -> None:
     assert re.search(r"\d{2} passed, 1 skipped, 1 xfailed in", done.stdout)
 
 
+def test_dtf_run_takes_in_tests_and_cases(quickstart: Path) -> None:
+    """Without a path: the tests that `testpaths` names, and the cases of dtf.toml."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dtf_dask.runs.pytest_process", "--dtf=", "-q"],
+        cwd=quickstart,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "84 passed, 1 skipped, 1 xfailed in" in done.stdout
+
+
 def test_the_suite_needs_only_the_standard_library_and_pytest() -> None:
     """A stranger has installed nothing else."""
     allowed = sys.stdlib_module_names | {"household", "pytest", "__future__"}
