@@ -40,9 +40,9 @@ def slow(tmp_path):
 
 
 def test_interrupt_and_resume(slow):
-    """Ctrl-C: tests end within 2 s, results kept, nothing left; resume runs what is missing.
+    """Ctrl-C ends the tests within 2 s; `dtf resume` runs what is missing.
 
-    As pytest does, it ends with code 2 and shows what it has.
+    As pytest does, it ends with code 2 and shows what it has; no process stays.
     """
     with marked() as mark:
         process = start(slow, dtf("run", "-n", "1"), mark)
@@ -120,7 +120,6 @@ def test_killed(slow, who):
             ended = interrupt(process, 0)
             assert ended.code == 19, ended.out
             assert "driver process" in ended.out
-            assert "60 passed" in ended.out
     if who != "driver":  # the slow one alone is missing
         passed = [a for tries in attempts(slow).values() for a in tries]
         assert [a.outcome.value for a in passed] == ["passed"] * 60
