@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dtf_dask.errors import DtfError
 from dtf_dask.model import ArtifactRef, Attempt
 
 
@@ -49,7 +48,7 @@ class Fetcher:
         for file in files:
             try:
                 kept.append(await self._bring(file, address))
-            except (OSError, ValueError, LookupError, DtfError) as error:
+            except Exception as error:  # Dask passes on refusals as plain ones
                 self._notice(f"artifact {file['name']} of {attempt.case_id}: {error}")
         return replace(attempt, artifacts=tuple(kept))
 
