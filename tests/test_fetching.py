@@ -35,7 +35,8 @@ def test_pieces_become_an_artifact(tmp_path: Path) -> None:
     assert [(a.name, a.digest, a.size_bytes) for a in attempt.artifacts] == [
         ("out.txt", digest, 9)
     ]
-    assert ArtifactStore(tmp_path).open(digest).read() == b"firstlast"
+    with ArtifactStore(tmp_path).open(digest) as kept:
+        assert kept.read() == b"firstlast"
     assert notices == []
 
 

@@ -282,7 +282,7 @@ class RunDriver:
                 given = [number for number in numbers or () if number in still]
                 for number in given:
                     del still[number]
-        except (OSError, distributed.core.RPCClosed) as error:
+        except Exception as error:  # its worker may be gone, or Dask's line to it
             logger.debug("could not take back from %s: %s", slot, error)
         finally:
             self._planner.revoked(batch, given)
