@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import pytest
 from dtf_dask.frames import HEADER_BYTES, body_bytes, decode, pack
 from dtf_dask.worker_plugins.runner.collecting import CollectingPlugin, collect_and_run
 from dtf_dask.worker_plugins.runner.fresh_session import FreshSession
+from dtf_dask.worker_plugins.runner.leftovers import tail
 from dtf_dask.worker_plugins.runner.process_life import die_with_parent
 from dtf_dask.worker_plugins.runner.pytest_session import PytestSession
 from dtf_dask.worker_plugins.runner.sessions import RunnerSession
@@ -68,35 +70,30 @@ def main() -> int:
     channel.set_inheritable(False)
     die_with_parent(True)
     spec = _first_frame(channel)
-    output = _own_output()
     if spec["kind"] == "cases":
         from dtf_dask.worker_plugins.runner.case_session import CaseSession
 
-        Supervisor(channel, CaseSession(spec), output).serve()
+        Supervisor(channel, CaseSession(spec), _own_output()).serve()
         return 0
     if spec["isolate"] == "process":
-        Supervisor(channel, FreshSession(spec), output).serve()
+        Supervisor(channel, FreshSession(spec), _own_output()).serve()
         return 0
 
     def serve(session: pytest.Session, errors: list[str]) -> None:
-        sys.stdout.flush()
-        _read(output)  # of its collecting, which the controller has shown
-        serve_session(session, spec, channel, output, errors)
+        serve_session(session, spec, channel, _own_output(), errors)
 
-    plugin = CollectingPlugin(spec, serve)
-    code = collect_and_run(spec, plugin)
-    if not plugin.served:
-        # Nothing was collected, or a conftest failed: the worker learns why.
-        text = _read(output)[-8000:]
-        channel.sendall(pack({"op": "unusable", "code": code, "text": text}))
+    with tempfile.TemporaryFile(prefix="dtf-collecting-") as said:
+        # A file, which never fills up: nobody reads it while the suite is collected.
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        plugin = CollectingPlugin(spec, serve)
+        code = collect_and_run(spec, plugin)
+        if not plugin.served:
+            # Nothing was collected, or a conftest failed: the worker learns why.
+            sys.stdout.flush()
+            text = tail(said.fileno())[-8000:] or "(it printed nothing)"
+            channel.sendall(pack({"op": "unusable", "code": code, "text": text}))
     return code
-
-
-def _read(output: int) -> str:
-    try:
-        return os.read(output, 65536).decode("utf-8", "replace")
-    except BlockingIOError:
-        return "(it printed nothing)"
 
 
 def may_fork() -> bool:

@@ -41,7 +41,11 @@ def start_capture(config: pytest.Config, files: Sequence[int]) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")
     if capture is None:
         return
-    capture.stop_global_capturing()
+    own = [os.dup(number) for number in (1, 2)]
+    capture.stop_global_capturing()  # which brings back what the controller had
+    for number, kept in zip((1, 2), own, strict=True):
+        os.dup2(kept, number)
+        os.close(kept)
     capture.start_global_capturing()
     # A plugin that looks at the manager between tests finds what it knows.
     capture.suspend_global_capture(in_=True)
