@@ -30,8 +30,6 @@ from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
 
-logger = logging.getLogger(__name__)
-
 Event = dict[str, Any]
 
 _MISMATCHES = {"missing": missing_tests, "unusable": no_session}
@@ -121,8 +119,9 @@ class RunDriver:
             await self._close()
         return self.end
 
-    def stop(self, *, interrupted: bool = False) -> None:
+    def stop(self, *, interrupted: bool = False, error: DtfError | None = None) -> None:
         """Start nothing more and kill what runs; what has ended is kept."""
+        self.end.error = self.end.error or error
         self._stopping = True
         self.end.interrupted = self.end.interrupted or interrupted
         self._news.set()
@@ -187,7 +186,10 @@ class RunDriver:
         try:
             self._welcome(await self._roster.join(address))
         except DtfError as error:
-            self._notice(str(error))
+            if self._slots:
+                self._notice(str(error))
+            else:  # nobody else is there: say so now, not after a minute
+                self.stop(error=error)
 
     def _notice(self, text: str) -> None:
         self._sink({"op": "notice", "text": text})
@@ -283,7 +285,7 @@ class RunDriver:
                 for number in given:
                     del still[number]
         except Exception as error:  # its worker may be gone, or Dask's line to it
-            logger.debug("could not take back from %s: %s", slot, error)
+            logging.getLogger(__name__).debug("nothing from %s: %s", slot, error)
         finally:
             self._planner.revoked(batch, given)
             self._asking.discard(idle)
@@ -315,8 +317,7 @@ class RunDriver:
                 continue
             mismatch = _MISMATCHES.get(frame["op"])
             if mismatch is not None:
-                self.end.error = self.end.error or mismatch(frame, slot)
-                self.stop()
+                self.stop(error=mismatch(frame, slot))
                 continue
             handle = getattr(self, f"_on_{frame['op']}", None)
             if handle is None:  # of interest to who prints: output, running, coverage

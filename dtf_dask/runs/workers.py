@@ -75,7 +75,11 @@ class WorkerDoor:
             answer = await self._ask(address, "dtf_open", spec=self._spec)
             missing = self._read(name, answer)
             if not missing:
-                self._check_environment(name, answer)
+                try:
+                    self._check_environment(name, answer)
+                except EnvironmentMismatchError:
+                    await self._ask(address, "dtf_close", run=self._spec["run"])
+                    raise
                 return
             await self._send(address, name, missing)
         raise ClusterUnreachableError(

@@ -169,3 +169,32 @@ def test_another_version_and_environment(tmp_path):
                 ended = run(tmp_path / "suite", dtf("run", "--address", address))
     assert ended.code == 12, ended.out
     assert "0.0.1" in ended.out
+
+
+_OPTIONAL = """
+try:
+    import only_here_pkg
+except ImportError:
+    only_here_pkg = None
+
+def test_without(): assert only_here_pkg is None
+"""
+
+
+@pytest.mark.parametrize(("check", "code"), [("strict", 13), ("warn", 0), ("off", 0)])
+def test_another_environment(cluster, tmp_path, check, code):
+    """A package that only the client has is refused, named, or left alone, as told."""
+    packages = tmp_path / "packages"
+    described = packages / "only_here_pkg-1.5.dist-info"
+    described.mkdir(parents=True)
+    (packages / "only_here_pkg.py").write_text("")
+    (described / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: only-here-pkg\nVersion: 1.5\n"
+    )
+    (described / "RECORD").write_text("only_here_pkg.py,,\n")
+    folder = suite(tmp_path / "suite", test_o=_OPTIONAL)
+    extra = {"PYTHONPATH": str(packages), "DASK_DTF__ENVIRONMENT__CHECK": check}
+    ended = run(folder, dtf("run", "--address", cluster), **extra)
+    assert ended.code == code, ended.out
+    named = "only-here-pkg: 1.5 here, missing on the worker" in ended.out
+    assert named == (check != "off"), ended.out
