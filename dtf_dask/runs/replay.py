@@ -11,6 +11,7 @@ import pytest
 
 from dtf_dask.runs.crash_report import crash_report
 from dtf_dask.runs.reports.text import visible
+from dtf_dask.worker_plugins.runner import pytest_seam
 
 if TYPE_CHECKING:
     from dtf_dask.runs.controller import Controller
@@ -88,9 +89,11 @@ class Replay:
         for name in ("sections", "user_properties"):
             if isinstance(data.get(name), list):
                 data[name] = [tuple(pair) for pair in data[name]]
-        return self._config.hook.pytest_report_from_serializable(
+        report = self._config.hook.pytest_report_from_serializable(
             config=self._config, data=data
         )
+        pytest_seam.mend_subtest(self._config, report, data)
+        return report
 
     def _retried(self, reports: list[Any]) -> None:
         """A failure that another attempt replaces is shown, and counts nowhere."""

@@ -126,3 +126,19 @@ def shared_fixtures(item: pytest.Item) -> Iterator[tuple[str, str, str]]:
 def protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Run one test as pytest's own loop does."""
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+
+
+def mend_subtest(config: pytest.Config, report: Any, data: dict[str, Any]) -> None:
+    """Make a subtest's report that has travelled what it was where it was made.
+
+    pytest counts failed subtests beside their reports, to fail the test that holds
+    them, and describes their arguments once more each time a report is read.
+    """
+    if data.get("_report_type") != "SubTestReport":
+        return
+    from _pytest.subtests import failed_subtests_key
+
+    kwargs = data["_subtest.context"]["kwargs"]
+    object.__setattr__(report.context, "kwargs", kwargs)
+    if report.failed:
+        config.stash[failed_subtests_key][report.id] += 1
