@@ -65,7 +65,7 @@ class Figures:
 
 def commands(cache: real.SuiteCache, suite: real.Suite) -> dict[str, list[str]]:
     """The command line for each way of running, in the order they are run."""
-    arguments = ["-q", "-p", "outcome_log", *suite.arguments]
+    arguments = ["-q", "-p", "outcome_log", *suite.command_arguments]
     pytest = str(cache.bin / "pytest")
     # Paths go to `dtf run` after `--` as well: it hands them to pytest.
     dtf = [str(cache.bin / "dtf"), "run", "-n", "2", "--", *arguments]
@@ -291,9 +291,9 @@ def summary(
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
         f"{platform.system()}, Python {platform.python_version()}",
         "dtf_missing": dtf_missing,
-        "ratio_vs_xdist_median": statistics.median(fresh) if fresh else None,
+        "ratio_vs_xdist_median": round(statistics.median(fresh), 3) if fresh else None,
         "ratio_vs_xdist_worst": max(fresh, default=None),
-        "ratio_vs_xdist_history_median": statistics.median(history)
+        "ratio_vs_xdist_history_median": round(statistics.median(history), 3)
         if history
         else None,
         "ratio_vs_xdist_history_worst": max(history, default=None),

@@ -21,6 +21,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _COMMAND_S_MAX = 600
+# What one suite needs is there for all, and some plugins cost every run (Hypothesis's
+# imports all of it for the summary): plugin -> the package that a suite names.
+_PLUGINS = {
+    "benchmark": "pytest-benchmark",
+    "hypothesispytest": "hypothesis",
+    "timeout": "pytest-timeout",
+}
 _PYTEST = ("pytest==9.2.0", "pytest-xdist==3.8.0")
 
 
@@ -50,6 +57,13 @@ class Suite:
     def folder(self) -> str:
         """Name of the folder in the sdist, and the start of the sdist's name."""
         return f"{self.project.replace('-', '_').lower()}-{self.version}"
+
+    @property
+    def command_arguments(self) -> tuple[str, ...]:
+        """pytest's arguments, without the plugins that only other suites need."""
+        own = {need.partition("==")[0] for need in self.needs}
+        foreign = [name for name, package in _PLUGINS.items() if package not in own]
+        return (*(f"-pno:{name}" for name in foreign), *self.arguments)
 
 
 _PACKAGING_SHA256 = "94edc256424af38762eb31306eed28beb9f0efc50a8837492c9d6fd6004aed79"
