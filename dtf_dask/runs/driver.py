@@ -25,6 +25,7 @@ from dtf_dask.runs.batch import Planner
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
 from dtf_dask.runs.mismatch import missing_tests, no_session
+from dtf_dask.runs.out_batches import OutBatches
 from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
@@ -89,9 +90,7 @@ class RunDriver:
         self._roster = Roster(self._line, door)
         self._slots = self._roster.slots
         self._topic = topic(run.id)
-        self._open: dict[int, dict[int, None]] = {}  # batch -> its cases not ended yet
-        self._slot_of: dict[int, str] = {}
-        self._futures: dict[int, distributed.Future] = {}
+        self._out = OutBatches()
         self._asking: set[str] = set()  # slots for which work is being taken back
         self._tasks: set[asyncio.Task[Any]] = set()  # the end waits for these
         self._joining: set[asyncio.Task[Any]] = set()
@@ -154,8 +153,7 @@ class RunDriver:
             await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
         while self._tasks and not self._stopping:
             await asyncio.wait(self._tasks)
-        for future in self._futures.values():
-            future.release()
+        self._out.end_all()
         addresses = self._roster.addresses()
         await self._line.tell(addresses, "dtf_close", grace_s, run=run_id)
         if self._tasks:
@@ -197,14 +195,10 @@ class RunDriver:
     def _lose_worker(self, address: str) -> None:
         for slot in self._roster.lose(address):
             for place, batch in enumerate(slot.outstanding):
-                left = self._open.get(batch)
+                left = self._out.left(batch)
                 if left and place == 0:  # the one that ran; the others waited
-                    cause = f"worker {address} is gone"
-                    self._lose(next(iter(left)), slot, batch, cause)
-                self._open.pop(batch, None)
-                future = self._futures.pop(batch, None)
-                if future is not None:
-                    self._spawn(future.cancel())
+                    self._lose(left[0], slot.name, batch, f"worker {address} is gone")
+                self._out.end(batch)
             self._planner.remove_worker(slot.name)
             self._notice(f"worker {address} is gone")
         self._news.set()
@@ -232,8 +226,6 @@ class RunDriver:
         if batch is None:
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
-        self._open[batch.id] = dict.fromkeys(batch.indices)
-        self._slot_of[batch.id] = slot.name
         slot.outstanding.append(batch.id)
         future = self._client.submit(
             run_batch,
@@ -245,7 +237,7 @@ class RunDriver:
             workers=[slot.address],
             pure=False,
         )
-        self._futures[batch.id] = future
+        self._out.begin(batch.id, batch.indices, slot.name, future)
         self._spawn(self._await_batch(batch.id, future))
 
     async def _await_batch(self, batch: int, future: distributed.Future) -> None:
@@ -259,16 +251,14 @@ class RunDriver:
             cause = "its Dask task was cancelled"
         except Exception as error:  # whatever a worker may raise
             cause = f"its Dask task failed: {error!r}"
-        if batch in self._open and not self._stopping:  # else it was us who ended it
-            slot = self._slots.get(self._slot_of[batch])
-            left = self._open[batch]
-            if slot is not None and left:
-                self._lose(next(iter(left)), slot, batch, cause)
+        if batch in self._out and not self._stopping:  # else it was us who ended it
+            for number in self._out.left(batch)[:1]:
+                self._lose(number, self._out.slot(batch), batch, cause)
             self._on_batch_over({}, "", batch)
 
     async def _take_back(self, idle: str, revocation: Any) -> None:
         batch = revocation.batch_id
-        slot = self._slots.get(self._slot_of.get(batch, ""))
+        slot = self._slots.get(self._out.slot(batch))
         given: list[int] = []
         try:
             if slot is not None:
@@ -280,10 +270,7 @@ class RunDriver:
                     batch=batch,
                     numbers=list(revocation.indices),
                 )
-                still = self._open.get(batch, {})
-                given = [number for number in numbers or () if number in still]
-                for number in given:
-                    del still[number]
+                given = self._out.take_back(batch, numbers or ())
         except Exception as error:  # its worker may be gone, or Dask's line to it
             logging.getLogger(__name__).debug("nothing from %s: %s", slot, error)
         finally:
@@ -292,14 +279,10 @@ class RunDriver:
             self._news.set()
 
     def _on_batch_over(self, _frame: Event, _slot: str, batch: int) -> None:
-        left = self._open.pop(batch, None)
-        if left is None:
+        if batch not in self._out:
             return
-        self._planner.ended(batch, list(left))
-        future = self._futures.pop(batch, None)
-        if future is not None:
-            future.release()
-        slot = self._slots.get(self._slot_of.pop(batch))
+        slot = self._slots.get(self._out.slot(batch))
+        self._planner.ended(batch, self._out.end(batch))
         if slot is not None and batch in slot.outstanding:
             slot.outstanding.remove(batch)
         self._news.set()
@@ -338,7 +321,7 @@ class RunDriver:
         if frame.get("between"):  # it died after it had been reported
             self._sink(event)
             return
-        if not frame.get("late") and not self._take(number, batch):
+        if not frame.get("late") and not self._out.take(batch, number):
             return  # taken back from this batch, and run there all the same
         place = self._slots.get(slot)
         attempt, fate = self._tally.judge(frame, slot, place.host if place else "")
@@ -368,20 +351,16 @@ class RunDriver:
 
         self._spawn(keep(slot.address))
 
-    def _lose(self, number: int, slot: Slot, batch: int, cause: str) -> None:
-        """A case was (or may have been) running when its worker went away."""
+    def _lose(self, number: int, slot: str, batch: int, cause: str) -> None:
+        """A case that was begun, or may have been, has no end of its own."""
         frame = {"op": "crash", "i": number, "cause": cause, "lost": True}
-        self._on_report(frame, slot.name, batch)
-
-    def _take(self, number: int, batch: int) -> bool:
-        """Whether this report is the first of its case in this batch."""
-        still = self._open.get(batch)
-        if still is None or number not in still:
-            return False
-        del still[number]
-        return True
+        self._on_report(frame, slot, batch)
 
     def _on_batch_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:
+        not_run = set(frame["not_run"])
+        for number in self._out.left(batch):
+            if number not in not_run:
+                self._lose(number, slot, batch, "it ran, and its report never came")
         if frame.get("leaked"):
             self._sink({"op": "leaked", "slot": slot, "leaked": frame["leaked"]})
 

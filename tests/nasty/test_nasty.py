@@ -28,18 +28,6 @@ _IN_PLAIN = [
     for name, group in _GROUPS.items()
     if not group.plain and (FULL or name not in _SLOW_IN_PLAIN)
 ]
-# What is known to go wrong; each goes when it is mended, the mark with it.
-_KNOWN = {
-    "kinds": pytest.mark.xfail(
-        reason="a test whose subtests fail is itself told of as passed"
-    ),
-    "mute": pytest.mark.xfail(
-        run=False, reason="a case whose report is lost is run again without end"
-    ),
-}
-_COPIES_RUN_ON = pytest.mark.xfail(
-    strict=False, reason="forked copies of a test run the rest of their batch"
-)
 _SESSIONS_SURVIVE = pytest.mark.xfail(
     strict=False, reason="processes in a session of their own survive the runner"
 )
@@ -70,13 +58,7 @@ def _assert_as_expected(group: Group, ended: Ended) -> None:
     assert "INTERNALERROR" not in ended.output
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=_KNOWN.get(name, ()))
-        for name in sorted(_GROUPS.keys() - _OWN_TEST - _SLOW)
-    ],
-)
+@pytest.mark.parametrize("name", sorted(_GROUPS.keys() - _OWN_TEST - _SLOW))
 def test_each_test_ends_as_it_should(name: str, tmp_path: Path) -> None:
     """Every outcome is the expected one, the rest of the batch goes on, nothing is left
     running, and it does not take long."""
@@ -99,7 +81,6 @@ def test_leaked_processes_are_killed_and_named(tmp_path: Path) -> None:
     assert "test_fork_bomb" in ended.output
 
 
-@_COPIES_RUN_ON
 def test_a_forked_copy_of_a_test_runs_no_other(tmp_path: Path) -> None:
     """A child that returns into pytest neither reports nor runs what is left."""
     ended = _run_dtf(_GROUPS["forks_back"], tmp_path)

@@ -21,6 +21,8 @@ import psutil
 
 from dtf_dask.frames import pack
 
+# What the reports of a child go by: a test that replaces `os.write` replaces its own.
+_write, _getpid, _exit, _fstat = os.write, os.getpid, os._exit, os.fstat
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _REAP_S = 2.0
 _LINGER_S = 0.05
@@ -68,22 +70,22 @@ def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
     to stand for a file of its own: what is not told must not count as told. And it
     ends a copy of this process that a test forked and let return to here.
     """
-    pipe, owner = _identity(outlet), os.getpid()
+    pipe, owner = _identity(outlet), _getpid()
 
     def emit(frame: dict[str, Any]) -> None:
-        if os.getpid() != owner:
-            os._exit(0)
+        if _getpid() != owner:
+            _exit(0)
         if _identity(outlet) != pipe:
             raise OSError(f"descriptor {outlet} is no longer dtf's: a test closed it")
         view = memoryview(pack(frame))
         while view:
-            view = view[os.write(outlet, view) :]
+            view = view[_write(outlet, view) :]
 
     return emit
 
 
 def _identity(number: int) -> tuple[int, int]:
-    status = os.fstat(number)
+    status = _fstat(number)
     return status.st_dev, status.st_ino
 
 
