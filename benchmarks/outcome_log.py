@@ -27,7 +27,9 @@ class _OutcomeLog:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if os.getpid() != self._pid:
+        # Asked for here and not when configured: who reads this variable while the
+        # suite is imported makes dtf start its runners anew in place of a fork.
+        if os.getpid() != self._pid or "PYTEST_XDIST_WORKER" in os.environ:
             return
         status = self._config.hook.pytest_report_teststatus(
             report=report, config=self._config
@@ -57,7 +59,5 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start writing, in the process that prints only."""
     path = os.environ.get("DTF_OUTCOME_LOG")
     if not path or hasattr(config, "workerinput"):
-        return
-    if os.environ.get("PYTEST_XDIST_WORKER"):
         return
     config.pluginmanager.register(_OutcomeLog(config, path), "dtf-outcome-log")

@@ -180,7 +180,8 @@ def test_a_machine_without_resources_is_an_error(tmp_path):
 
 def test_processes_left_behind_are_killed_and_named(tmp_path):
     """A passing command that leaks a child still passes, and says so."""
-    result = execute(shell("sleep 60 & echo $!"), tmp_path)
+    become = 'while [ "$(cat /proc/$!/comm)" != sleep ]; do :; done'
+    result = execute(shell(f"sleep 60 & {become}; echo $!"), tmp_path)
     pid = int(result.stdout)
     assert result.outcome is Outcome.PASSED
     assert result.properties["leaked_processes"] == [f"sleep ({pid})"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dtf_dask.runs.controller import Controller
 
 _LINE_BYTES_MAX = 65536
+_PIDS_MAX = 1000  # of one test
 _CLOCK_GRAIN_S = 0.01  # of the start time that the system keeps of a process
 
 
@@ -33,6 +34,7 @@ class Replay:
             self._terminal.showfspath = False
         self._half_lines: dict[str, bytes] = {}  # of output, by slot
         # When tests began, by slot: whose process it was that stayed behind.
+        self._parent: dict[tuple[str, int], str] = {}
         self._begun: dict[str, deque[tuple[float, str]]] = {}
 
     def play(self, event: dict[str, Any]) -> None:
@@ -45,6 +47,11 @@ class Replay:
             begun = self._begun.setdefault(event["slot"], deque(maxlen=2000))
             begun.append((event.get("start", 0.0), item.nodeid))
             reports = [self._read(data) for data in event["reports"]]
+            for pid in event.get("spawned", ())[:_PIDS_MAX]:
+                self._parent[event["slot"], pid] = item.nodeid
+            if "subtests" in event:
+                count = event["subtests"]
+                pytest_seam.note_failed_subtests(self._config, item, count)
         for data in event.get("warnings", ()):
             self._warn(data)
         for report in reports:
@@ -92,7 +99,7 @@ class Replay:
         report = self._config.hook.pytest_report_from_serializable(
             config=self._config, data=data
         )
-        pytest_seam.mend_subtest(self._config, report, data)
+        pytest_seam.mend_subtest(report, data)
         return report
 
     def _retried(self, reports: list[Any]) -> None:
@@ -104,9 +111,10 @@ class Replay:
                 return
 
     def _culprit(self, process: dict[str, Any], slot: str) -> str:
-        """The last test that had begun there when the process was started."""
+        """The test that was seen to start it, or the last that had begun by then."""
+        seen = self._parent.get((slot, process["pid"]))
         latest = process["started"] + _CLOCK_GRAIN_S
-        nodeid = next(
+        nodeid = seen or next(
             (
                 name
                 for begin, name in reversed(self._begun.get(slot, ()))

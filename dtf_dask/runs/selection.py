@@ -12,6 +12,7 @@ import pytest
 
 from dtf_dask.errors import DuplicateCaseError
 from dtf_dask.runs.reports.text import one_line
+from dtf_dask.runs.runner_words import runner_words
 from dtf_dask.worker_plugins.runner import pytest_seam
 from dtf_dask.worker_plugins.runner.pytest_session import fixture_key
 
@@ -155,25 +156,18 @@ def spawn_spec(config: pytest.Config, sys_path: list[str]) -> dict[str, Any]:
     """How a runner that is started anew collects what this session collected.
 
     All places are relative to the root folder, which is another one on a worker
-    elsewhere. Of the arguments, the paths and what was said by ``-p``, ``-o``, ``-c``
-    and ``--import-mode`` are kept: the rest selected or reported, and a runner is told
-    by name what to run.
+    elsewhere.
     """
     root, here = config.rootpath, Path(config.invocation_params.dir)
     cwd = os.path.relpath(here, root) if here.is_relative_to(root) else "."
     base = root / cwd
     words = [os.fspath(word) for word in config.invocation_params.args]
-    kept: list[str] = []
-    for position, word in enumerate(words):
-        if word in _KEPT_OPTIONS and position + 1 < len(words):
-            kept += [word, words[position + 1]]
-        elif word.startswith(tuple(f"{name}=" for name in _KEPT_OPTIONS)):
-            kept.append(word)
     return {
         "kind": "pytest",
         "root": str(root),
         "cwd": cwd,
-        "args": kept + [_relative(argument, here, base) for argument in config.args],
+        "args": runner_words(words, str(root))
+        + [_relative(argument, here, base) for argument in config.args],
         "sys_path": [
             os.path.relpath(entry, root)
             for entry in sys_path
@@ -181,9 +175,6 @@ def spawn_spec(config: pytest.Config, sys_path: list[str]) -> dict[str, Any]:
         ],
         "env": {},
     }
-
-
-_KEPT_OPTIONS = ("-p", "-o", "-c", "--override-ini", "--config-file", "--import-mode")
 
 
 def _relative(argument: str, here: Path, base: Path) -> str:

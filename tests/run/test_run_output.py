@@ -34,3 +34,35 @@ def test_a_suite_that_is_loud_while_imported(tmp_path):
         ended = run(tmp_path, dtf("run", *words))
         assert ended.code == 0, ended.out[-2000:]
         assert "1 passed" in ended.out
+
+
+_OPTIONS = """
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true")
+
+def pytest_collection_modifyitems(config, items):
+    import pytest
+    if not config.option.slow:
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs --slow"))
+"""
+_DOCUMENTED = '''
+import warnings
+
+def test_warns():
+    """
+    >>> 1 + 1
+    2
+    """
+    warnings.warn("loud")
+'''
+
+
+def test_options_reach_runners_that_are_started(tmp_path):
+    """What collects and what shapes a test is the same in a process of its own."""
+    suite(tmp_path, conftest=_OPTIONS, test_a=_DOCUMENTED)
+    words = ["run", "-q", "--isolate", "process", "-n", "1", "--", "--doctest-modules"]
+    ended = run(tmp_path, dtf(*words, "--slow", "-W", "error", "--tb=line"))
+    assert ended.code == 1, ended.out
+    assert "1 failed, 1 passed" in ended.out
+    assert "test_a.py:9: UserWarning: loud" in ended.out

@@ -119,7 +119,8 @@ def test_interrupted_far_away(cluster, tmp_path):
     """Ctrl-C here ends the test there within 2 s; `dtf resume` runs it."""
     text = _SLEEPY.replace('os.environ["DTF_TEST_ROOM"]', repr(str(tmp_path)))
     suite(tmp_path, test_s=text)
-    process = start(tmp_path, dtf("run", "--address", cluster))
+    # One batch: the first test is over, and told of, before the slow one starts.
+    process = start(tmp_path, dtf("run", "--address", cluster, "--dist", "loadfile"))
     await_file(tmp_path / "started", "\n")
     test = psutil.Process(int((tmp_path / "started").read_text()))
     process.send_signal(signal.SIGINT)

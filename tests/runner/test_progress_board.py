@@ -78,7 +78,10 @@ def _run_all(board):
 
 @pytest.mark.parametrize("asked", [0, 50, 700])
 def test_given_back_and_run_is_all_over_a_fork(board, asked):
-    """Neither side waits for the other, and no test is lost, nor run by both."""
+    """Neither side waits for the other, and of all tests at most one is in doubt.
+
+    It was about to start as the limit fell: the end of the batch tells of it.
+    """
     board.reset(COUNT)
     inlet, outlet = os.pipe()
     pid = os.fork()
@@ -92,8 +95,8 @@ def test_given_back_and_run_is_all_over_a_fork(board, asked):
     ran = int(os.read(inlet, 100))
     os.close(inlet)
     os.close(outlet)
-    assert ran >= first_free >= asked
-    assert ran <= first_free + 1
+    assert first_free >= asked
+    assert first_free - 1 <= ran <= first_free + 1
 
 
 def test_over_a_file_it_reaches_a_new_program():

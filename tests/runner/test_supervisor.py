@@ -15,6 +15,7 @@ import pytest
 from served import Functions, Served, crashes, gone, ran, told
 
 from dtf_dask.frames import pack
+from dtf_dask.worker_plugins.runner import process_life
 
 FOREVER_S = 600
 
@@ -423,3 +424,14 @@ def test_many_batches_leave_nothing_behind():
             runner.run(0, 1, 2)
         assert process.num_fds() == before
         assert process.children() == []
+
+
+def test_offspring_tells_of_each_process_once():
+    """None, a new one, the same one, and one that has ended."""
+    offspring = process_life.Offspring()
+    assert offspring.new() == []
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert offspring.new() == [process.pid]
+        assert offspring.new() == []
+        process.kill()
+    assert offspring.new() == []

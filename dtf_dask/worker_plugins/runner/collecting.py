@@ -35,6 +35,7 @@ _SILENT_OPTIONS: dict[str, Any] = {
     "dtf": None,
     "collectonly": False,
     "verbose": 0,
+    "basetemp": None,  # a folder that pytest would clear first
 }
 
 Serve = Callable[[pytest.Session, list[str]], None]

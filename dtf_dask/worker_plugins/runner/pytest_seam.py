@@ -128,17 +128,29 @@ def protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
 
 
-def mend_subtest(config: pytest.Config, report: Any, data: dict[str, Any]) -> None:
-    """Make a subtest's report that has travelled what it was where it was made.
+def failed_subtests(config: pytest.Config, item: pytest.Item) -> int:
+    """How many subtests of a test have failed, by pytest's own account here."""
+    counts = _subtest_counts(config)
+    return counts.get(getattr(item, "id", item.nodeid), 0) if counts else 0
 
-    pytest counts failed subtests beside their reports, to fail the test that holds
-    them, and describes their arguments once more each time a report is read.
-    """
-    if data.get("_report_type") != "SubTestReport":
-        return
-    from _pytest.subtests import failed_subtests_key
 
-    kwargs = data["_subtest.context"]["kwargs"]
-    object.__setattr__(report.context, "kwargs", kwargs)
-    if report.failed:
-        config.stash[failed_subtests_key][report.id] += 1
+def note_failed_subtests(config: pytest.Config, item: pytest.Item, count: int) -> None:
+    """Take over that account, by which pytest fails a test when it is told of."""
+    counts = _subtest_counts(config)
+    if counts is not None:
+        counts[getattr(item, "id", item.nodeid)] = count
+
+
+def _subtest_counts(config: pytest.Config) -> Any:
+    try:
+        from _pytest.subtests import failed_subtests_key
+    except ImportError:  # before pytest 9
+        return None
+    return config.stash.get(failed_subtests_key, None)
+
+
+def mend_subtest(report: Any, data: dict[str, Any]) -> None:
+    """Undo that pytest quotes a subtest's arguments each time a report is read."""
+    if data.get("_report_type") == "SubTestReport":
+        kwargs = data["_subtest.context"]["kwargs"]
+        object.__setattr__(report.context, "kwargs", kwargs)

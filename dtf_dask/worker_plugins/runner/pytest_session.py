@@ -16,7 +16,11 @@ from typing import Any
 import pytest
 
 from dtf_dask.quantities import parse_duration
-from dtf_dask.worker_plugins.runner import coverage_child, pytest_seam
+from dtf_dask.worker_plugins.runner import (
+    coverage_child,
+    process_life,
+    pytest_seam,
+)
 from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.report_bounds import bound
@@ -104,6 +108,7 @@ class PytestSession:
         self.config.pluginmanager.register(record, "dtf-record")
         session = self.session
         measured = coverage_child.ChildCoverage(self.config, self.spec)
+        offspring = process_life.Offspring()
         stop: dict[str, Any] | None = None
         position = -1
         for position, job in enumerate(jobs):
@@ -116,7 +121,12 @@ class PytestSession:
             follows = position + 1 < board.limit
             nextitem = jobs[position + 1].what if follows else None
             stop = self._run_one(item, nextitem, record, timeout_s)
-            emit(record.take(job.number))
+            frame = record.take(job.number)
+            if count := pytest_seam.failed_subtests(self.config, item):
+                frame["subtests"] = count
+            if pids := offspring.new():
+                frame["spawned"] = pids
+            emit(frame)
             board.idle()
             if stop is None and self.spec.get("stop_on_failure") and record.failed:
                 stop = {"kind": "maxfail"}
