@@ -427,9 +427,9 @@ def test_many_batches_leave_nothing_behind():
 
 
 def test_offspring_tells_of_each_process_once():
-    """None, a new one, the same one, and one that has ended."""
+    """Those that were there, a new one, the same one, and one that has ended."""
     offspring = process_life.Offspring()
-    assert offspring.new() == []
+    offspring.new()
     with subprocess.Popen(["sleep", "60"]) as process:
         assert offspring.new() == [process.pid]
         assert offspring.new() == []
