@@ -615,3 +615,24 @@ def test_fifty_thousand_cases_are_planned_cheaply(dist: Dist) -> None:
             planner.ended(batch.id)
     assert done == count
     assert time.process_time() - begun < 4  # about 0.6 on one core at rest
+
+
+def test_what_every_child_pays_anew_is_learned() -> None:
+    """First cases that all take a second more make it dear to take a tail back."""
+
+    def tail(first_s: float) -> object:
+        cases = [PlannedCase(n, "f.py", "f.py", None, None, ()) for n in range(60)]
+        planner = Planner(cases, dist="load", settings=PlannerSettings())
+        planner.add_worker("gw0")
+        planner.add_worker("gw1")
+        quick, slow = planner.next_batch("gw0"), planner.next_batch("gw1")
+        assert quick is not None
+        assert slow is not None
+        for place, index in enumerate(quick.indices):
+            planner.finished(quick.id, index, 0.02 if place else first_s)
+        planner.ended(quick.id)
+        planner.finished(slow.id, slow.indices[0], first_s)
+        return planner.revocation("gw0")
+
+    assert tail(0.02) is not None
+    assert tail(1.0) is None

@@ -16,7 +16,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
+from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures, WarmUp
 from dtf_dask.runs.batch_groups import Dist, Pool, atomic_groups
 from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Revocation, Running
 from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
@@ -84,6 +84,7 @@ class Planner:
         self._estimates = Estimates(cases, self._settings.default_s)
         self._fixtures = SharedFixtures.of(cases)
         self._out = Outstanding(self._estimates)
+        self._warm_up = WarmUp()
         atomic = {} if dist == "each" else atomic_groups(cases, dist)
         pooled = [] if dist == "each" else cases
         self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
@@ -154,6 +155,7 @@ class Planner:
         running = self._out.batches.get(batch_id)
         if running is None or index not in running.left:
             return False
+        self._warm_up.learn(seconds, is_first=index == running.batch.indices[0])
         self._out.drop(running, index)
         self._out.begun(running)
         running.lane.since = now
@@ -387,7 +389,8 @@ class Planner:
             before = max(0.0, self._out.left_s(lane) - running.left_s)
         untouched = dict.fromkeys(tail)
         begun = [index for index in running.batch.indices if index not in untouched]
-        taken = self._tails.choose(Victim(tail, begun, now, before), idle)
+        victim = Victim(tail, begun, now, before)
+        taken = self._tails.choose(victim, idle, self._warm_up.seconds)
         if not taken:  # not again for every case that ends
             running.barren_left = len(running.left) - len(running.left) // 16
             running.barren_s = 2 * (elapsed + self._settings.overhead_s)

@@ -213,3 +213,33 @@ class SharedFixtures:
             k in self.local and k in b and (k in self.unsettled or k in self.costs)
             for k in a
         )
+
+
+class WarmUp:
+    """What the first case of a batch takes longer than others: caches, lazy imports.
+
+    Each batch is a new process. The least that any first case took longer than the
+    mean is what they all pay; a slow first case here or there does not count.
+    """
+
+    __slots__ = ("_firsts", "_least_s", "_others", "_others_s")
+
+    def __init__(self) -> None:
+        self._firsts = self._others = 0
+        self._least_s, self._others_s = math.inf, 0.0
+
+    def learn(self, seconds: float, *, is_first: bool) -> None:
+        """A case of a batch has ended."""
+        if is_first:
+            self._firsts += 1
+            self._least_s = min(self._least_s, seconds)
+        else:
+            self._others += 1
+            self._others_s += seconds
+
+    @property
+    def seconds(self) -> float:
+        """0 until two batches and some other cases have been seen."""
+        if self._firsts < 2 or self._others < 5:
+            return 0.0
+        return max(0.0, self._least_s - self._others_s / self._others)

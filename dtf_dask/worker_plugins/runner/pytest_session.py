@@ -64,7 +64,6 @@ class PytestSession:
             pytest_seam.use_basetemp(self.config, Path(spec["basetemp"]))
         elif "capture_files" not in spec:
             pytest_seam.basetemp(self.config)  # one for all children, not one for each
-        self._native_timeout = self.config.pluginmanager.hasplugin("timeout")
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -187,8 +186,14 @@ class PytestSession:
                 continue  # a mark that only has to do with something else
         if not limit or limit > _TIMEOUT_MAX_S:
             return 0.0
-        # pytest-timeout interrupts the test itself; ours then only stands behind it.
-        return float(limit) + (1.0 if self._native_timeout else 0.0)
+        return float(limit) + (1.0 if self._interrupts_itself(item) else 0.0)
+
+    def _interrupts_itself(self, item: pytest.Item) -> bool:
+        """Whether pytest-timeout will act; our limit then only stands behind it."""
+        if not self.config.pluginmanager.hasplugin("timeout"):
+            return False
+        told = self.config.getoption("timeout", None) or self.config.getini("timeout")
+        return bool(told) or item.get_closest_marker("timeout") is not None
 
 
 class _Record:
