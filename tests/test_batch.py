@@ -21,6 +21,8 @@ from dtf_dask.runs.batch import (
     PlannerSettings,
     Revocation,
 )
+from dtf_dask.runs.batch_estimates import Estimates, SharedFixtures, WarmUp
+from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
 DISTS: list[Dist] = [
     "load",
@@ -617,22 +619,30 @@ def test_fifty_thousand_cases_are_planned_cheaply(dist: Dist) -> None:
     assert time.process_time() - begun < 4  # about 0.6 on one core at rest
 
 
-def test_what_every_child_pays_anew_is_learned() -> None:
-    """First cases that all take a second more make it dear to take a tail back."""
+@pytest.mark.parametrize(
+    ("slowest", "warm_s"),
+    [
+        ([1.0, 1.2, 0.9], 0.88),  # each batch has its own slow case
+        ([1.0, 1.2, 0.02], 0.0),  # one has none: the others are just slow
+        ([1.0, 1.2], 0.0),  # too few to tell
+    ],
+)
+def test_what_every_child_pays_anew(slowest: list[float], warm_s: float) -> None:
+    """The least of the batches' slowest cases, above the usual one."""
+    warm_up = WarmUp()
+    for batch, slowest_s in enumerate(slowest):
+        for seconds in [0.02, 0.02, slowest_s, 0.02, 0.02, 0.02]:
+            warm_up.learn(batch, seconds)
+    assert warm_up.seconds == pytest.approx(warm_s)
 
-    def tail(first_s: float) -> object:
-        cases = [PlannedCase(n, "f.py", "f.py", None, None, ()) for n in range(60)]
-        planner = Planner(cases, dist="load", settings=PlannerSettings())
-        planner.add_worker("gw0")
-        planner.add_worker("gw1")
-        quick, slow = planner.next_batch("gw0"), planner.next_batch("gw1")
-        assert quick is not None
-        assert slow is not None
-        for place, index in enumerate(quick.indices):
-            planner.finished(quick.id, index, 0.02 if place else first_s)
-        planner.ended(quick.id)
-        planner.finished(slow.id, slow.indices[0], first_s)
-        return planner.revocation("gw0")
 
-    assert tail(0.02) is not None
-    assert tail(1.0) is None
+def test_a_dear_start_keeps_a_tail_where_it_is() -> None:
+    """A tail is not taken back when a new child would pay more than it saves."""
+    cases = [PlannedCase(n, "f", "f", None, 0.02, ()) for n in range(60)]
+    estimates = Estimates(cases, 0.02)
+    for case in cases:
+        estimates.learn(case.index, 0.02, waits=False)
+    policy = TailPolicy(estimates, SharedFixtures.of(cases), {}, 0.015)
+    victim = Victim(list(range(1, 60)), [0], None, 0.02)
+    assert len(policy.choose(victim, 1)) > 0
+    assert policy.choose(victim, 1, warm_s=1.0) == ()

@@ -155,7 +155,7 @@ class Planner:
         running = self._out.batches.get(batch_id)
         if running is None or index not in running.left:
             return False
-        self._warm_up.learn(seconds, is_first=index == running.batch.indices[0])
+        self._warm_up.learn(batch_id, seconds)
         self._out.drop(running, index)
         self._out.begun(running)
         running.lane.since = now

@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 SECONDS_MAX = 1e7
 """Durations are clipped to this: a wild value in a history must not break sums."""
 
+WARM_UP_BATCHES_MIN = 3
+WARM_UP_CASES_MIN = 5
+"""Batches, and cases of each, that must be seen before a warm-up is believed in."""
+
 SHARED_KEYS_MAX = 64
 """Shared fixtures looked at per case; further ones are ignored."""
 
@@ -216,30 +220,32 @@ class SharedFixtures:
 
 
 class WarmUp:
-    """What the first case of a batch takes longer than others: caches, lazy imports.
+    """What each batch pays anew, being a process of its own: caches, lazy imports.
 
-    Each batch is a new process. The least that any first case took longer than the
-    mean is what they all pay; a slow first case here or there does not count.
+    It shows as one case that is slow in every batch, another one each time. The least
+    of the batches' slowest cases is what they all pay: a slow case here or there does
+    not count.
     """
 
-    __slots__ = ("_firsts", "_least_s", "_others", "_others_s")
+    __slots__ = ("_cases", "_slowest_s", "_sum_s")
 
     def __init__(self) -> None:
-        self._firsts = self._others = 0
-        self._least_s, self._others_s = math.inf, 0.0
+        self._slowest_s: dict[int, float] = {}
+        self._cases: dict[int, int] = {}
+        self._sum_s = 0.0
 
-    def learn(self, seconds: float, *, is_first: bool) -> None:
+    def learn(self, batch: int, seconds: float) -> None:
         """A case of a batch has ended."""
-        if is_first:
-            self._firsts += 1
-            self._least_s = min(self._least_s, seconds)
-        else:
-            self._others += 1
-            self._others_s += seconds
+        self._slowest_s[batch] = max(seconds, self._slowest_s.get(batch, 0.0))
+        self._cases[batch] = self._cases.get(batch, 0) + 1
+        self._sum_s += seconds
 
     @property
     def seconds(self) -> float:
-        """0 until two batches and some other cases have been seen."""
-        if self._firsts < 2 or self._others < 5:
+        """0 until three batches have been seen for some cases each."""
+        seen = [b for b, count in self._cases.items() if count >= WARM_UP_CASES_MIN]
+        if len(seen) < WARM_UP_BATCHES_MIN:
             return 0.0
-        return max(0.0, self._least_s - self._others_s / self._others)
+        usual = sum(self._cases.values()) - len(self._cases)
+        usual_s = (self._sum_s - sum(self._slowest_s.values())) / usual
+        return max(0.0, min(self._slowest_s[b] for b in seen) - usual_s)
