@@ -37,7 +37,7 @@ from dtf_dask.settings import Settings
 from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
 from dtf_dask.worker_plugins.runner.process import forget_runners
 
-_HISTORY_WAIT_S = 0.3
+_HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
 
@@ -174,7 +174,8 @@ class DriverProcess:
         )
         numbers = {name: number for number, name in enumerate(ids)}
         learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
-        await asyncio.wait([learning], timeout=_HISTORY_WAIT_S)
+        if "://" in url or Path(url).exists():  # else this is the first run
+            await asyncio.wait([learning], timeout=_HISTORY_WAIT_S)
         if self._port is not None:
             await self._port.expect(asking["adopt"])
         listening = asyncio.ensure_future(self._listen_to_controller(driver))
