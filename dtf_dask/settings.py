@@ -23,6 +23,11 @@ from dtf_dask.quantities import (
 
 _SHOWN_LENGTH_MAX = 80
 _TEXT_LENGTH_MAX = 2000
+EXPRESSION_LENGTH_MAX = 1000
+LABEL_LENGTH_MAX = 200
+NAMES_MAX = 1000
+TOKENS_MAX = 1_000_000
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 Isolate = Literal["batch", "process"]
@@ -136,6 +141,84 @@ class Location:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One line of text, or null for none."""
+
+    length_max: int
+
+    def read(self, value: object) -> str | None:
+        """Return the text."""
+        if value is None:
+            return None
+        if isinstance(value, str) and 0 < len(value) <= self.length_max:
+            return value
+        raise ValueError(f"expected null or text of at most {self.length_max} letters")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Names and what each stands for, as text: ``{board: rpi4}``."""
+
+    def read(self, value: object) -> dict[str, str]:
+        """Return a new mapping; a whole number becomes text."""
+        labels = _named(value, "labels such as {board: rpi4}")
+        for name, said in labels.items():
+            if isinstance(said, bool) or not isinstance(said, str | int):
+                raise ValueError(f"expected text for {name!r}; put it in quotes")
+            if not 0 < len(str(said)) <= LABEL_LENGTH_MAX:
+                raise ValueError(
+                    f"expected 1 to {LABEL_LENGTH_MAX} letters for {name!r}"
+                )
+        return {name: str(said) for name, said in labels.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Names and how many of each there are: ``{licence: 2}``."""
+
+    def read(self, value: object) -> dict[str, int]:
+        """Return a new mapping."""
+        tokens = _named(value, "tokens such as {licence: 2}")
+        count = Count(1, TOKENS_MAX)
+        try:
+            return {name: int(count.read(said)) for name, said in tokens.items()}
+        except ValueError as error:
+            raise ValueError(f"of each token: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A list of names, or ``all``."""
+
+    def read(self, value: object) -> tuple[str, ...] | str:
+        """Return the names without repetition, or the word."""
+        if value == "all":
+            return "all"
+        if (
+            isinstance(value, list | tuple)
+            and len(value) <= NAMES_MAX
+            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
+        ):
+            return tuple(dict.fromkeys(value))
+        raise ValueError(f"expected all, or a list of at most {NAMES_MAX} names")
+
+
+def _named(value: object, expected: str) -> dict[str, Any]:
+    """A mapping whose names are names, and not too many."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected {expected}")
+    if len(value) > NAMES_MAX:
+        raise ValueError(f"expected at most {NAMES_MAX} names")
+    for name in value:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{shown(name)} is no name: a letter, then letters, digits, '_', '-' or"
+                " '.', at most 64"
+            )
+    return value
+
+
 def _key(name: str, reader: Reader) -> Any:
     return dataclasses.field(metadata={"key": name, "reader": reader})
 
@@ -201,6 +284,18 @@ class DriverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HardwareSettings:
+    """What a worker finds out and says of its machine."""
+
+    interval_s: float = _key("hardware.interval", Duration(1, _DAY))
+    probe_timeout_s: float = _key("hardware.probe-timeout", Duration(0.01, 60))
+    labels: dict[str, str] = _key("hardware.labels", Labels())
+    accept: str | None = _key("hardware.accept", Text(EXPRESSION_LENGTH_MAX))
+    tokens: dict[str, int] = _key("hardware.tokens", Tokens())
+    packages: tuple[str, ...] | Literal["all"] = _key("hardware.packages", Names())
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of the configuration, checked. Durations in seconds, sizes in bytes."""
 
@@ -209,6 +304,7 @@ class Settings:
     environment: EnvironmentSettings
     results: ResultsSettings
     driver: DriverSettings
+    hardware: HardwareSettings
 
 
 # A section's class by its attribute in Settings; a test keeps the two equal.
@@ -218,6 +314,7 @@ SECTIONS: dict[str, Any] = {
     "environment": EnvironmentSettings,
     "results": ResultsSettings,
     "driver": DriverSettings,
+    "hardware": HardwareSettings,
 }
 
 READERS: dict[str, Reader] = {
