@@ -104,3 +104,39 @@ class SnapshotIncompleteError(SnapshotStoreError):
     """A worker lacks contents of a snapshot, or found them damaged: send them again."""
 
     exit_code = 23
+
+
+class DemandError(UsageError):
+    """What a task needs, or a worker accepts, is said in no way that can be met."""
+
+    exit_code = 24
+
+
+class TaskRefusedError(DtfError):
+    """What a task asks of the scheduler makes no sense, or nobody could ever give it."""
+
+    exit_code = 25
+
+
+class DeadlineError(TaskRefusedError):
+    """A task cannot meet its deadline, and was to be refused or cancelled then."""
+
+    exit_code = 26
+
+
+class OverloadedError(TaskRefusedError):
+    """The scheduler has more work than it is allowed to hold, and shed this task."""
+
+    exit_code = 27
+
+
+class TaskTimeoutError(DtfError):
+    """A task ran longer than the time it was given."""
+
+    exit_code = 28
+
+
+class UpstreamFailedError(DtfError):
+    """Something that a task depends on failed: why it was skipped, or its input."""
+
+    exit_code = 29
