@@ -1,0 +1,240 @@
+"""Learned durations: robust, quick to follow, sensible about what never ran."""
+
+from __future__ import annotations
+
+import json
+import math
+from timeit import timeit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dtf_dask.scheduler_plugins.estimate import (
+    SECONDS_MAX,
+    Estimates,
+    EstimateSettings,
+)
+from dtf_dask.scheduler_plugins.group_speed import GroupSpeeds, SpeedSettings
+
+NAME = "tests/test_a.py::TestIt::test_one[x]"
+
+
+def learned(*durations: float, group: str = "g", name: str = NAME) -> Estimates:
+    estimates = Estimates()
+    for seconds in durations:
+        estimates.learn(name, group, seconds)
+    return estimates
+
+
+def seconds(estimates: Estimates, name: str = NAME, group: str = "g") -> float:
+    return estimates.of(name, group, 7.0).seconds
+
+
+def test_nothing_known_is_the_default() -> None:
+    """Of what nobody ran the caller's default is all there is, and it says so."""
+    assert Estimates().of(NAME, "g", 7.0) == (7.0, 7.0, 0, "default")
+
+
+def test_one_run_is_an_estimate_in_doubt() -> None:
+    """The first run gives the number, with half of it as doubt."""
+    assert learned(4.0).of(NAME, "g", 7.0) == (4.0, 2.0, 1, "runs")
+
+
+@pytest.mark.parametrize("place", range(1, 9))
+def test_a_wild_run_does_not_move_the_estimate(place: int) -> None:
+    """One run a thousand times as long, whenever it comes, changes next to nothing."""
+    durations = [1.0, 1.1, 0.9, 1.0, 1.05, 0.95, 1.0, 1.1, 1.0]
+    durations[place] = 1000.0
+    assert seconds(learned(*durations)) == pytest.approx(1.0, rel=0.11)
+    assert learned(*durations).of(NAME, "g", 7.0).spread_s < 0.2
+
+
+@pytest.mark.parametrize("before", [1, 3, 9, 100])
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_a_change_for_good_is_followed(before: int, factor: float) -> None:
+    """Five runs after a test became ten times as slow, or fast, this is known."""
+    estimates = learned(*[2.0] * before, *[2.0 * factor] * 5)
+    assert seconds(estimates) == pytest.approx(2.0 * factor)
+
+
+def test_what_never_ran_here_is_known_from_elsewhere() -> None:
+    """The test's own runs in another group come before everything else."""
+    estimates = learned(3.0, 3.0, group="other")
+    estimates.learn("tests/test_a.py::TestIt::test_one[y]", "g", 100.0)
+    guess = estimates.of(NAME, "g", 7.0)
+    assert (guess.seconds, guess.count, guess.source) == (3.0, 0, "other groups")
+
+
+def test_speed_of_groups_scales_what_ran_elsewhere() -> None:
+    """Once three tests took twice as long in a group, so will a fourth."""
+    estimates = Estimates()
+    for number, base_s in enumerate((1.0, 5.0, 0.2)):
+        estimates.learn(f"t{number}", "fast", base_s)
+        estimates.learn(f"t{number}", "slow", 2 * base_s)
+    estimates.learn("new", "fast", 10.0)
+    assert seconds(estimates, "new", "slow") == pytest.approx(20.0)
+    estimates.learn("newer", "slow", 10.0)
+    assert seconds(estimates, "newer", "fast") == pytest.approx(5.0)
+
+
+def test_one_odd_test_does_not_make_a_group_slow() -> None:
+    """A test that is slow in one group only says nothing of the others there."""
+    estimates = Estimates()
+    for number in range(7):
+        estimates.learn(f"t{number}", "a", 1.0)
+        estimates.learn(f"t{number}", "b", 500.0 if number == 3 else 1.0)
+    estimates.learn("new", "a", 10.0)
+    assert seconds(estimates, "new", "b") == pytest.approx(10.0)
+
+
+@settings(max_examples=30)
+@given(st.permutations([(n, g) for n in range(6) for g in range(3)] * 3))
+def test_speeds_do_not_depend_on_the_order_much(runs: list[tuple[int, int]]) -> None:
+    """In whatever order tests ran, groups of speeds 1, 2, 4 are told apart."""
+    estimates = Estimates()
+    for number, group in runs:
+        estimates.learn(f"t{number}", f"g{group}", (1.0 + number) * 2.0**group)
+    factors = [estimates.speeds.factor(f"g{group}") for group in range(3)]
+    assert factors[1] / factors[0] == pytest.approx(2.0, rel=0.6)
+    assert factors[2] / factors[1] == pytest.approx(2.0, rel=0.6)
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        ("f.py::T::test[a]", "f.py::T::test[b]"),
+        ("f.py::T::test[a-::-]", "f.py::T::test[c::d]"),
+        ("f.py::T::test", "f.py::T::other"),
+        ("f.py::T::test[a]", "f.py::U::test"),
+    ],
+)
+def test_a_relative_stands_in(known: str, asked: str) -> None:
+    """A test's variants, its class, its file, the nearest first."""
+    guess = learned(5.0, 5.0, 5.0, name=known).of(asked, "g", 7.0)
+    assert (guess.seconds, guess.source) == (5.0, "similar")
+
+
+def test_the_class_comes_last() -> None:
+    """Nothing like it is known: what tasks of its class take, in the mean."""
+    estimates = Estimates()
+    for duration in (1.0, 1.0, 1.0, 21.0, 1.0, 1e6):
+        estimates.learn(f"k{duration}", "g", duration, "nightly")
+    guess = estimates.of("unlike", "g", 7.0, "nightly")
+    assert (guess.seconds, guess.source) == (pytest.approx(6.0), "class")
+    assert estimates.of("unlike", "g", 7.0, "release").source == "default"
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf, -math.inf])
+def test_what_is_no_duration_is_ignored(wrong: float) -> None:
+    """Clocks go wrong; estimates do not."""
+    estimates = learned(1.0, wrong)
+    assert estimates.of(NAME, "g", 7.0).count == 1
+    assert seconds(learned(1e300)) == SECONDS_MAX
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Names, groups, families and classes: the one unused for longest is forgotten."""
+    bounds = EstimateSettings(names_max=5, groups_max=2, similar_max=3, classes_max=2)
+    estimates = Estimates(bounds)
+    for number in range(50):
+        name = f"f{number}.py::test"
+        for group in range(4):
+            estimates.learn(name, f"g{group}", 1.0, f"c{number}")
+            estimates.learn("kept", "g", 1.0)
+    rows = list(estimates.rows())
+    kinds = [kind for kind, *_ in rows]
+    assert (kinds.count("similar"), kinds.count("class")) == (3, 2)
+    assert kinds.count("runs") == 4 * 2 + 1
+    assert estimates.of("kept", "g", 7.0).source == "runs"
+    assert estimates.of("f49.py::test", "g3", 7.0).source == "runs"
+
+
+def test_speeds_are_bounded() -> None:
+    """So many tests of so many groups; a forgotten group has no factor."""
+    speeds = GroupSpeeds(SpeedSettings(names_max=4, names_min=1, groups_max=3))
+    for number in range(20):
+        for name in range(10):
+            speeds.learn(f"t{name}", f"g{number}", 2.0)
+    assert len(speeds.rows()) == 12
+    assert len(speeds.factors) == 3
+    assert (speeds.factor("g0"), speeds.factor("g19")) == (1.0, 2.0)
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(["a.py::t[1]", "a.py::t[2]", "a.py::u", "b", "c", "d"]),
+        st.sampled_from(["g", "h", ""]),
+        st.floats(0, 1e9),
+        st.sampled_from(["", "normal"]),
+    ),
+    max_size=60,
+)
+
+
+@given(RUNS)
+def test_estimates_are_within_what_was_seen(
+    runs: list[tuple[str, str, float, str]],
+) -> None:
+    """Of what ran there, an estimate is a duration that was seen there, of the last."""
+    estimates = Estimates()
+    seen: dict[tuple[str, str], list[float]] = {}
+    for name, group, duration, priority_class in runs:
+        estimates.learn(name, group, duration, priority_class)
+        seen.setdefault((name, group), []).append(min(duration, SECONDS_MAX))
+    for (name, group), durations in seen.items():
+        answer = estimates.of(name, group, 1.0)
+        assert answer.seconds in durations[-9:]
+        assert answer.count == min(len(durations), 9)
+    for name in ("a.py::t[1]", "a.py::x", "b", "z"):
+        answer = estimates.of(name, "new", 1.0, "normal")
+        assert 0 <= answer.seconds < math.inf
+        assert 0 <= answer.spread_s < math.inf
+
+
+@given(RUNS)
+def test_what_was_stored_comes_back(runs: list[tuple[str, str, float, str]]) -> None:
+    """Rows go through JSON and back without a difference, in answers and in rows."""
+    estimates = Estimates()
+    for run in runs:
+        estimates.learn(*run)
+    again = Estimates()
+    assert again.restore(json.loads(json.dumps(list(estimates.rows())))) == 0
+    assert list(again.rows()) == list(estimates.rows())
+    for name, group, _, priority_class in runs:
+        for there in (group, "new"):
+            asked = (name, there, 1.0, priority_class)
+            assert again.of(*asked) == estimates.of(*asked)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        (),
+        None,
+        5,
+        ("runs", "a", "g"),
+        ("runs", "a", "g", ()),
+        ("runs", "a", "g", ("x",)),
+        ("runs", "a", "g", (-1.0,)),
+        ("runs", "a", "g", (math.nan,)),
+        ("runs", 3, "g", (1.0,)),
+        ("runs", "a" * 2000, "g", (1.0,)),
+        ("other", "a", "g", (1.0,)),
+        ("runs", "a", "g", (1.0,) * 5000),
+    ],
+)
+def test_damaged_rows_are_counted_and_left(row: object) -> None:
+    """What was stored is input like any other: a bad row costs itself only."""
+    estimates = Estimates()
+    assert estimates.restore([row, ("runs", "b", "g", (2.0,))]) == 1
+    assert seconds(estimates, "b") == 2.0
+
+
+def test_asking_is_cheap() -> None:
+    """Estimates are asked for several times a task: microseconds, not more."""
+    estimates = learned(*[1.0] * 9)
+    each_s = timeit(lambda: estimates.of(NAME, "g", 1.0), number=20_000) / 20_000
+    assert each_s < 10e-6
+    each_s = timeit(lambda: estimates.learn(NAME, "g", 1.0), number=20_000) / 20_000
+    assert each_s < 40e-6
