@@ -27,11 +27,15 @@ async def dask_setup(server: Any) -> None:
             await plugin.start(server)
             server.add_plugin(plugin, name=TOPICS)
     elif isinstance(server, Worker):
+        from dtf_dask.worker_plugins.hardware.plugin import NAME as HARDWARE
+        from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin
         from dtf_dask.worker_plugins.runner.plugin import NAME as RUNNER
         from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
 
         if RUNNER not in server.plugins:
             await server.plugin_add(plugin=RunnerPlugin(), name=RUNNER)
+        if HARDWARE not in server.plugins:
+            await server.plugin_add(plugin=HardwarePlugin(), name=HARDWARE)
     else:
         logger.warning(
             "%s does nothing for a %s; give it to schedulers and workers",

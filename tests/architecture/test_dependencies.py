@@ -21,7 +21,6 @@ WITHOUT_IMPORT = {
     "bokeh": "Dask's dashboard needs it, and dtf's own pages will",
     "keyring": "where passwords of results stores and tokens will be kept",
     "numpy": "Dask's arrays need it, and the scheduling engine will",
-    "nvidia-ml-py": "how a worker will learn which GPUs it has",
     "psycopg": "SQLAlchemy loads it for PostgreSQL's URLs",
     "pyside6-essentials": "the desktop monitor's toolkit",
 }
