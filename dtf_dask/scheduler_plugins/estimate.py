@@ -46,7 +46,7 @@ class Estimate(NamedTuple):
 
     seconds: float
     spread_s: float
-    count: int
+    count: int  # type: ignore[assignment]  # that of a tuple is of no use here
     source: Source
 
 
