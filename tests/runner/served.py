@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from dtf_dask.frames import FrameBuffer, pack
-from dtf_dask.worker_plugins.runner import bootstrap
+from dtf_dask.worker_plugins.runner import bootstrap, process_life
 from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job
@@ -29,7 +29,8 @@ Frame = dict[str, Any]
 class Functions:
     """A `RunnerSession` over functions; one that returns something tells it.
 
-    ``after`` is called when all have run, where pytest would tear down.
+    ``after`` is called when all have run, where pytest would tear down. With ``stays``
+    a child is fit for another batch if it stands as it began.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Functions:
         *functions: Callable[[], Any],
         timeout_s: float = 0.0,
         after: Callable[[], Any] | None = None,
+        stays: bool = False,
     ) -> None:
         self.functions, self.timeout_s, self.after = functions, timeout_s, after
+        self.stays, self.footing = stays, None
         self.spill = ""
         self._left = Leftovers()
 
@@ -57,9 +60,13 @@ class Functions:
     def leftover(self) -> Frame:
         return self._left.read()
 
+    def may_stay(self) -> bool:
+        return self.stays and self.footing.holds()
+
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
         import faulthandler
 
+        self.footing = self.footing or process_life.Footing()
         stacks = self._left.numbers()[2]
         for position, job in enumerate(jobs):
             if not board.begin(position, time.monotonic(), self.timeout_s):

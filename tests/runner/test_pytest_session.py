@@ -35,6 +35,13 @@ def run(runner, *names):
     return runner.run(*[f"test_it.py::{name}" for name in names])
 
 
+def run_next(runner, *names):
+    """As `run`, numbered from 100: no test that the runner has run already."""
+    entries = [[n, f"test_it.py::{name}", 0] for n, name in enumerate(names, 100)]
+    runner.send(op="batch", entries=entries, spill="")
+    return runner.until("batch_end")
+
+
 def outcomes(frames):
     """The outcomes of a case's reports, by its number."""
     return {
@@ -84,20 +91,67 @@ def test_fixtures_live_for_a_batch(started, tmp_path, isolate):
     assert "setups" not in case(frames, 1)
 
 
-def test_nothing_leaks_into_the_next_batch(started):
-    """Folder, variables, modules: a batch begins where the suite was collected."""
+def processes(frames):
+    """The process of each case that recorded it."""
+    return {
+        frame["i"]: dict(frame["reports"][-1]["user_properties"])["pid"]
+        for frame in frames
+        if frame["op"] == "case" and not frame.get("late")
+    }
+
+
+SUITE_OF_PIDS = """
+    import os, threading, time, pytest
+    SEEN = []
+    @pytest.fixture(autouse=True)
+    def pid(record_property): record_property("pid", os.getpid())
+    def test_a(): SEEN.append("a")
+    def test_b(): assert SEEN == ["a"]
+    def test_leaves(tmp_path): os.chdir(tmp_path)
+    def test_thread(): threading.Thread(target=time.sleep, args=(600,)).start()
+    def test_fails(): assert 0
+    def test_clean(): assert os.path.exists("test_it.py") and not SEEN
+"""
+
+
+def test_the_next_batch_finds_what_the_last_has_built(started):
+    """As in plain pytest a process runs on; its fixtures live for a batch."""
+    runner = started(SUITE_OF_PIDS)
+    first, second = run(runner, "test_a"), run_next(runner, "test_fails", "test_b")
+    assert outcomes(second) == {100: FAILED, 101: PASSED}
+    assert len({*processes(first).values(), *processes(second).values()}) == 1
+
+
+@pytest.mark.parametrize("spoiler", ["test_leaves", "test_thread"])
+def test_a_spoilt_process_runs_no_further_batch(started, spoiler):
+    """It stands elsewhere, or threads would have to be waited for."""
+    runner = started(SUITE_OF_PIDS)
+    assert outcomes(run(runner, "test_a", spoiler)) == {0: PASSED, 1: PASSED}
+    assert outcomes(run_next(runner, "test_clean")) == {100: PASSED}
+
+
+def test_one_process_for_each_test_if_that_was_asked_for(started):
+    """By `--dist one-per-process`; another cannot be spoilt then."""
+    runner = started(SUITE_OF_PIDS, dist="one-per-process")
+    first, second = run(runner, "test_a"), run_next(runner, "test_clean")
+    assert outcomes(second) == {100: PASSED}
+    assert processes(first)[0] != processes(second)[100]
+
+
+def test_failed_subtests_are_counted_for_each_attempt(started):
+    """The count of an attempt that failed does not fail the next."""
     runner = started(
         """
-        import os, sys
-        def test_spoils(tmp_path):
-            os.chdir(tmp_path); os.environ["SPOILT"] = "1"; sys.spoilt = True
-        def test_clean():
-            assert os.path.exists("test_it.py")
-            assert "SPOILT" not in os.environ and not hasattr(sys, "spoilt")
+        import pathlib
+        def test_parts(subtests, tmp_path_factory):
+            with subtests.test():
+                mark = tmp_path_factory.getbasetemp() / "mark"
+                if not mark.exists():
+                    mark.touch(); assert 0
         """
     )
-    assert outcomes(run(runner, "test_spoils", "test_clean")) == {0: PASSED, 1: FAILED}
-    assert outcomes(run(runner, "test_clean")) == {0: PASSED}
+    assert case(run(runner, "test_parts"), 0)["subtests"] == 1
+    assert "subtests" not in case(run(runner, "test_parts"), 0)
 
 
 @ISOLATION

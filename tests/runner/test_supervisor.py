@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import functools
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from dtf_dask.frames import pack
 from dtf_dask.worker_plugins.runner import process_life
 
 FOREVER_S = 600
+STAYS = pytest.mark.parametrize("stays", [False, True], ids=["ends", "stays"])
 
 
 def _pipes():
@@ -173,7 +175,7 @@ def test_threads_left_behind_do_not_hold_up():
 
 def test_an_exit_handler_that_hangs_has_a_limit(monkeypatch):
     """Tests register handlers; all of them passed."""
-    monkeypatch.setattr("dtf_dask.worker_plugins.runner.supervisor._EXIT_GRACE_S", 0.2)
+    monkeypatch.setattr("dtf_dask.worker_plugins.runner.child_watch._EXIT_GRACE_S", 0.2)
     with Served(Functions(lambda: atexit.register(time.sleep, 600) and None)) as runner:
         frames = runner.run(0)
         assert ran(frames) == [0]
@@ -196,7 +198,7 @@ def test_exit_handlers_of_the_tests_run_and_ours_do_not(tmp_path):
 def test_output_past_capture_arrives_bounded(monkeypatch):
     """Written to the descriptors themselves: kept up to a limit, then dropped."""
     monkeypatch.setattr(
-        "dtf_dask.worker_plugins.runner.supervisor._OUTPUT_BYTES_MAX", 200_000
+        "dtf_dask.worker_plugins.runner.worker_line._OUTPUT_BYTES_MAX", 200_000
     )
 
     def shout():
@@ -254,10 +256,11 @@ def _slowly():
     time.sleep(0.02)
 
 
-def test_given_back_and_run_is_all():
+@STAYS
+def test_given_back_and_run_is_all(stays):
     """None is lost and none is run twice, whenever the question comes."""
     count = 40
-    with Served(Functions(*[_slowly] * count)) as runner:
+    with Served(Functions(*[_slowly] * count, stays=stays)) as runner:
         for asked_at in (0, 3, 9):
             runner.batch(*range(count))
             frames = []
@@ -296,9 +299,11 @@ def test_orders_that_come_with_the_batch_are_obeyed():
         assert ran(runner.run(0)) == [0]
 
 
-def test_kill_ends_the_batch_at_once():
+@STAYS
+def test_kill_ends_the_batch_at_once(stays):
     """What runs is killed, what has run is kept, the runner lives."""
-    with Served(Functions(ok, lambda: time.sleep(FOREVER_S), ok)) as runner:
+    functions = Functions(ok, lambda: time.sleep(FOREVER_S), ok, stays=stays)
+    with Served(functions) as runner:
         runner.batch(0, 1, 2)
         frames = runner.until("running")
         runner.send(op="kill")
@@ -322,6 +327,165 @@ def test_the_next_batch_waits_for_its_turn():
         ]
 
 
+# A child that stays for the next batch
+
+
+def _child_of(runner, number):
+    """The process that runs it."""
+    return told(runner.run(number), number)
+
+
+def test_a_child_that_is_fit_takes_the_next_batch():
+    """What it has in memory is there for the next; the runner's own is untouched."""
+    with Served(Functions(ok, ok, ok, stays=True)) as runner:
+        pids = {_child_of(runner, number) for number in range(3)}
+        assert len(pids) == 1
+        assert runner.pid not in pids
+
+
+def test_a_test_that_runs_again_begins_anew():
+    """A retry in the process in which it failed may fail for the same reason."""
+    with Served(Functions(ok, ok, stays=True)) as runner:
+        first = _child_of(runner, 0)
+        assert _child_of(runner, 1) == first
+        again = _child_of(runner, 0)
+        assert again != first
+        assert gone(first, 0.0)
+        assert _child_of(runner, 1) == again
+
+
+def _leave_an_orphan():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(FOREVER_S)
+        os._exit(0)
+    os.wait()
+
+
+def _leave_the_folder():
+    os.chdir("/")
+
+
+def _replace_output():
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _close_sockets():
+    for number in range(3, 64):
+        try:
+            if os.readlink(f"/proc/self/fd/{number}").startswith("socket"):
+                os.close(number)
+        except OSError:
+            continue
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _stay_behind,
+        _leave_an_orphan,
+        lambda: subprocess.Popen(["sleep", str(FOREVER_S)]) and None,
+        _leave_the_folder,
+        _replace_output,
+        _close_sockets,
+    ],
+)
+def test_a_child_that_is_not_as_it_was_ends(spoil):
+    """Threads, processes, its folder, its descriptors: the next batch has them new."""
+    with Served(Functions(ok, spoil, ok, stays=True)) as runner:
+        first = _child_of(runner, 0)
+        frames = runner.run(1)
+        assert ran(frames) == [1]
+        assert crashes(frames) == {}
+        assert gone(first, 0.0)
+        assert _child_of(runner, 2) != first
+
+
+def test_what_happens_to_one_that_waits_costs_nothing(monkeypatch):
+    """It was killed, or does not answer: another takes the batch."""
+    monkeypatch.setattr("dtf_dask.worker_plugins.runner.child_watch._TAKE_GRACE_S", 0.3)
+    with Served(Functions(ok, ok, ok, stays=True)) as runner:
+        for number, what in enumerate([signal.SIGKILL, signal.SIGSTOP]):
+            before = _child_of(runner, number)
+            os.kill(before, what)
+            frames = runner.run(2)
+            assert ran(frames) == [2]
+            assert crashes(frames) == {}
+            assert gone(before, 0.0)
+
+
+@pytest.mark.parametrize("culprit", [segfault, leave, raise_something])
+def test_a_death_in_a_later_batch_costs_one_test(culprit):
+    """As in the first."""
+    with Served(Functions(ok, ok, culprit, ok, stays=True)) as runner:
+        runner.run(0)
+        frames = runner.run(1, 2, 3)
+        assert ran(frames) == [1, 3]
+        assert list(crashes(frames)) == [2]
+
+
+def test_a_hang_in_a_later_batch_has_its_limit():
+    """And its stacks."""
+    with Served(Functions(ok, hang, ok, timeout_s=0.3, stays=True)) as runner:
+        runner.run(0)
+        frames = runner.run(1, 2)
+        assert ran(frames) == [2]
+        [crash] = [f for f in frames if f["op"] == "crash"]
+        assert (crash["cause"], crash["i"]) == ("timeout", 1)
+        assert "in hang" in crash["stacks"]
+
+
+def test_output_is_told_with_its_batch():
+    """Before it is over."""
+    shout = functools.partial(os.write, 1, b"here")
+    with Served(Functions(shout, ok, stays=True)) as runner:
+        first, second = runner.run(0), runner.run(1)
+        assert [f["data"] for f in first if f["op"] == "output"] == [b"here"]
+        assert [f["op"] for f in second] == ["case", "child_end", "batch_end"]
+
+
+def test_at_the_end_the_handlers_of_one_that_waits_run(tmp_path):
+    """Soon, and before the runner is gone."""
+    ended = tmp_path / "ended"
+    with Served(
+        Functions(lambda: bool(atexit.register(ended.touch)), stays=True)
+    ) as runner:
+        runner.run(0)
+        assert not ended.exists()
+        began = time.monotonic()
+        runner.send(op="close")
+        assert runner.hang_up() == 0
+        assert time.monotonic() - began < 2
+        assert ended.exists()
+
+
+def test_the_end_does_not_wait_for_ever(monkeypatch):
+    """For a handler that hangs and prints."""
+    monkeypatch.setattr("dtf_dask.worker_plugins.runner.child_watch._EXIT_GRACE_S", 0.3)
+
+    def shout_for_ever():
+        while True:
+            os.write(1, b"x" * 4096)
+
+    with Served(
+        Functions(lambda: atexit.register(shout_for_ever) and None, stays=True)
+    ) as runner:
+        runner.run(0)
+        runner.send(op="close")
+        began = time.monotonic()
+        assert runner.hang_up() == 0
+        assert time.monotonic() - began < 5
+
+
+def test_hanging_up_ends_one_that_waits():
+    """Nobody is left to run anything for."""
+    with Served(Functions(ok, stays=True)) as runner:
+        pid = _child_of(runner, 0)
+        assert runner.hang_up() == 0
+        assert gone(pid)
+
+
 # What is left behind
 
 
@@ -339,9 +503,10 @@ def _leave_processes():
     return [plain.pid, own_session.pid, int(os.read(inlet, 20))]
 
 
-def test_leaked_processes_are_killed_and_named():
+@STAYS
+def test_leaked_processes_are_killed_and_named(stays):
     """In the group, in a session of their own, and those whose parent is gone."""
-    with Served(Functions(_leave_processes)) as runner:
+    with Served(Functions(_leave_processes, stays=stays)) as runner:
         frames = runner.run(0)
         pids = told(frames, 0)
         assert all(gone(pid, 0.0) or gone(pid) for pid in pids)
@@ -405,18 +570,21 @@ def test_hanging_up_ends_everything():
         assert all(gone(process.pid) for process in processes)
 
 
-def test_close_is_for_after_the_batch():
+@STAYS
+def test_close_is_for_after_the_batch(stays):
     """What was begun is told; then the runner ends by itself."""
-    with Served(Functions(_slowly)) as runner:
+    with Served(Functions(_slowly, stays=stays)) as runner:
         runner.batch(0)
         runner.send(op="close")
         assert ran(runner.until("batch_end")) == [0]
         assert runner.hang_up() == 0
 
 
-def test_many_batches_leave_nothing_behind():
+@STAYS
+def test_many_batches_leave_nothing_behind(stays):
     """No descriptor, process or zombie, whatever became of the child."""
-    with Served(Functions(ok, segfault, _leave_processes)) as runner:
+    functions = Functions(ok, segfault, _leave_processes, stays=stays)
+    with Served(functions) as runner:
         runner.run(0, 1, 2)
         process = psutil.Process(runner.pid)
         before = process.num_fds()

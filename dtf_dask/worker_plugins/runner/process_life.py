@@ -87,9 +87,7 @@ class Offspring:
 
     def new(self) -> list[int]:
         """Ids of the processes that were not there when it was asked before."""
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
+        if not _has_children():
             return []
         begun = time.perf_counter()
         if self._spent > _LOOK_FREE_S + (begun - self._since) / 20:
@@ -100,6 +98,82 @@ class Offspring:
         return found
 
 
+class Footing:
+    """What a process stands on: folder, standard descriptors and streams."""
+
+    def __init__(self) -> None:
+        self._folder = os.getcwd()
+        self._files = [_identity(number) for number in range(3)]
+        self._streams = sys.stdout, sys.stderr
+
+    def holds(self) -> bool:
+        """Whether all that is as it was, and nothing runs beside the main thread.
+
+        Daemon threads do not count: they do not keep a process from ending either.
+        """
+        try:
+            return (
+                os.getcwd() == self._folder
+                and [_identity(number) for number in range(3)] == self._files
+                and sys.stdout is self._streams[0]
+                and sys.stderr is self._streams[1]
+                and not _other_threads()
+                and not _has_children()
+            )
+        except Exception:  # whatever a test made of these
+            return False
+
+
+def _other_threads() -> list[threading.Thread]:
+    """Those for which the interpreter would wait."""
+    main = threading.main_thread()
+    return [t for t in threading.enumerate() if not t.daemon and t is not main]
+
+
+def _has_children() -> bool:
+    """Running, or ended and not waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def only_child(pid: int) -> bool:
+    """Whether nothing else that descends from this process has come to it.
+
+    What has ended is reaped on the way.
+    """
+    return all(
+        other == pid or os.waitpid(other, os.WNOHANG)[0] for other in _children()
+    )
+
+
+def _children() -> list[int]:
+    """From the kernel's own list, or else from one of all processes there are."""
+    found: list[int] = []
+    try:
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        return [child.pid for child in psutil.Process().children()]
+    return found
+
+
+def same_file(number: int) -> Callable[[], bool]:
+    """A function that tells whether a descriptor still is what it was."""
+    before = _identity(number)
+
+    def is_same() -> bool:
+        try:
+            return _identity(number) == before
+        except OSError:
+            return False
+
+    return is_same
+
+
 def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
     """A function that writes frames whole to a pipe.
 
@@ -107,12 +181,12 @@ def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
     to stand for a file of its own: what is not told must not count as told. And it
     ends a copy of this process that a test forked and let return to here.
     """
-    pipe, owner = _identity(outlet), _getpid()
+    is_ours, owner = same_file(outlet), _getpid()
 
     def emit(frame: dict[str, Any]) -> None:
         if _getpid() != owner:
             _exit(0)
-        if _identity(outlet) != pipe:
+        if not is_ours():
             raise OSError(f"descriptor {outlet} is no longer dtf's: a test closed it")
         view = memoryview(pack(frame))
         while view:
@@ -246,9 +320,7 @@ def leave(code: int) -> NoReturn:
 
     After a session of 30,000 tests that alone takes a second.
     """
-    if any(
-        not t.daemon for t in threading.enumerate() if t is not threading.main_thread()
-    ):
+    if _other_threads():
         sys.exit(code)  # the interpreter waits for those
     run_exit_handlers()
     for stream in (sys.stdout, sys.stderr):

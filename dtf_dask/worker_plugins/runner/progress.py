@@ -17,6 +17,7 @@ _TIMEOUT = struct.Struct("d")  # seconds allowed for it; 0 for no limit
 _LAST = struct.Struct("q")  # position of the last test that was begun; -1 none
 _LIMIT_AT, _STARTED_AT, _TIMEOUT_AT, _LAST_AT = 8, 16, 24, 32
 THROUGH = -2  # the position of a child that has run all it will
+HANDED = -3  # that of one that was handed a batch and has not taken it up
 
 
 class ProgressBoard:
@@ -25,9 +26,9 @@ class ProgressBoard:
     def __init__(self, file: int = -1) -> None:
         self._memory = mmap.mmap(file, mmap.PAGESIZE)
 
-    def reset(self, count: int) -> None:
-        """Before a fork: nothing runs, all ``count`` tests may."""
-        _POSITION.pack_into(self._memory, 0, -1)
+    def reset(self, count: int, position: int = -1) -> None:
+        """Before a batch: nothing runs, all ``count`` tests may."""
+        _POSITION.pack_into(self._memory, 0, position)
         _STARTED.pack_into(self._memory, _STARTED_AT, 0.0)
         _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, 0.0)
         _LIMIT.pack_into(self._memory, _LIMIT_AT, count)

@@ -41,8 +41,8 @@ class PytestSession:
     spec
         ``slot`` (the worker's name to the suite, "gw0"), ``slots`` (how many there
         are), ``run`` (the run's id), ``timeout_s`` (None for none),
-        ``stop_on_failure``, ``inline_limit`` (characters of output that travel with a
-        report),
+        ``stop_on_failure``, ``dist`` (as in the planner), ``inline_limit`` (characters
+        of output that travel with a report),
         ``basetemp``, ``by_index`` (whether entries may be looked up by number: the
         items are the client's own, forked), ``capture_files`` (descriptors that
         the runner opened, in a process that was started for one batch).
@@ -54,6 +54,8 @@ class PytestSession:
         self.config = session.config
         self._by_name: dict[str, list[pytest.Item]] | None = None
         self._stacks = -1
+        self._footing: process_life.Footing | None = None  # in a child
+        self._stopped = self._measured = False
         self._left = Leftovers()
         self.spill = ""
         self.collect_errors: list[str] = []
@@ -99,13 +101,35 @@ class PytestSession:
     def leftover(self) -> dict[str, Any]:
         return self._left.read()
 
+    def may_stay(self) -> bool:
+        """In a child: whether this process is fit to run another batch.
+
+        It is not where a test left something behind or the session was told to stop,
+        nor where a measurement has ended with the batch.
+        """
+        alone = self.spec.get("dist") == "one-per-process"
+        if alone or self._stopped or self._measured or self._footing is None:
+            return False
+        return self._footing.holds()
+
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
-        out, err, self._stacks = self.spec.get("capture_files", self._left.numbers())
-        pytest_seam.start_capture(self.config, (out, err))
+        if self._footing is None:
+            *files, self._stacks = self.spec.get("capture_files", self._left.numbers())
+            pytest_seam.start_capture(self.config, files)
+            self._footing = process_life.Footing()
         spill = Spill(self.spill, self.spec["inline_limit"])
         record = _Record(self.config, spill)
         self.config.pluginmanager.register(record, "dtf-record")
+        try:
+            self._run_all(jobs, record, board, emit)
+        finally:
+            self.config.pluginmanager.unregister(record)
+
+    def _run_all(
+        self, jobs: Sequence[Job], record: _Record, board: ProgressBoard, emit: Emit
+    ) -> None:
         session = self.session
+        self._measured = coverage_child.current() is not None
         measured = coverage_child.ChildCoverage(self.config, self.spec)
         offspring = process_life.Offspring()
         stop: dict[str, Any] | None = None
@@ -138,6 +162,7 @@ class PytestSession:
                 emit(record.take(jobs[position].number) | {"late": True})
         for frame in measured.frames([job.number for job in jobs[: position + 1]]):
             emit(frame)
+        self._stopped = stop is not None
         emit({"op": "child_end", "stop": stop})
 
     def _run_one(

@@ -31,7 +31,8 @@ class RunnerSession(Protocol):
     """Lives in the runner; `run` is called in a forked child of it.
 
     A session that cannot be forked has ``start_child(jobs, outlet) -> pid`` and a
-    ``board`` of its own as well.
+    ``board`` of its own as well. One whose child may run a batch after the first has
+    ``may_stay() -> bool``, which is asked in the child after each.
     """
 
     spill: str
