@@ -280,7 +280,6 @@ class DriverSettings:
     """The process that drives a run."""
 
     connect_timeout_s: float = _key("driver.connect-timeout", Duration(0.01, _HOUR))
-    report_interval_s: float = _key("driver.report-interval", Duration(0, 10))
 
 
 @dataclass(frozen=True, slots=True)

@@ -330,7 +330,7 @@ def test_what_is_no_duration_is_refused(value: object) -> None:
 def test_absurd_values_are_refused_with_the_bounds() -> None:
     """A bound that was passed is said, in units that people read."""
     assert "from 10 ms to 30 d" in refusal(timeout="10 weeks")
-    assert "from 0 s to 10 s" in refusal(report_interval="1 h")
+    assert "from 0 s to 1 h" in refusal(cancel_grace="2 h")
     assert "from 1 KiB to 1 TiB" in refusal(file_limit="3 TiB")
     assert "auto or a whole number from 1 to 1024" in refusal(workers=0)
     assert "whole number from 0 to 100" in refusal(retries=1.5)

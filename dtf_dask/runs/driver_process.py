@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before anything else of Dask: it configures `distributed` for a private cluster.
 from dtf_dask.runs.private_cluster import PrivateCluster  # isort: skip
@@ -26,16 +26,17 @@ from dtf_dask.errors import ClusterUnreachableError, DtfError
 from dtf_dask.frames import FrameBuffer, pack
 from dtf_dask.model import CaseId, Run, RunId
 from dtf_dask.runs.adoption import AdoptionPort
-from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
+from dtf_dask.runs.batch import PlannedCase, Planner
 from dtf_dask.runs.driver import RunDriver
-from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
-from dtf_dask.runs.snapshot import build
-from dtf_dask.runs.verdict import exit_code, run_status
+from dtf_dask.runs.driver_options import DrivenCase
 from dtf_dask.runs.workers import Travel
 from dtf_dask.scheduler_plugins.topics import TopicPlugin
 from dtf_dask.settings import Settings
 from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
 from dtf_dask.worker_plugins.runner.process import forget_runners
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.opened_run import OpenedRun
 
 _HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
@@ -133,10 +134,9 @@ class DriverProcess:
     # -- the run ------------------------------------
 
     async def _run(self, asking: dict[str, Any]) -> None:
-        from dtf_dask.runs.artifacts import ArtifactStore
-        from dtf_dask.runs.results.recorder import Recorder
+        # Imported here: what keeps results is not needed while the suite is collected.
+        from dtf_dask.runs.opened_run import OpenedRun
 
-        settings, folder = self._settings, Path(asking["state_folder"])
         names = asking["cases"]
         ids = [CaseId(case["id"]) for case in names]
         run = Run(
@@ -149,32 +149,22 @@ class DriverProcess:
             policy=asking["policy"],
             environment=asking["environment"],
         )
-        url = settings.results.url or str(folder / "results.sqlite")
-        recorder = Recorder(url, run, ids, spool_dir=folder / "spool")
-        artifacts = ArtifactStore(
-            settings.results.artifacts_url or str(folder / "artifacts")
-        )
-        planner = _planner(asking, settings)
-        driver = RunDriver(
+        opened = OpenedRun(self._settings, run, ids, Path(asking["state_folder"]))
+        planner = opened.planner(_planned(asking))
+        driver = opened.driver(
             self._client,
-            run,
             [DrivenCase(i, tuple(c["entry"])) for i, c in zip(ids, names, strict=True)],
             planner,
             asking["spec"],
-            DriverOptions(
-                retries=settings.runs.retries,
-                cancel_grace_s=settings.runs.cancel_grace_s,
-                artifact_limit=settings.results.artifact_limit_bytes,
-            ),
             sink=self._send,
-            keep=recorder.put,
-            keep_file=artifacts.put_file,
-            travel=await self._travel(asking),
+            keep=opened.recorder.put,
+            travel=await self._travel(opened, asking),
             may_go_on=self._controller_keeps_up,
         )
         numbers = {name: number for number, name in enumerate(ids)}
-        learning = asyncio.ensure_future(self._learn(recorder, planner, numbers))
-        if "://" in url or Path(url).exists():  # else this is the first run
+        learning = asyncio.ensure_future(self._learn(opened, planner, numbers))
+        # Where no store is yet, this is the first run.
+        if "://" in opened.url or Path(opened.url).exists():
             await asyncio.wait([learning], timeout=_HISTORY_WAIT_S)
         if self._port is not None:
             await self._port.expect(asking["adopt"])
@@ -184,9 +174,7 @@ class DriverProcess:
             await link.close()
         learning.cancel()
         listening.cancel()
-        stored = await asyncio.to_thread(
-            recorder.close, run_status(end), exit_code(end), time.time()
-        )
+        stored = await opened.close(end, self._notice)
         self._send(
             {
                 "op": "end",
@@ -199,27 +187,23 @@ class DriverProcess:
                 "spool_path": str(stored.spool_path),
                 "results_error": stored.error,
                 "results_code": stored.exit_code,
-                "results_url": url,
+                "results_url": opened.url,
             }
         )
         await self._sent()
 
-    async def _travel(self, asking: dict[str, Any]) -> Travel | None:
+    async def _travel(self, opened: OpenedRun, asking: dict[str, Any]) -> Travel | None:
         """The code and facts to send; None for workers that run where the suite is."""
         if self._port is not None:
             return None
-        limits, root = self._settings.snapshot, Path(asking["rootdir"])
-        snapshot = await asyncio.to_thread(
-            build,
+        root = Path(asking["rootdir"])
+        snapshot = await opened.snapshot(
             root,
-            limit_bytes=limits.limit_bytes,
-            file_limit_bytes=limits.file_limit_bytes,
-            files_limit=limits.files_limit,
             cache_path=root / ".dtf" / "hashes",
             also=asking["module_files"],
         )
         for note in snapshot.notes:
-            self._send({"op": "notice", "text": note})
+            self._notice(note)
         check = self._settings.environment.check
         here = {}
         if check != "off":
@@ -227,10 +211,10 @@ class DriverProcess:
         return Travel(snapshot, here, check)
 
     async def _learn(
-        self, recorder: Any, planner: Planner, numbers: dict[CaseId, int]
+        self, opened: OpenedRun, planner: Planner, numbers: dict[CaseId, int]
     ) -> None:
         """Tell the planner what earlier runs took, when the store is open."""
-        history = await asyncio.to_thread(recorder.history, 30.0)
+        history = await asyncio.to_thread(opened.recorder.history, 30.0)
         known = {numbers[i]: s for i, s in history.items() if i in numbers}
         planner.learn(known)
 
@@ -248,6 +232,9 @@ class DriverProcess:
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self._flush)
         self._gathered += pack(frame)
+
+    def _notice(self, text: str) -> None:
+        self._send({"op": "notice", "text": text})
 
     def _flush(self) -> None:
         self._writer.write(bytes(self._gathered))
@@ -270,25 +257,19 @@ class DriverProcess:
         return self._waiting.pop(0)
 
 
-def _planner(asking: dict[str, Any], settings: Settings) -> Planner:
+def _planned(asking: dict[str, Any]) -> list[PlannedCase]:
     fixtures = asking["fixtures"]
-    return Planner(
-        [
-            PlannedCase(
-                index=number,
-                file=case["file"],
-                scope=case["scope"],
-                group=case["group"],
-                estimate_s=None,
-                shared=tuple(fixtures[f] for f in case["shared"]),
-            )
-            for number, case in enumerate(asking["cases"])
-        ],
-        dist=asking["dist"],
-        settings=PlannerSettings(
-            target_s=settings.runs.batch_target_s, max_s=settings.runs.batch_max_s
-        ),
-    )
+    return [
+        PlannedCase(
+            index=number,
+            file=case["file"],
+            scope=case["scope"],
+            group=case["group"],
+            estimate_s=None,
+            shared=tuple(fixtures[f] for f in case["shared"]),
+        )
+        for number, case in enumerate(asking["cases"])
+    ]
 
 
 def _told(error: DtfError) -> dict[str, Any]:

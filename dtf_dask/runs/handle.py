@@ -17,17 +17,15 @@ import distributed
 from dtf_dask import config
 from dtf_dask.errors import DtfError, DuplicateCaseError, UsageError
 from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
-from dtf_dask.runs.artifacts import ArtifactStore
-from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
+from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
-from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
+from dtf_dask.runs.driver_options import DrivenCase
+from dtf_dask.runs.opened_run import OpenedRun
 from dtf_dask.runs.reports import html, jsonlines, junit, markdown
-from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
+from dtf_dask.runs.results.recorder import RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
-from dtf_dask.runs.snapshot import build
 from dtf_dask.runs.state_folder import new_run_id, state_folder
 from dtf_dask.runs.tally import RunEnd
-from dtf_dask.runs.verdict import exit_code, run_status
 from dtf_dask.runs.workers import Travel
 from dtf_dask.scheduler_plugins.topics import TopicPlugin
 from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
@@ -70,8 +68,6 @@ class RunHandle:
         )
         self._client, self._cases, self._settings = client, list(cases), settings
         self._code = choices["code"]
-        folder = state_folder(Path.cwd())
-        self._url = settings.results.url or str(folder / "results.sqlite")
         self.run = Run(
             id=RunId(choices["run_id"] or new_run_id()),
             started_at=time.time(),
@@ -82,10 +78,7 @@ class RunHandle:
             policy={"dist": settings.runs.dist, "retries": settings.runs.retries},
         )
         ids = [CaseId(case.name) for case in cases]
-        self._recorder = Recorder(self._url, self.run, ids, folder / "spool")
-        self._artifacts = ArtifactStore(
-            settings.results.artifacts_url or str(folder / "artifacts")
-        )
+        self._opened = OpenedRun(settings, self.run, ids, state_folder(Path.cwd()))
         self._came: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._driver: RunDriver | None = None
         self.notices: list[str] = []
@@ -150,7 +143,7 @@ class RunHandle:
             raise UsageError(
                 f"no report format {format!r}: there are {', '.join(sorted(_FORMATS))}"
             )
-        store = ResultsStore.open(self._url, create=False)
+        store = ResultsStore.open(self._opened.url, create=False)
         try:
             run = store.run(self.run.id)
             rendered: Any = _FORMATS[format]
@@ -165,14 +158,18 @@ class RunHandle:
         try:
             await self._client.register_plugin(RunnerPlugin())
             await self._client.register_plugin(TopicPlugin())
-            self._driver = RunDriver(
+            self._driver = self._opened.driver(
                 self._client,
-                self.run,
                 [
                     DrivenCase(CaseId(case.name), (case.name, _payload(case)))
                     for case in self._cases
                 ],
-                self._planner(),
+                self._opened.planner(
+                    [
+                        PlannedCase(number, "", "", None, None, ())
+                        for number in range(len(self._cases))
+                    ]
+                ),
                 {
                     "kind": "cases",
                     "run": self.run.id,
@@ -181,14 +178,8 @@ class RunHandle:
                     "inline_limit": self._settings.results.inline_limit_bytes,
                     "isolate": "batch",
                 },
-                DriverOptions(
-                    retries=self._settings.runs.retries,
-                    cancel_grace_s=self._settings.runs.cancel_grace_s,
-                    artifact_limit=self._settings.results.artifact_limit_bytes,
-                ),
                 sink=self._hear,
                 keep=self._keep,
-                keep_file=self._artifacts.put_file,
                 travel=await self._travel(),
             )
             if self._cancelled:
@@ -198,10 +189,7 @@ class RunHandle:
             end.error = error
         finally:
             self.outcomes = end.outcomes
-            status, code = run_status(end), exit_code(end)
-            self.stored = await asyncio.to_thread(
-                self._recorder.close, status, code, time.time()
-            )
+            self.stored = await self._opened.close(end, self.notices.append)
             if self.stored.error:
                 self.notices.append(
                     f"{self.stored.spooled} results wait in {self.stored.spool_path}:"
@@ -211,37 +199,17 @@ class RunHandle:
         return end
 
     def _keep(self, attempt: Attempt) -> None:
-        self._recorder.put(attempt)
+        self._opened.recorder.put(attempt)
         self._came.put(attempt)
 
     def _hear(self, event: dict[str, Any]) -> None:
         if event["op"] == "notice":
             self.notices.append(event["text"])
 
-    def _planner(self) -> Planner:
-        runs = self._settings.runs
-        return Planner(
-            [
-                PlannedCase(number, "", "", None, None, ())
-                for number in range(len(self._cases))
-            ],
-            dist=runs.dist,
-            settings=PlannerSettings(
-                target_s=runs.batch_target_s, max_s=runs.batch_max_s
-            ),
-        )
-
     async def _travel(self) -> Travel | None:
         if self._code is None:
             return None
-        limits = self._settings.snapshot
-        snapshot = await asyncio.to_thread(
-            build,
-            Path(self._code),
-            limit_bytes=limits.limit_bytes,
-            file_limit_bytes=limits.file_limit_bytes,
-            files_limit=limits.files_limit,
-        )
+        snapshot = await self._opened.snapshot(Path(self._code))
         return Travel(snapshot, {}, "off")
 
 

@@ -62,6 +62,27 @@ def test_a_run_that_goes_on_stays(store: ResultsStore) -> None:
     assert [run.id for run in store.runs()] == ["alive"]
 
 
+def test_a_spared_run_stays_however_old(store: ResultsStore) -> None:
+    """By its id, whatever its age; an id that nobody has spares nothing."""
+    for name, age_s in (("ended", 9 * DAY_S), ("old", 8 * DAY_S), ("new", 0.0)):
+        fill(store, name, age_s)
+    assert store.prune(older_than_s=DAY_S, now=NOW, spare="ended").runs == 1
+    assert [run.id for run in store.runs()] == ["new", "ended"]
+    assert store.prune(older_than_s=DAY_S, now=NOW, spare="nobody").runs == 1
+    assert [run.id for run in store.runs()] == ["new"]
+
+
+def test_no_more_runs_go_than_are_said_and_the_oldest_first(
+    store: ResultsStore,
+) -> None:
+    """What takes long can be done in portions."""
+    for days in range(5):
+        fill(store, f"a{days}", days * DAY_S)
+    assert store.prune(older_than_s=DAY_S / 2, now=NOW, runs_max=3).runs == 3
+    assert [run.id for run in store.runs()] == ["a0", "a1"]
+    assert store.prune(older_than_s=DAY_S / 2, now=NOW, runs_max=3).runs == 1
+
+
 def test_artifacts_go_when_nothing_refers_to_them(
     store: ResultsStore, tmp_path: Path
 ) -> None:

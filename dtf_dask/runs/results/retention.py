@@ -25,16 +25,25 @@ def prune(
     keep_last: int,
     now: float,
     artifact_store: ArtifactStore | None,
+    spare: str = "",
+    runs_max: int | None = None,
 ) -> PruneReport:
     """Delete old runs one transaction each, then what they alone referred to."""
     limit = now if older_than_s is None else now - older_than_s
+    runs = schema.runs.c
     with writer.begin() as connection:
+        spared = connection.scalar(sa.select(runs.key).where(runs.id == spare))
         doomed = [
             row.key
             for row in connection.execute(select_prunable(keep_last))
             if row.started_at <= limit
             and (row.status != "running" or row.started_at < now - STALE_RUN_S)
+            and row.key != spared
         ]
+    if runs_max is not None:
+        doomed = doomed[-runs_max:]  # the oldest
+    if not doomed:
+        return PruneReport()
     attempts = 0
     digests: dict[str, int] = {}
     for run_key in doomed:
@@ -43,7 +52,7 @@ def prune(
     with writer.begin() as connection:
         _delete_orphans(connection)
         unused = dict(_unreferenced(connection, digests)) if artifact_store else {}
-    if writer.dialect.name == "sqlite" and doomed:
+    if writer.dialect.name == "sqlite":
         _give_back_space(writer)
     # After the commit: a file too many is a waste, a file too few is a loss.
     deleted = [

@@ -164,6 +164,8 @@ class ResultsStore:
         keep_last: int = 0,
         now: float,
         artifacts: ArtifactStore | None = None,
+        spare: str = "",
+        runs_max: int | None = None,
     ) -> PruneReport:
         """Delete old runs, and the artifacts that no run that is left refers to.
 
@@ -176,12 +178,22 @@ class ResultsStore:
             Keep this many of the newest runs, however old they are.
         artifacts
             The store that the runs' artifacts lie in; None to leave them there.
+        spare
+            Id of a run that stays, however old it is.
+        runs_max
+            Delete no more than this many, the oldest; at least 1.
         """
         if keep_last < 0 or (older_than_s is None and keep_last == 0):
             raise UsageError("say which runs to prune: an age, or how many to keep")
         with engines.guarded(self._url):
             return retention.prune(
-                self._writer, older_than_s, keep_last, now, artifacts
+                self._writer,
+                older_than_s,
+                keep_last,
+                now,
+                artifacts,
+                spare,
+                runs_max,
             )
 
     # -- reading -----------------------------------------------------------------

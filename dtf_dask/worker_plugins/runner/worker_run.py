@@ -22,7 +22,8 @@ from dtf_dask.worker_plugins.runner.process import (
     obtain_runner,
 )
 
-_RUNNER_DEATHS_MAX = 3  # in one batch, with no test ended in between
+_CRASH_LIMIT = 3  # where the client names none
+_CRASH_LIMIT_MAX = 1000
 _BLOB_BYTES_MAX = 4 * 2**20
 _FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
 _OVER_MAX = 10_000  # batches that are remembered as over
@@ -42,7 +43,8 @@ class WorkerRun:
     worker
         Its event log carries the frames.
     spec
-        For the runners; see `PytestSession` and `CaseSession`.
+        For the runners; see `PytestSession` and `CaseSession`. ``crash_limit`` is ours:
+        how often a runner may die in one batch with no test ended in between.
     release
         Gives back the run's code; None if that is not ours.
     """
@@ -56,6 +58,7 @@ class WorkerRun:
         self._worker = worker
         self._release = release
         self._topic = topic(spec["run"])
+        self._crash_limit = _crash_limit(spec)
         # Dask clears what the folder of a dead worker held.
         parent = worker.local_directory
         self._folder = Path(tempfile.mkdtemp(prefix="dtf-run-", dir=parent))
@@ -116,7 +119,7 @@ class WorkerRun:
                 deaths = 1 if len(left) < before else deaths + 1
                 frame = {"op": "crash", "i": left[0][0], "lost": True}
                 self._forward(slot, batch, pack(frame | {"cause": str(error)}))
-                if deaths >= _RUNNER_DEATHS_MAX:
+                if deaths >= self._crash_limit:
                     return
                 del left[0]
             except BaseException:
@@ -219,6 +222,13 @@ class WorkerRun:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         if self._release is not None:
             await asyncio.to_thread(self._release)
+
+
+def _crash_limit(spec: dict[str, Any]) -> int:
+    wish = spec.get("crash_limit")
+    if type(wish) is not int:
+        return _CRASH_LIMIT
+    return min(max(wish, 1), _CRASH_LIMIT_MAX)
 
 
 def _drop(entries: list[Any], number: int) -> None:

@@ -1,0 +1,153 @@
+"""A run opened from settings: where it is kept, what plans and drives it, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import distributed
+
+from dtf_dask.model import Attempt, CaseId, Run
+from dtf_dask.quantities import format_duration
+from dtf_dask.runs.artifacts import ArtifactStore
+from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
+from dtf_dask.runs.driver import RunDriver
+from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
+from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
+from dtf_dask.runs.snapshot import Snapshot, build
+from dtf_dask.runs.tally import RunEnd
+from dtf_dask.runs.verdict import exit_code, run_status
+from dtf_dask.runs.workers import Travel
+from dtf_dask.settings import Settings
+
+_PRUNED_RUNS_MAX = 100  # at the end of one run; what is left goes with the next
+_PRUNE_S = 10.0  # nobody waits longer for old results to go
+
+
+class OpenedRun:
+    """What every run has, whoever asked for it: pytest or ``run_cases``.
+
+    Parameters
+    ----------
+    settings
+        Checked. Nothing else of the configuration is read.
+    run, case_ids
+        What is recorded, from now on.
+    folder
+        Holds results, artifacts and what is spooled, where the settings name no place.
+
+    Raises
+    ------
+    UsageError
+        If no artifacts can be kept where the settings say.
+    """
+
+    def __init__(
+        self, settings: Settings, run: Run, case_ids: Sequence[CaseId], folder: Path
+    ) -> None:
+        self._settings, self._run = settings, run
+        results = settings.results
+        self.url = results.url or str(folder / "results.sqlite")
+        artifacts_url = results.artifacts_url or str(folder / "artifacts")
+        self._artifacts = ArtifactStore(artifacts_url)  # may refuse: before the thread
+        self.recorder = Recorder(self.url, run, case_ids, folder / "spool")
+
+    async def snapshot(
+        self, root: Path, *, cache_path: Path | None = None, also: Iterable[str] = ()
+    ) -> Snapshot:
+        """The code below ``root``, within the limits; see `snapshot.build`."""
+        limits = self._settings.snapshot
+        return await asyncio.to_thread(
+            build,
+            root,
+            limit_bytes=limits.limit_bytes,
+            file_limit_bytes=limits.file_limit_bytes,
+            files_limit=limits.files_limit,
+            cache_path=cache_path,
+            also=also,
+        )
+
+    def planner(self, cases: Sequence[PlannedCase]) -> Planner:
+        """A planner over the cases, by number."""
+        runs = self._settings.runs
+        return Planner(
+            cases,
+            dist=runs.dist,
+            settings=PlannerSettings(
+                target_s=runs.batch_target_s, max_s=runs.batch_max_s
+            ),
+        )
+
+    def driver(
+        self,
+        client: distributed.Client,
+        cases: Sequence[DrivenCase],
+        planner: Planner,
+        spec: Mapping[str, Any],
+        *,
+        sink: Callable[[dict[str, Any]], None],
+        keep: Callable[[Attempt], None],
+        travel: Travel | None,
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> RunDriver:
+        """A driver of the run; for the parameters see `RunDriver`."""
+        runs = self._settings.runs
+        return RunDriver(
+            client,
+            self._run,
+            cases,
+            planner,
+            {**spec, "crash_limit": runs.crash_limit},
+            DriverOptions(
+                retries=runs.retries,
+                cancel_grace_s=runs.cancel_grace_s,
+                artifact_limit=self._settings.results.artifact_limit_bytes,
+            ),
+            sink=sink,
+            keep=keep,
+            keep_file=self._artifacts.put_file,
+            travel=travel,
+            may_go_on=may_go_on,
+        )
+
+    async def close(self, end: RunEnd, notice: Callable[[str], None]) -> RecorderStatus:
+        """Store what is left and how the run ended; then let old runs go.
+
+        ``notice`` is told when runs were removed, or could not be.
+        """
+        stored = await asyncio.to_thread(
+            self.recorder.close, run_status(end), exit_code(end), time.time()
+        )
+        keep_s = self._settings.results.keep_s
+        # After Ctrl-C nobody wants to wait, and a store that failed has work to come.
+        if keep_s is not None and not end.interrupted and not stored.error:
+            try:
+                pruning = asyncio.to_thread(self._prune, keep_s)
+                removed = await asyncio.wait_for(pruning, _PRUNE_S)
+            except Exception as error:  # whatever it is, the run went well
+                why = str(error) or f"not done within {_PRUNE_S:g} s"
+                notice(f"old results were not removed (results.keep): {why}")
+            else:
+                if removed:
+                    notice(
+                        f"removed {removed:,} run{'' if removed == 1 else 's'} older"
+                        f" than {format_duration(keep_s)} (results.keep)"
+                    )
+        return stored
+
+    def _prune(self, keep_s: float) -> int:
+        # Imported here: a third of a second that collecting tests can use.
+        from dtf_dask.runs.results.store import ResultsStore
+
+        with ResultsStore.open(self.url, create=False) as store:
+            report = store.prune(
+                older_than_s=keep_s,
+                now=time.time(),
+                artifacts=self._artifacts,
+                spare=self._run.id,
+                runs_max=_PRUNED_RUNS_MAX,
+            )
+        return report.runs
