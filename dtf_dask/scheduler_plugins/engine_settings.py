@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from dtf_dask.scheduler_plugins.estimate import EstimateSettings
+from dtf_dask.scheduler_plugins.quota import TenantSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,6 @@ class EngineSettings:
     scarcity_s
         For how long work that runs nearly anywhere gives way to work that only
         these workers can run.
-    tenant_offset_max_s
-        The most that a tenant's share changes its place in the order.
     reservations_max
         Gangs and large tasks for which workers are kept free at the same time.
     default_s
@@ -65,6 +66,8 @@ class EngineSettings:
         How often places in the order are computed anew, for shares that changed.
     gang_size_max, after_max, wants_max
         Bounds on what is asked: workers at once, tasks waited for, different needs.
+    estimates, tenants
+        What those parts are set to.
     """
 
     classes: tuple[PriorityClass, ...] = CLASSES
@@ -73,7 +76,6 @@ class EngineSettings:
     prefetch_max: int = 16
     revokes_max: int = 64
     scarcity_s: float = 60.0
-    tenant_offset_max_s: float = 60.0
     reservations_max: int = 8
     default_s: float = 1.0
     weight_prefer: int = 4
@@ -86,6 +88,8 @@ class EngineSettings:
     gang_size_max: int = 1000
     after_max: int = 1000
     wants_max: int = 10_000
+    estimates: EstimateSettings = field(default_factory=EstimateSettings)
+    tenants: TenantSettings = field(default_factory=TenantSettings)
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]

@@ -1,0 +1,151 @@
+"""Which worker a task goes to: filter, then score. Pure."""
+
+from __future__ import annotations
+
+from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.lanes import Lane, Task
+from dtf_dask.scheduler_plugins.places import Place
+from dtf_dask.scheduler_plugins.stall import Bars
+
+_Rank = tuple[bool, int, float, str]
+
+
+class Chooser:
+    """Finds the best of the workers that have room."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def choose(self, task: Task, lane: Lane, count: int) -> Place | None:
+        """The best worker of the first ``count`` groups that the lane can have.
+
+        A free thread is better than any other; then the score counts, then the load.
+        """
+        bars = self.bars(task, lane)
+        if task.want.workers is not None:
+            return self._among(task, lane, task.want.workers, count, bars)
+        shape = task.shape
+        best: Place | None = None
+        best_rank: _Rank | None = None
+        for group, score in lane.offers[:count]:
+            if best_rank is not None and not best_rank[0] and score < -best_rank[1]:
+                continue
+            stall = group.stalls.get(shape)
+            if stall is None:
+                stall = group.stall(shape)
+            place = stall.best(bars)
+            if place is None:
+                continue
+            queued = shape.plain and place.cpu + place.foreign >= place.threads
+            if queued and not self._short(task, place):
+                continue
+            rank = (queued, -score, place.load, place.name)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = place, rank
+        if task.ask.near:
+            best, best_rank = self._nearer(task, lane, count, bars, best, best_rank)
+        return self._chosen(task, best, best_rank)
+
+    def bars(self, task: Task, lane: Lane) -> Bars | None:
+        """What rules workers out for this one task; None if nothing does."""
+        avoid = task.ask.avoid
+        if avoid and not self._others(lane, avoid):
+            avoid = frozenset()
+        if not avoid:
+            return None
+        return lambda place: place.name in avoid
+
+    def _others(self, lane: Lane, avoid: frozenset[str]) -> bool:
+        """Whether there is a worker for the lane that is not to be avoided."""
+        wanted = lane.want.workers
+        for group in lane.groups:
+            for name, place in group.members.items():
+                if name in avoid or place.barred:
+                    continue
+                if wanted is None or name in wanted:
+                    return True
+        return False
+
+    def _among(
+        self,
+        task: Task,
+        lane: Lane,
+        names: tuple[str, ...],
+        count: int,
+        bars: Bars | None,
+    ) -> Place | None:
+        """The best of the workers that a task asked for by name."""
+        best: Place | None = None
+        best_rank: _Rank | None = None
+        within = dict(lane.offers[:count])
+        for name in names:
+            place = self._core.places.workers.get(name)
+            if place is None or place.group not in within:
+                continue
+            if bars is not None and bars(place):
+                continue
+            queued = not place.fits(task.shape)
+            if queued and not self._may_queue(task, place):
+                continue
+            rank = (queued, -within[place.group], place.load, name)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = place, rank
+        return self._chosen(task, best, best_rank)
+
+    def _nearer(
+        self,
+        task: Task,
+        lane: Lane,
+        count: int,
+        bars: Bars | None,
+        best: Place | None,
+        best_rank: _Rank | None,
+    ) -> tuple[Place | None, _Rank | None]:
+        """Look at the workers that hold its inputs too, with their score for that."""
+        core = self._core
+        near = task.ask.near
+        total = sum(near.values())
+        if total <= 0:
+            return best, best_rank
+        within = dict(lane.offers[:count])
+        ordered = sorted(near.items(), key=lambda one: (-one[1], one[0]))
+        for name, size in ordered[: core.settings.near_max]:
+            place = core.places.workers.get(name)
+            if place is None or place.group not in within:
+                continue
+            if not place.fits(task.shape) or (bars is not None and bars(place)):
+                continue
+            bonus = round(core.settings.weight_near * 100 * size / total)
+            rank = (False, -within[place.group] - bonus, place.load, name)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = place, rank
+        return best, best_rank
+
+    def _chosen(
+        self, task: Task, best: Place | None, rank: _Rank | None
+    ) -> Place | None:
+        if best is None or rank is None:
+            return None
+        task.queued = rank[0]
+        task.score = -rank[1]
+        return best
+
+    def _may_queue(self, task: Task, place: Place) -> bool:
+        return task.shape.plain and place.may_queue() and self._short(task, place)
+
+    def _short(self, task: Task, place: Place) -> bool:
+        """Whether a task may be held behind others; sets what it is reckoned at.
+
+        Of what nothing is known, each thread holds one beyond the one it runs.
+        """
+        core = self._core
+        settings = core.settings
+        ask = task.ask
+        estimate = core.estimates.of(
+            ask.name, place.kind, settings.default_s, ask.priority_class
+        )
+        if estimate.source == "default":
+            task.estimate_s = settings.prefetch_s
+            return len(place.queue) < place.threads
+        task.estimate_s = estimate.seconds
+        return estimate.seconds <= settings.prefetch_s

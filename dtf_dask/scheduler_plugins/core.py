@@ -1,0 +1,286 @@
+"""What the engine's parts share: workers, waiting tasks, running ones, what is learned.
+
+Pure. Here is bookkeeping that keeps its invariants; what is decided is elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
+from dtf_dask.scheduler_plugins.estimate import Estimates
+from dtf_dask.scheduler_plugins.groups import Group, Places
+from dtf_dask.scheduler_plugins.lanes import Lane, Lanes, Task
+from dtf_dask.scheduler_plugins.match import Want, Wants, task_facts
+from dtf_dask.scheduler_plugins.places import Place
+from dtf_dask.scheduler_plugins.quota import Tenants
+from dtf_dask.scheduler_plugins.stall import Stall
+from dtf_dask.scheduler_plugins.terms import Ask, Key, Notice, Reject
+from dtf_dask.scheduler_plugins.timers import Timers
+from dtf_dask.scheduler_plugins.tokens import Tokens
+
+PRIORITY_MAX = 1e6
+_REFRESH_SHARE = 20  # of the time: what it costs at most to order lanes anew
+_LANE_GROUP_S = 2e-6  # about what it costs for one lane and one group
+_RARITY_STEPS = 8
+_LANES_KEPT = 256
+
+
+class Core:
+    """The state of the engine."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.places = Places(settings)
+        self.wants = Wants()
+        self.lanes = Lanes()
+        self.tokens = Tokens()
+        self.timers = Timers()
+        self.estimates = Estimates(settings.estimates)
+        self.tenants = Tenants(settings.tenants)
+        self.running: dict[Key, Task] = {}
+        self.woken: dict[Stall, None] = {}
+        self.parked: dict[Lane, None] = {}  # for tokens or a quota, not for a worker
+        self.rejects: list[Reject] = []
+        self.notices: list[Notice] = []
+        self.patience = {one.name: one.patience_s for one in settings.classes}
+        self.rank = {one.name: rank for rank, one in enumerate(settings.classes)}
+        self.shares = bool(settings.tenants.quotas)
+        self._tenant = ""  # the only one so far
+        self._accept_names: tuple[str, ...] = ()
+        self._seq = 0
+        self._stale = False
+        self._refreshed_at = 0.0
+
+    # -- waiting ----------------------------------------------------------------
+
+    def new_task(self, ask: Ask, now: float) -> Task:
+        """A task that is ready; ValueError for a need that nothing can meet."""
+        want = self.want(ask)
+        self._seq += 1
+        return Task(ask, want, self._seq, now)
+
+    def want(self, ask: Ask) -> Want:
+        """What a task wants; groups are split if it asks something new."""
+        count = len(self.wants)
+        want = self.wants.of(ask.need)
+        if len(self.wants) != count and self.places.learn(want):
+            self._regrouped()
+        return want
+
+    def set_due(self, task: Task, offset_s: float = 0.0) -> None:
+        """Since when it is due: its place in the order."""
+        ask, settings = task.ask, self.settings
+        patience = self.patience.get(ask.priority_class)
+        if patience is None:
+            patience = settings.classes[-1].patience_s
+        due = task.ready_at + patience + offset_s
+        if ask.priority:
+            priority = min(max(ask.priority, -PRIORITY_MAX), PRIORITY_MAX)
+            due -= priority * settings.priority_step_s
+        if ask.deadline is not None:
+            due = min(due, ask.deadline - self.expected_s(ask))
+        task.due = due
+
+    def expected_s(self, ask: Ask, kind: str = "") -> float:
+        """How long it will take, on some kind of worker."""
+        estimate = self.estimates.of(
+            ask.name, kind, self.settings.default_s, ask.priority_class
+        )
+        return estimate.seconds
+
+    def wait(self, task: Task, now: float) -> None:
+        """It waits for a worker from now on."""
+        ask = task.ask
+        if ask.tenant != self._tenant:
+            self.shares = self.shares or bool(self._tenant)
+            self._tenant = ask.tenant
+        lane = self._lane(task)
+        self.lanes.tasks[task.key] = task
+        task.state = "waiting"
+        lane.push(task)
+        if lane.heap[0][2] is task:
+            if task.due < lane.settled:
+                lane.unsettle()
+            lane.level = 0
+            self.lanes.race(lane, self.key(lane, task, now), task.seq)
+
+    def take(self, task: Task) -> None:
+        """It waits no longer."""
+        self.lanes.take(task)
+        task.state = "gone"
+
+    def key(self, lane: Lane, task: Task, now: float) -> float:
+        """A lane's place in the race: when its head is due, by its tenant's share."""
+        if not self.shares:
+            return task.due
+        return task.due + self.tenants.offset_s(lane.tenant, now)
+
+    def _lane(self, task: Task) -> Lane:
+        ask = task.ask
+        key: tuple[Any, ...] = (task.want, ask.priority_class, ask.tenant)
+        if self._accept_names:
+            facts = task_facts(ask)
+            key += tuple(facts.get(name) for name in self._accept_names)
+        lane = self.lanes.find(key)
+        if lane is None:
+            if len(self.lanes) > 2 * _LANES_KEPT:
+                self.lanes.drop_empty()
+            lane = self.lanes.added(key, task.want, ask, task_facts(ask))
+            self.fill(lane)
+        return lane
+
+    # -- lanes and groups -------------------------------------------------------
+
+    def fill(self, lane: Lane) -> None:
+        """Find the groups that can run the tasks of a lane."""
+        lane.groups = [g for g in self.places.groups if not g.refuses(lane)]
+        self.arrange(lane)
+        rarity = self._rarity(lane)
+        if any(group.rarity < rarity for group in lane.groups):
+            self._stale = True
+
+    def arrange(self, lane: Lane) -> None:
+        """Score the groups of a lane, and say by how much it gives way in each."""
+        lane.groups = [group for group in lane.groups if group.members]
+        lane.threads = sum(group.threads for group in lane.groups)
+        rarity, settings = self._rarity(lane), self.settings
+        prefer = lane.want.prefer
+        offers = []
+        for group in lane.groups:
+            excess = max(0.0, group.rarity - rarity)
+            score = round(settings.weight_scarcity * 100 * (1 - excess))
+            if prefer is not None:
+                answer = self.places.traits.answer(prefer, group.example.offer)
+                score += settings.weight_prefer * answer
+            offers.append((settings.scarcity_s * excess, score, group))
+        lane.arrange(offers)
+
+    def group_entered(self, group: Group, now: float) -> None:
+        """There is a new group, or one that can do more: lanes look at it."""
+        for lane in self.lanes:
+            if group not in lane.scores and not group.refuses(lane):
+                lane.groups.append(group)
+                self.arrange(lane)
+                self.race(lane, now)
+        self._stale = True
+
+    def race(self, lane: Lane, now: float) -> None:
+        """Let a lane try again whatever there is."""
+        head = lane.head()
+        if head is not None:
+            lane.level = 0
+            self.lanes.race(lane, self.key(lane, head, now), head.seq)
+
+    def refresh(self, now: float) -> None:
+        """Order anew what has changed beneath: rare workers, shares of tenants."""
+        passed_s = now - self._refreshed_at
+        cost_s = len(self.lanes) * len(self.places.workers) * _LANE_GROUP_S / 10
+        if self._stale and passed_s >= cost_s * _REFRESH_SHARE:
+            self._stale = False
+            self._refreshed_at = now
+            self._weigh()
+            for lane in self.lanes:
+                self.arrange(lane)
+                self.race(lane, now)
+        elif self.shares and passed_s >= self.settings.refresh_s:
+            self._refreshed_at = now
+            for group in self.places.groups:
+                for stall in group.stalls.values():
+                    stall.reorder(
+                        lambda lane, group: self._waiting_key(lane, group, now)
+                    )
+
+    def _waiting_key(self, lane: Lane, group: Group, now: float) -> float:
+        head = lane.head()
+        due = 0.0 if head is None else self.key(lane, head, now)
+        return due + lane.offsets.get(group, 0.0)
+
+    def _weigh(self) -> None:
+        """How rare each group's workers are, for the choosiest that wait for them."""
+        for group in self.places.groups:
+            group.rarity = 0.0
+        for lane in self.lanes:
+            lane.groups = [group for group in lane.groups if group.members]
+            lane.threads = sum(group.threads for group in lane.groups)
+            rarity = self._rarity(lane)
+            for group in lane.groups:
+                group.rarity = max(group.rarity, rarity)
+
+    def _rarity(self, lane: Lane) -> float:
+        """0 for what runs nearly anywhere, towards 1 for what runs nearly nowhere."""
+        total = self.places.threads
+        if not total or not lane.threads:
+            return 0.0
+        steps = _RARITY_STEPS * (total - lane.threads) // total
+        return steps / _RARITY_STEPS
+
+    def _regrouped(self) -> None:
+        for lane in self.lanes:
+            self.fill(lane)
+            head = lane.head()
+            if head is not None:
+                self.lanes.race(lane, head.due, head.seq)
+
+    def accepts_changed(self, now: float) -> None:
+        """Workers came that look at more of a task than lanes tell apart."""
+        names = {
+            name
+            for group in self.places.groups
+            if group.accept is not None
+            for name in group.accept.names
+        }
+        wanted = tuple(sorted(names & {"prefix", "timeout"}))
+        if set(wanted) <= set(self._accept_names):
+            return
+        self._accept_names = wanted
+        tasks = sorted(self.lanes.tasks.values(), key=lambda task: task.seq)
+        self.lanes = Lanes()
+        self.parked = {}
+        for task in tasks:
+            self.wait(task, now)
+
+    # -- workers ----------------------------------------------------------------
+
+    def freed(self, place: Place) -> None:
+        """A worker may have more room than before."""
+        group = place.group
+        if group is None:
+            return
+        for stall in group.stalls.values():
+            if stall.put(place) and stall.lanes:
+                self.woken[stall] = None
+
+    def unpark(self, now: float) -> None:
+        """Tokens or quotas may be free again."""
+        parked, self.parked = self.parked, {}
+        for lane in parked:
+            self.race(lane, now)
+
+    # -- running ----------------------------------------------------------------
+
+    def grant(self, task: Task, place: Place, now: float) -> None:
+        """A task gets its room: on the worker, of tokens, of its tenant's share."""
+        self.take(task)
+        task.state = "granted"
+        task.granted_at = now
+        place.take(task)
+        self.running[task.key] = task
+        if task.want.tokens:
+            self.tokens.take(task.want.tokens)
+        self.tenants.started(task.ask.tenant, task.want.need.amounts, now)
+
+    def release(self, task: Task, now: float) -> None:
+        """A task takes no room any more."""
+        del self.running[task.key]
+        task.state = "gone"
+        place = task.place
+        assert place is not None
+        for begun in place.give(task):
+            begun.begun_at = begun.begun_at or now
+        if task.want.tokens:
+            self.tokens.give(task.want.tokens)
+        self.tenants.ended(task.ask.tenant, task.want.need.amounts, now)
+        if self.parked:
+            self.unpark(now)
+        self.freed(place)

@@ -1,0 +1,255 @@
+"""A worker: what it has, what is taken of it, what it holds. Pure.
+
+A worker is filled by its threads, by amounts (memory, devices, custom ones), and beyond
+its threads by short tasks that it begins when a thread is free.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from dtf_dask.scheduler_plugins.lanes import Task
+from dtf_dask.scheduler_plugins.match import Shape
+from dtf_dask.scheduler_plugins.terms import Gpu, Key, Offer
+
+if TYPE_CHECKING:
+    from dtf_dask.scheduler_plugins.unit import Unit
+    from dtf_dask.scheduler_plugins.groups import Group
+
+_CLOSE = 1e-6  # amounts are sums of floats
+
+
+class Device:
+    """One GPU, and what is taken of it: all, or parts of its memory."""
+
+    __slots__ = ("free", "gpu", "whole")
+
+    def __init__(self, gpu: Gpu) -> None:
+        self.gpu = gpu
+        self.free = float(gpu.memory)
+        self.whole = False
+
+    @property
+    def idle(self) -> bool:
+        return not self.whole and self.free >= self.gpu.memory - _CLOSE
+
+
+class Place:
+    """One worker of the cluster.
+
+    ``load`` orders the workers of a group: threads taken or promised, over threads.
+    ``barred`` says why it gets nothing now, in words; "" if it does.
+    """
+
+    __slots__ = (
+        *("barred", "cpu", "custom", "devices", "exclusive", "foreign", "group"),
+        *("held", "kind", "load", "memory", "name", "offer", "paused", "queue"),
+        *("queue_max", "queue_s", "queue_s_max", "reserved", "serial", "shrunk"),
+        *("threads", "joined_at"),
+    )
+
+    def __init__(self, name: str, offer: Offer, serial: int, now: float) -> None:
+        self.name = name
+        self.serial = serial
+        self.joined_at = now
+        self.kind = ""
+        self.group: Group | None = None
+        self.held: dict[Key, Task] = {}
+        self.queue: dict[Key, Task] = {}
+        self.queue_s = 0.0
+        self.queue_s_max = 0.0
+        self.queue_max = 0
+        self.foreign = 0
+        self.paused = False
+        self.barred = ""
+        self.exclusive: Task | None = None
+        self.reserved: Unit | None = None
+        self.shrunk = False
+        self.apply(offer)
+
+    def apply(self, offer: Offer) -> list[Task]:
+        """It has this from now on; returns tasks whose devices are gone."""
+        self.offer = offer
+        self.threads = offer.threads
+        self.cpu = 0.0
+        self.memory = 0.0
+        self.custom: dict[str, float] = {}
+        self.devices = {gpu.index: Device(gpu) for gpu in offer.gpus}
+        bereft = []
+        for task in self.held.values():
+            self._add(task)
+            if any(not self._usable(index) for index in task.gpus):
+                bereft.append(task)
+        self.shrunk = bool(self.overuse())
+        self.reload()
+        return bereft
+
+    def reload(self) -> None:
+        """Count its load anew."""
+        if self.threads > 0 and self.exclusive is None:
+            taken = self.cpu + self.foreign + len(self.queue)
+            self.load = taken / self.threads
+        else:
+            self.load = math.inf
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether such a task could begin at once."""
+        if self.barred or self.exclusive is not None:
+            return False
+        if self.cpu + self.foreign + shape.cpu > self.threads:
+            return False
+        return shape.plain or self._has_room(shape)
+
+    def may_queue(self) -> bool:
+        """Whether it may hold one more short task than it can begin."""
+        return (
+            self.queue_s < self.queue_s_max
+            and len(self.queue) < self.queue_max
+            and not self.barred
+            and self.exclusive is None
+            and self.reserved is None
+        )
+
+    def take(self, task: Task) -> None:
+        """A task gets its room here; which devices, too."""
+        shape = task.shape
+        if shape.gpu or shape.gpu_memory:
+            task.gpus = tuple(sorted(d.gpu.index for d in self._pick(shape)))
+        task.place = self
+        self.held[task.key] = task
+        if task.queued:
+            self.queue[task.key] = task
+            self.queue_s += task.estimate_s
+        else:
+            self._add(task)
+        self.reload()
+
+    def give(self, task: Task) -> list[Task]:
+        """A task takes no room any more; returns those that begin in its stead."""
+        del self.held[task.key]
+        if self.queue.pop(task.key, None) is None:
+            self._subtract(task)
+        else:
+            self._unqueue(task)
+        begun = self.promote()
+        if self.shrunk:
+            self.shrunk = bool(self.overuse())
+        return begun
+
+    def promote(self) -> list[Task]:
+        """Let queued tasks take the threads that are free."""
+        begun = []
+        while self.queue and self.cpu + self.foreign + 1 <= self.threads:
+            task = self.queue.pop(next(iter(self.queue)))
+            self._unqueue(task)
+            self._add(task)
+            begun.append(task)
+        self.reload()
+        return begun
+
+    def begin(self, task: Task) -> None:
+        """A queued task has begun: it changes places with one that has not."""
+        if self.queue.pop(task.key, None) is None:
+            return
+        self._unqueue(task)
+        self._add(task)
+        for other in self.held.values():
+            late = not other.queued and other.begun_at is None and other is not task
+            if late and other.shape.plain:
+                self._subtract(other)
+                other.queued = True
+                self.queue[other.key] = other
+                self.queue_s += other.estimate_s
+                break
+        else:
+            self.shrunk = bool(self.overuse())
+        self.reload()
+
+    def secede(self, task: Task) -> list[Task]:
+        """A task gives its thread back and goes on beside it."""
+        self.begin(task)
+        if task.cpu:
+            self.cpu -= task.cpu
+            task.cpu = 0.0
+        return self.promote()
+
+    def overuse(self) -> str:
+        """What is taken beyond what there is, in words; "" if nothing is."""
+        if self.cpu > self.threads:
+            return f"{self.cpu:g} of {self.threads} threads"
+        if self.memory > self.offer.memory + _CLOSE:
+            return f"{self.memory:g} of {self.offer.memory} B memory"
+        for name, used in self.custom.items():
+            if used > self.offer.resources.get(name, 0) + _CLOSE:
+                return f"{used:g} of {self.offer.resources.get(name, 0):g} {name}"
+        for index, device in self.devices.items():
+            if device.free < -_CLOSE:
+                return f"memory of gpu {index}"
+        return ""
+
+    def _usable(self, index: int) -> bool:
+        device = self.devices.get(index)
+        return device is not None and device.gpu.usable
+
+    def _has_room(self, shape: Shape) -> bool:
+        if shape.exclusive and (self.held or self.foreign):
+            return False
+        if self.memory + shape.memory > self.offer.memory and shape.memory:
+            return False
+        resources = self.offer.resources
+        for name, amount in shape.custom:
+            free = resources.get(name, 0) - self.custom.get(name, 0.0)
+            if amount > free + _CLOSE:
+                return False
+        if shape.gpu or shape.gpu_memory:
+            return bool(self._pick(shape))
+        return True
+
+    def _pick(self, shape: Shape) -> list[Device]:
+        """The devices for a task: the smallest that do; none if there is no room."""
+        able = [d for d in self.devices.values() if d.gpu.usable]
+        if shape.gpu:
+            able = [d for d in able if d.idle and d.gpu.memory >= shape.gpu_memory]
+            able.sort(key=lambda d: (d.gpu.memory, d.gpu.index))
+            return able[: shape.gpu] if len(able) >= shape.gpu else []
+        able = [d for d in able if not d.whole and d.free >= shape.gpu_memory]
+        # A part goes where it leaves least: whole devices stay whole.
+        return [min(able, key=lambda d: (d.free, d.gpu.index))] if able else []
+
+    def _unqueue(self, task: Task) -> None:
+        task.queued = False
+        self.queue_s -= task.estimate_s
+        if not self.queue:
+            self.queue_s = 0.0  # no drift of floats
+
+    def _add(self, task: Task) -> None:
+        if task.queued:
+            return
+        self.cpu += task.cpu
+        if not task.shape.plain:
+            self._count(task, 1)
+
+    def _subtract(self, task: Task) -> None:
+        self.cpu -= task.cpu
+        if not task.shape.plain:
+            self._count(task, -1)
+
+    def _count(self, task: Task, sign: int) -> None:
+        shape = task.shape
+        self.memory += sign * shape.memory
+        for name, amount in shape.custom:
+            self.custom[name] = self.custom.get(name, 0.0) + sign * amount
+        for index in task.gpus:
+            device = self.devices.get(index)
+            if device is None:
+                continue
+            if shape.gpu:
+                device.whole = sign > 0
+            else:
+                device.free -= sign * shape.gpu_memory
+        if shape.exclusive:
+            self.exclusive = task if sign > 0 else None
+        if not self.held:
+            self.memory = 0.0
+            self.custom = {}
