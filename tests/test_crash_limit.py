@@ -18,7 +18,7 @@ from dtf_dask.worker_plugins.runner import worker_run
 from dtf_dask.worker_plugins.runner.process import RunnerLostError
 from dtf_dask.worker_plugins.runner.worker_run import WorkerRun, topic
 
-ENTRIES = [[number, "test"] for number in range(20)]
+ENTRIES = [[number, "test"] for number in range(1010)]
 
 
 class Listed:
@@ -40,7 +40,7 @@ class Listed:
         ({}, 3),
         ({"crash_limit": 1}, 1),
         ({"crash_limit": 5}, 5),
-        ({"crash_limit": 10**9}, len(ENTRIES)),
+        ({"crash_limit": 10**9}, 1000),
         ({"crash_limit": -1}, 1),
         ({"crash_limit": "many"}, 3),
         ({"crash_limit": True}, 3),
