@@ -5,10 +5,10 @@
 
 A discrete-event simulation. Ours is the real `Planner`, xdist's are its real
 `LoadScheduling` and `WorkStealingScheduling`, each over simulated workers. Ours pays
-a fork per batch and shared fixtures once a batch; xdist pays session fixtures once a
-worker, module fixtures once for each stretch of a module's tests, and no fork. The
-start of either (collection, imports) is left out. ``FILE`` is what
-``pytest --durations=0 --durations-min=0 -vv`` printed of a real suite; it may be
+a fork once a worker, a little per batch, and shared fixtures once a batch; xdist pays
+session fixtures once a worker, module fixtures once for each stretch of a module's
+tests, and no fork. The start of either (collection, imports) is left out. ``FILE`` is
+what ``pytest --durations=0 --durations-min=0 -vv`` printed of a real suite; it may be
 given several times.
 """
 
@@ -36,7 +36,8 @@ from dtf_dask.runs.batch import Batch, PlannedCase, Planner, PlannerSettings
 MESSAGE_S = 0.001  # one way between driver or controller and a worker
 DISPATCH_S = 0.004  # from the driver's decision to the runner of a batch
 TICK_S = 0.05  # how often the driver asks for the idle
-FORK_S = 0.015  # a batch's own cost on its worker
+FORK_S = 0.015  # before a worker's first batch
+BATCH_S = 0.002  # a batch's own cost on its worker
 
 
 @dataclass
@@ -86,13 +87,14 @@ class Clock:
 
 
 class BatchWorker:
-    """Runs batches one after the other, each in a fresh child."""
+    """Runs batches one after the other, all in one child."""
 
     def __init__(self, name: str, driver: BatchDriver) -> None:
         self.name, self.driver = name, driver
         self.queue: deque[tuple[Batch, deque[int]]] = deque()
         self.active: dict[str, None] = {}
         self.busy = False
+        self.forked = False
 
     def receive(self, batch: Batch) -> None:
         """A batch arrives."""
@@ -101,12 +103,13 @@ class BatchWorker:
             self.begin()
 
     def begin(self) -> None:
-        """Fork for the next batch."""
+        """Hand over the next batch."""
         self.busy = bool(self.queue)
         if self.busy:
             self.active = {}
             self.driver.batches += 1
-            self.driver.clock.after(FORK_S, self.step)
+            self.driver.clock.after(BATCH_S if self.forked else FORK_S, self.step)
+            self.forked = True
 
     def step(self) -> None:
         """Run the next case, or end the batch."""
@@ -451,7 +454,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--durations", type=Path, action="append", default=[])
     options = parser.parse_args()
-    print(f"seed {options.seed}; fork {FORK_S} s, dispatch {DISPATCH_S} s")
+    print(
+        f"seed {options.seed}; fork {FORK_S} s, batch {BATCH_S} s,"
+        f" dispatch {DISPATCH_S} s"
+    )
     suites = make_suites(random.Random(options.seed), options.quick)
     suites += [read_durations(path) for path in options.durations]
     rows = []

@@ -21,8 +21,6 @@ from dtf_dask.runs.batch import (
     PlannerSettings,
     Revocation,
 )
-from dtf_dask.runs.batch_estimates import Estimates, SharedFixtures, WarmUp
-from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
 DISTS: list[Dist] = [
     "load",
@@ -510,7 +508,7 @@ def test_the_only_case_left_is_never_taken_back() -> None:
 
 def test_nothing_is_taken_back_that_is_not_worth_it() -> None:
     """A tail shorter than the overhead, or than the set-up, stays where it is."""
-    planner = planner_of(cases_of([0.002] * 10), 1)
+    planner = planner_of(cases_of([0.001] * 10), 1)
     batch = planner.next_batch("w0")
     assert batch is not None
     planner.add_worker("w1")
@@ -548,6 +546,53 @@ def test_a_tail_not_worth_taking_is_looked_at_again_as_time_goes_by() -> None:
     taken = planner.revocation("w1", 1.0)
     assert taken is not None
     assert taken.indices == (1,)
+
+
+def _take_all(planner: Planner, batch: Batch | None) -> dict[int, None]:
+    """What ``w1`` takes back from ``w0`` as time goes by; it runs all at once."""
+    taken: dict[int, None] = {}
+    now = 0.5
+    while now < 10.0:
+        now += 0.05
+        while batch:
+            for index in batch.indices:
+                planner.finished(batch.id, index, 0.001, now)
+            planner.ended(batch.id)
+            batch = planner.next_batch("w1", now)
+        if revocation := planner.revocation("w1", now):
+            taken |= dict.fromkeys(revocation.indices)
+            planner.revoked(revocation.batch_id, revocation.indices)
+        batch = planner.next_batch("w1", now)
+    return taken
+
+
+def test_all_that_waits_behind_a_hung_case_is_taken() -> None:
+    """From the last batch, and then from the one that is stuck in the case."""
+    planner = planner_of(cases_of([0.1] * 40, 40), 2, share=0.6, lead_s=100.0)
+    first, other = planner.next_batch("w0", 0.0), planner.next_batch("w1", 0.0)
+    assert first is not None
+    *begun, hung, _, _, _ = first.indices
+    for index in begun:
+        planner.finished(first.id, index, 0.1, 0.5)
+    second = planner.next_batch("w0", 0.5)
+    assert second is not None
+    taken = _take_all(planner, other)
+    tail = first.indices[first.indices.index(hung) + 1 :]
+    assert set(taken) == {*tail, *second.indices}
+
+
+def test_a_short_batch_behind_a_hung_case_is_taken_in_the_end() -> None:
+    """Whatever was expected: what counts is how long that case has lasted."""
+    tuning = {"share": 0.01, "target_s": 0.08, "overhead_factor": 0.0}
+    planner = planner_of(cases_of([0.04] * 20, 1), 2, lead_s=100.0, **tuning)
+    first, other = planner.next_batch("w0", 0.0), planner.next_batch("w1", 0.0)
+    assert first is not None
+    begun, hung = first.indices
+    planner.finished(first.id, begun, 0.04, 0.04)
+    second = planner.next_batch("w0", 0.04)
+    assert second is not None
+    planner.learn({hung: 0.0001})
+    assert set(_take_all(planner, other)) == set(second.indices)
 
 
 def test_retry_goes_to_another_worker_if_there_is_one() -> None:
@@ -617,32 +662,3 @@ def test_fifty_thousand_cases_are_planned_cheaply(dist: Dist) -> None:
             planner.ended(batch.id)
     assert done == count
     assert time.process_time() - begun < 4  # about 0.6 on one core at rest
-
-
-@pytest.mark.parametrize(
-    ("slowest", "warm_s"),
-    [
-        ([1.0, 1.2, 0.9], 0.88),  # each batch has its own slow case
-        ([1.0, 1.2, 0.02], 0.0),  # one has none: the others are just slow
-        ([1.0, 1.2], 0.0),  # too few to tell
-    ],
-)
-def test_what_every_child_pays_anew(slowest: list[float], warm_s: float) -> None:
-    """The least of the batches' slowest cases, above the usual one."""
-    warm_up = WarmUp()
-    for batch, slowest_s in enumerate(slowest):
-        for seconds in [0.02, 0.02, slowest_s, 0.02, 0.02, 0.02]:
-            warm_up.learn(batch, seconds)
-    assert warm_up.seconds == pytest.approx(warm_s)
-
-
-def test_a_dear_start_keeps_a_tail_where_it_is() -> None:
-    """A tail is not taken back when a new child would pay more than it saves."""
-    cases = [PlannedCase(n, "f", "f", None, 0.02, ()) for n in range(60)]
-    estimates = Estimates(cases, 0.02)
-    for case in cases:
-        estimates.learn(case.index, 0.02, waits=False)
-    policy = TailPolicy(estimates, SharedFixtures.of(cases), {}, 0.015)
-    victim = Victim(list(range(1, 60)), [0], None, 0.02)
-    assert len(policy.choose(victim, 1)) > 0
-    assert policy.choose(victim, 1, warm_s=1.0) == ()

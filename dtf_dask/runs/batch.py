@@ -1,9 +1,9 @@
-"""Which cases a worker runs next, in one forked child: the batch planner.
+"""Which cases a worker runs next, in one batch: the batch planner.
 
 Pure. No clock, no I/O, no Dask; the driver reports and asks, the planner answers.
 The same calls give the same answers.
 
-A batch costs a fork and the set-up, once more, of what its cases share. So a worker
+A batch costs a little and the set-up, once more, of what its cases share. So a worker
 is given a share of what would make all workers end together, never less than some
 ten times that cost; a group whose set-up is dear stays in as few batches as pays;
 what is long goes first. When nothing is left to plan, an idle worker is given part
@@ -16,11 +16,12 @@ import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures, WarmUp
+from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
 from dtf_dask.runs.batch_groups import Dist, Pool, atomic_groups
 from dtf_dask.runs.batch_lanes import Batch, Lane, Outstanding, Revocation, Running
 from dtf_dask.runs.batch_portions import Loads, PlannerSettings, Portions
-from dtf_dask.runs.batch_tail import TailPolicy, Victim
+from dtf_dask.runs.batch_search import TailSearch
+from dtf_dask.runs.batch_tail import TailPolicy
 
 __all__ = ("Batch", "Dist", "PlannedCase", "Planner", "PlannerSettings", "Revocation")
 
@@ -84,16 +85,16 @@ class Planner:
         self._estimates = Estimates(cases, self._settings.default_s)
         self._fixtures = SharedFixtures.of(cases)
         self._out = Outstanding(self._estimates)
-        self._warm_up = WarmUp()
         atomic = {} if dist == "each" else atomic_groups(cases, dist)
         pooled = [] if dist == "each" else cases
         self._pool = Pool(pooled, atomic, self._estimates, self._fixtures, len(cases))
         self._portions = Portions(
             self._pool, self._estimates, self._fixtures, self._settings, len(cases)
         )
-        self._tails = TailPolicy(
+        tails = TailPolicy(
             self._estimates, self._fixtures, atomic, self._settings.overhead_s
         )
+        self._tails = TailSearch(self._out, self._estimates, tails)
 
     # -- what the driver tells ------------------------------------------------
 
@@ -155,7 +156,6 @@ class Planner:
         running = self._out.batches.get(batch_id)
         if running is None or index not in running.left:
             return False
-        self._warm_up.learn(batch_id, seconds)
         self._out.drop(running, index)
         self._out.begun(running)
         running.lane.since = now
@@ -283,21 +283,9 @@ class Planner:
         avoided = len(self._pool.retries.get(idle_worker, ()))
         if lane.running or self._pool.waiting > avoided or self._dist == "each":
             return None
-        idle = self._out.idle
-        if self._out.revoking >= idle or not self._estimates.any_seen:
+        if not self._estimates.any_seen:
             return None
-        victims = [
-            (self._out.load_s(other, now), place, other)
-            for place, other in enumerate(self._out.lanes.values())
-            if other.running
-        ]
-        for left_s, _, victim in sorted(victims, key=lambda v: (-v[0], v[1])):
-            if left_s < 2 * self._settings.overhead_s:
-                break
-            found = self._take_back(victim, idle, victim.elapsed(now))
-            if found is not None:
-                return found
-        return None
+        return self._tails.find(now)
 
     # -- sizes ----------------------------------------------------------------
 
@@ -369,31 +357,3 @@ class Planner:
             running.lane.queue.extendleft(reversed(back))
         else:
             self._pool.put_front(back)
-
-    # -- taking back ----------------------------------------------------------
-
-    def _take_back(self, lane: Lane, idle: int, elapsed: float) -> Revocation | None:
-        """Part of the worker's last batch, for the idle."""
-        running = next(reversed(lane.running.values()))
-        fruitless = len(running.left) >= running.barren_left
-        if running.revoking or (fruitless and elapsed <= running.barren_s):
-            return None
-        tail = list(running.left)
-        now = None
-        if len(lane.running) == 1:  # the first of them is running now
-            now = tail.pop(0)
-            expected = self._estimates.of(now)
-            # What has lasted longer than expected may well last as long again.
-            before = max(expected - elapsed, elapsed) if elapsed else expected / 2
-        else:
-            before = max(0.0, self._out.left_s(lane) - running.left_s)
-        untouched = dict.fromkeys(tail)
-        begun = [index for index in running.batch.indices if index not in untouched]
-        victim = Victim(tail, begun, now, before)
-        taken = self._tails.choose(victim, idle, self._warm_up.seconds)
-        if not taken:  # not again for every case that ends
-            running.barren_left = len(running.left) - len(running.left) // 16
-            running.barren_s = 2 * (elapsed + self._settings.overhead_s)
-            return None
-        self._out.asked(running)
-        return Revocation(running.batch.id, tuple(taken), bool(self._pool.atomic))

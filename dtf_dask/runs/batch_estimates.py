@@ -12,10 +12,6 @@ from dataclasses import dataclass, field
 SECONDS_MAX = 1e7
 """Durations are clipped to this: a wild value in a history must not break sums."""
 
-WARM_UP_BATCHES_MIN = 3
-WARM_UP_CASES_MIN = 5
-"""Batches, and cases of each, that must be seen before a warm-up is believed in."""
-
 SHARED_KEYS_MAX = 64
 """Shared fixtures looked at per case; further ones are ignored."""
 
@@ -217,35 +213,3 @@ class SharedFixtures:
             k in self.local and k in b and (k in self.unsettled or k in self.costs)
             for k in a
         )
-
-
-class WarmUp:
-    """What each batch pays anew, being a process of its own: caches, lazy imports.
-
-    It shows as one case that is slow in every batch, another one each time. The least
-    of the batches' slowest cases is what they all pay: a slow case here or there does
-    not count.
-    """
-
-    __slots__ = ("_cases", "_slowest_s", "_sum_s")
-
-    def __init__(self) -> None:
-        self._slowest_s: dict[int, float] = {}
-        self._cases: dict[int, int] = {}
-        self._sum_s = 0.0
-
-    def learn(self, batch: int, seconds: float) -> None:
-        """A case of a batch has ended."""
-        self._slowest_s[batch] = max(seconds, self._slowest_s.get(batch, 0.0))
-        self._cases[batch] = self._cases.get(batch, 0) + 1
-        self._sum_s += seconds
-
-    @property
-    def seconds(self) -> float:
-        """0 until three batches have been seen for some cases each."""
-        seen = [b for b, count in self._cases.items() if count >= WARM_UP_CASES_MIN]
-        if len(seen) < WARM_UP_BATCHES_MIN:
-            return 0.0
-        usual = sum(self._cases.values()) - len(self._cases)
-        usual_s = (self._sum_s - sum(self._slowest_s.values())) / usual
-        return max(0.0, min(self._slowest_s[b] for b in seen) - usual_s)

@@ -14,7 +14,7 @@ from dtf_dask.runs.batch_estimates import Estimates
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Cases for one child process, in the order to run them.
+    """Cases for one worker, in the order to run them.
 
     ``estimate_s`` includes the overhead and shared set-up. ``worker`` is the only
     one that may run it, or None.

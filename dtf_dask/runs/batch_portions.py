@@ -23,7 +23,7 @@ class PlannerSettings:
     target_s, max_s
         The shortest batch worth its while; the longest, unless set-up asks for more.
     overhead_s
-        What a batch costs besides its cases (fork, pipe, Dask task).
+        What a batch costs besides its cases (Dask task, pipe, taking it up).
     overhead_factor
         A batch lasts at least so many times its overhead and shared set-up.
     share
@@ -46,7 +46,7 @@ class PlannerSettings:
 
     target_s: float = 0.1
     max_s: float = 30.0
-    overhead_s: float = 0.015
+    overhead_s: float = 0.008
     overhead_factor: float = 10.0
     share: float = 1.0
     default_s: float = 0.02

@@ -14,7 +14,7 @@ from dtf_dask.runs.batch_estimates import Estimates, SharedFixtures
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """A worker's last batch, as seen by one that has nothing to do.
+    """A busy worker's batch, as seen by one that has nothing to do.
 
     Parameters
     ----------
@@ -43,11 +43,10 @@ class TailPolicy:
     atomic: Mapping[int, str]
     overhead_s: float
 
-    def choose(self, victim: Victim, idle: int, warm_s: float = 0.0) -> Sequence[int]:
+    def choose(self, victim: Victim, idle: int) -> Sequence[int]:
         """The end of the tail, so that the victim and the idle end together.
 
-        Empty if that is not worth the cost, of which ``warm_s`` is what a new child
-        pays for what its siblings have in memory already.
+        Empty if that is not worth the cost.
         """
         of, tail, before_s = self.estimates.of, victim.tail, victim.before_s
         all_s = sum(of(index) for index in tail)
@@ -56,7 +55,7 @@ class TailPolicy:
             place = self._whole_from(victim, place)
         taken = tail[place:]
         taken_s = sum(of(index) for index in taken)
-        cost = self.overhead_s + warm_s + self.fixtures.cost_s(taken)
+        cost = self.overhead_s + self.fixtures.cost_s(taken)
         # The thief pays the cost too: with less to take they end together.
         while len(taken) > 1 and not self.atomic:
             if cost + taken_s / idle <= before_s + all_s - taken_s:
