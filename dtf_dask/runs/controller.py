@@ -131,7 +131,6 @@ class Controller:
             "cases": cases,
             "fixtures": fixtures,
             "adopt": adopt,
-            "dist": ready["dist"],
             "suite": config.rootpath.name,
             "rootdir": str(config.rootpath),
             "state_folder": str(state_folder(config.rootpath)),
@@ -157,6 +156,7 @@ class Controller:
             "timeout_s": ready["timeout_s"],
             "inline_limit": ready["inline_limit"],
             "isolate": ready["isolate"],
+            "dist": ready["dist"],
             "stop_on_failure": selection.stops_early(self.config.option),
         }
 
