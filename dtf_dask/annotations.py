@@ -8,22 +8,22 @@ is msgpack-able and goes through it again unchanged.
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dtf_dask.errors import UsageError
+from dtf_dask.demand import parse_demand, parse_preference
+from dtf_dask.demand_tokens import EXPRESSION_LENGTH_MAX as EXPRESSION_LENGTH_MAX
+from dtf_dask.errors import DemandError, UsageError
+from dtf_dask.hints import nearest as nearest
+from dtf_dask.hints import shown
 from dtf_dask.quantities import parse_duration
 
-EXPRESSION_LENGTH_MAX = 1000
 NAME_LENGTH_MAX = 100
 KEY_LENGTH_MAX = 1000
 AFTER_COUNT_MAX = 1000
 DURATION_S_MAX = 366 * 86_400.0
 RETRIES_MAX = 100
-_SHOWN_LENGTH_MAX = 80
-_HINTS_MAX = 24
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -34,7 +34,8 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
     Parameters
     ----------
     annotations
-        ``hardware``, ``prefer``: expressions over a worker's facts.
+        ``hardware``: an expression over a worker's facts (`dtf_dask.demand`).
+        ``prefer``: expressions with weights.
         ``priority_class`` (or ``class``), ``tenant``: names.
         ``deadline``: seconds or ``"10 min"`` from submission, or a point in time (a
         `datetime` with a time zone, or ISO text); ``timeout``: seconds or text.
@@ -51,7 +52,8 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
     Raises
     ------
     UsageError
-        For an unknown key (the nearest one is named) or a value out of bounds.
+        For an unknown key (the nearest one is named) or a value out of bounds;
+        `DemandError` for an expression that cannot be read, or never be met.
 
     Examples
     --------
@@ -78,8 +80,10 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
                 plain[name] = read(given[name])
             except ValueError as error:
                 raise UsageError(
-                    f"{where}{name} = {_shown(given[name])}: {error}"
+                    f"{where}{name} = {shown(given[name])}: {error}"
                 ) from None
+            except DemandError as error:
+                raise DemandError(f"{where}{name}: {error}") from None
     return plain
 
 
@@ -99,7 +103,7 @@ def validate_marker(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str,
     example = '@pytest.mark.dtf(hardware="gpu.count >= 1")'
     if args:
         raise UsageError(
-            f"@pytest.mark.dtf takes keywords only, not {_shown(args[0])}; "
+            f"@pytest.mark.dtf takes keywords only, not {shown(args[0])}; "
             f"write {example}"
         )
     if not kwargs:
@@ -107,33 +111,8 @@ def validate_marker(args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str,
     return validate(kwargs, where="@pytest.mark.dtf: ")
 
 
-def nearest(word: object, known: Sequence[str]) -> str:
-    """A hint that ends a message about an unknown word.
-
-    Examples
-    --------
-    >>> nearest("timout", ("timeout", "tenant"))
-    "; did you mean 'timeout'?"
-    >>> nearest("x", ("timeout", "tenant"))
-    '; known are timeout, tenant'
-    """
-    near = difflib.get_close_matches(str(word)[:_SHOWN_LENGTH_MAX], known, 1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    more = ", ..." if len(known) > _HINTS_MAX else ""
-    return f"; known are {', '.join(known[:_HINTS_MAX])}{more}"
-
-
 def _unknown(key: object) -> str:
-    return f"unknown annotation {_shown(key)}{nearest(key, tuple(_READERS))}"
-
-
-def _shown(value: object) -> str:
-    """A value in a message, never longer than a line of it."""
-    text = repr(value)
-    if len(text) > _SHOWN_LENGTH_MAX:
-        return f"{text[:_SHOWN_LENGTH_MAX]}..."
-    return text
+    return f"unknown annotation {shown(key)}{nearest(key, tuple(_READERS))}"
 
 
 # The readers: each returns plain data or raises ValueError with what it expected.
@@ -142,13 +121,19 @@ def _shown(value: object) -> str:
 def _expression(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("expected an expression such as \"gpu.memory >= '16 GiB'\"")
-    if len(value) > EXPRESSION_LENGTH_MAX:
-        raise ValueError(
-            f"{len(value)} characters are over the limit of {EXPRESSION_LENGTH_MAX}"
-        )
-    if not value.isprintable():
-        raise ValueError("expected one line of printable characters")
     return value.strip()
+
+
+def _hardware(value: object) -> str:
+    text = _expression(value)
+    parse_demand(text)
+    return text
+
+
+def _prefer(value: object) -> str:
+    text = _expression(value)
+    parse_preference(text)
+    return text
 
 
 def _name(value: object) -> str:
@@ -211,8 +196,8 @@ def _after(value: object) -> list[str]:
 
 _ALIASES = {"class": "priority_class"}
 _READERS: dict[str, Callable[[object], Any]] = {
-    "hardware": _expression,
-    "prefer": _expression,
+    "hardware": _hardware,
+    "prefer": _prefer,
     "priority_class": _name,
     "deadline": _deadline,
     "timeout": _duration,

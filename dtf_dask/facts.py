@@ -92,7 +92,11 @@ class Vocabulary:
             return f"; write {first} and a name after it"
         if alike:
             return nearest(name, alike)
-        return nearest(name, [*self.facts, *(f"{word}.NAME" for word in self.families)])
+        near = nearest(name, [*self.facts])
+        if near.startswith("; did"):
+            return near
+        firsts = [known.partition(".")[0] for known in (*self.facts, *self.families)]
+        return f"; they begin with {', '.join(dict.fromkeys(firsts))}"
 
 
 _REST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)

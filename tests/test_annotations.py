@@ -137,8 +137,8 @@ def test_any_input_is_accepted_or_a_usage_error(annotations):
 
 def test_a_marker_takes_the_same_keywords():
     """@pytest.mark.dtf(...) speaks the same language, and says where it was wrong."""
-    assert validate_marker((), {"hardware": "cpu.count >= 2"}) == {
-        "hardware": "cpu.count >= 2"
+    assert validate_marker((), {"hardware": "cpu.cores >= 2"}) == {
+        "hardware": "cpu.cores >= 2"
     }
     for args, kwargs, words in (
         (("gpu",), {}, "keywords only"),

@@ -23,7 +23,7 @@ artifacts = ["out/*.json"]
 env = {LEVEL = 2, FAST = true}
 cwd = "sub"
 labels = {area = "style"}
-hardware = "cpu.count >= 2"
+hardware = "cpu.cores >= 2"
 deadline = "10 min"
 class = "release"
 
@@ -65,7 +65,7 @@ def test_a_file_says_all_that_a_case_knows(tmp_path):
         cwd="sub",
         labels={"area": "style"},
         annotations={
-            "hardware": "cpu.count >= 2",
+            "hardware": "cpu.cores >= 2",
             "priority_class": "release",
             "deadline": 600.0,
         },
@@ -199,7 +199,7 @@ ITEMS = f"""
 name = "good"
 argv = [{sys.executable!r}, "-c", "print('fine')"]
 labels = {{area = "io"}}
-hardware = "cpu.count >= 1"
+hardware = "cpu.cores >= 1"
 
 [[cases]]
 name = "bad"

@@ -51,8 +51,8 @@ def test_wishes_arrive_at_the_scheduler(client):
     future = client.submit(
         sum,
         [1, 2],
-        hardware="cpu.count >= 1",
-        prefer="cpu.count >= 2",
+        hardware="cpu.cores >= 1",
+        prefer="cpu.cores >= 2",
         deadline="10 min",
         priority_class="release",
         timeout="5 min",
@@ -60,8 +60,8 @@ def test_wishes_arrive_at_the_scheduler(client):
     assert future.result() == 3
     assert annotations(client, future) == {
         "dtf": {
-            "hardware": "cpu.count >= 1",
-            "prefer": "cpu.count >= 2",
+            "hardware": "cpu.cores >= 1",
+            "prefer": "cpu.cores >= 2",
             "priority_class": "release",
             "deadline": 600.0,
             "timeout": 300.0,
