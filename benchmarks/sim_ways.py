@@ -55,4 +55,6 @@ PEERS: Mapping[str, Way] = {way.name: way for way in (FIFO, CLASS, EDF)}
 
 def ways() -> dict[str, Way]:
     """All of them, by name, in the order in which they are shown."""
-    return dict(PEERS)
+    from sim_engine import engine_way
+
+    return {**PEERS, "engine": engine_way()}
