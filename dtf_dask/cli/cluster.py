@@ -7,7 +7,7 @@ defaults, in the direction of one machine whose tests have a core each.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,7 +17,11 @@ from distributed.cli import dask_scheduler, dask_worker
 
 from dtf_dask import __version__
 from dtf_dask.cli import announcement
+from dtf_dask.config import load
+from dtf_dask.errors import DemandError
 from dtf_dask.preload import with_dtf
+from dtf_dask.settings import Labels, Tokens
+from dtf_dask.worker_plugins.hardware.advert import parse_accept
 
 _LOOPBACK = "127.0.0.1"
 # Dask warns whenever one of these is given: they do nothing.
@@ -30,9 +34,10 @@ def _from_dask(
     run: Callable[..., None],
     text: str,
     changes: dict[str, dict[str, Any]],
+    own: Sequence[click.Option] = (),
 ) -> click.Command:
-    """Dask's command under our name: the same parameters, some with other words."""
-    params = []
+    """Dask's command under our name: its parameters, some in other words, and ours."""
+    params: list[click.Parameter] = list(own)
     for param in base.params:
         if param.name == "version":
             continue
@@ -80,6 +85,9 @@ def _run_worker(**options: Any) -> None:
             "Which scheduler? Give the address that `dtf scheduler` printed: "
             "dtf worker tcp://HOST:8786"
         )
+    _say_of_hardware(
+        options.pop("labels"), options.pop("accept"), options.pop("tokens")
+    )
     threads = options["nthreads"] = max(1, options["nthreads"])
     if options["n_workers"] == "auto":
         # Dask's own "auto" would give few processes many threads.
@@ -91,6 +99,73 @@ def _run_worker(**options: Any) -> None:
     assert dask_worker.main.callback is not None
     dask_worker.main.callback(**options)
 
+
+def _say_of_hardware(
+    labels: Mapping[str, str], accept: str | None, tokens: Mapping[str, int]
+) -> None:
+    """Configure what the workers say of themselves; nannies pass it on to them.
+
+    What is configured already is checked too: a worker must not start and then say
+    less than it was told to.
+    """
+    configured = load().hardware
+    try:
+        parse_accept(configured.accept if accept is None else accept)
+    except DemandError as error:
+        raise click.BadParameter(str(error), param_hint="--accept") from None
+    dask.config.set(
+        {
+            "dtf.hardware.labels": {**configured.labels, **labels},
+            "dtf.hardware.accept": configured.accept if accept is None else accept,
+            "dtf.hardware.tokens": {**configured.tokens, **tokens},
+        }
+    )
+
+
+def _pairs(
+    ctx: click.Context, param: click.Parameter, words: tuple[str, ...]
+) -> dict[str, Any]:
+    """``NAME=VALUE``, as often as it was given, checked as the configuration is."""
+    pairs: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{word!r}: write {param.metavar}")
+        if pairs.get(name, value) != value:
+            raise click.BadParameter(f"{name} was given two values")
+        pairs[name] = value
+    try:
+        if param.name == "labels":
+            return dict(Labels().read(pairs))
+        counts = {n: int(v) if v.isdecimal() else v for n, v in pairs.items()}
+        return dict(Tokens().read(counts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+_SAID_OF_HARDWARE = (
+    click.Option(
+        ["--label", "labels"],
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=TEXT",
+        help="What tests can ask for as label.NAME, such as board=rpi4. Repeatable.",
+    ),
+    click.Option(
+        ["--accept"],
+        metavar="EXPRESSION",
+        help="What a task must be for these workers to take it, such as "
+        "\"class == 'nightly'\" [default: all]",
+    ),
+    click.Option(
+        ["--token", "tokens"],
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=COUNT",
+        help="Licences that each worker process brings for the whole cluster to share,"
+        " such as simulator=2. Repeatable.",
+    ),
+)
 
 scheduler = _from_dask(
     dask_scheduler.main,
@@ -128,4 +203,5 @@ worker = _from_dask(
             "help": "Where each worker's dashboard and metrics listen.",
         },
     },
+    _SAID_OF_HARDWARE,
 )

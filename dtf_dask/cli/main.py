@@ -19,6 +19,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "results": ("dtf_dask.cli.results:results", "Show, compare and export results."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),
+    "hardware": ("dtf_dask.cli.hardware:hardware", "Show what tests can ask for here."),
     "config": ("dtf_dask.cli.config:config", "Show the configuration in force."),
 }
 

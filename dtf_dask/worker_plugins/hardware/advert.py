@@ -11,7 +11,8 @@ from typing import Any
 
 from dtf_dask import facts as vocabulary
 from dtf_dask.config import entries, load
-from dtf_dask.errors import ConfigurationError
+from dtf_dask.demand import parse
+from dtf_dask.errors import ConfigurationError, DemandError
 from dtf_dask.settings import READERS, HardwareSettings
 from dtf_dask.worker_plugins.hardware.accelerators import AcceleratorsProbe
 from dtf_dask.worker_plugins.hardware.browsers import (
@@ -76,12 +77,14 @@ class Hardware:
         resources: Callable[[], Mapping[str, float]] = dict,
         problems: Sequence[str] = (),
     ) -> None:
-        self._settings = settings
+        self.interval_s = settings.interval_s
+        self._labels = {f"label.{name}": text for name, text in settings.labels.items()}
+        self._accept = settings.accept or ""
+        self._tokens = settings.tokens
         self._gpu = gpu
         self._resources = resources
         self._problems = tuple(problems)
         self._prober = Prober((gpu, *probes), settings.probe_timeout_s)
-        self._began = False
         self._free = 0
         self.gpus: tuple[Gpu, ...] = ()
         """The GPUs of the last advert, with what people may want to know besides."""
@@ -98,8 +101,7 @@ class Hardware:
         if self._gpu.name not in found.answered and limit_s is None:
             sight = sight.without_answer()
         self.gpus = sight.gpus
-        raw = dict(found.facts)
-        raw |= {f"label.{name}": text for name, text in self._settings.labels.items()}
+        raw = found.facts | self._labels
         raw |= {f"resource.{name}": n for name, n in dict(self._resources()).items()}
         checked = vocabulary.checked(raw)
         told = {name: _plain(value) for name, value in checked.facts.items()}
@@ -124,8 +126,8 @@ class Hardware:
                 }
                 for gpu in sight.gpus
             ],
-            "accept": self._settings.accept or "",
-            "tokens": dict(self._settings.tokens),
+            "accept": self._accept,
+            "tokens": dict(self._tokens),
             "problems": list(problems[:PROBLEMS_MAX]),
         }
 
@@ -151,9 +153,16 @@ def settings_in_force() -> tuple[HardwareSettings, tuple[str, ...]]:
     is sent on as it was written: nobody can read it, so it takes nothing.
     """
     try:
-        return load().hardware, ()
+        settings = load().hardware
     except ConfigurationError as error:
         problems = [" ".join(str(error).split())[:500]]
+    else:
+        try:
+            parse_accept(settings.accept)
+        except DemandError as error:
+            why = str(error).splitlines()[0]
+            return settings, (f"hardware.accept: {why}; so no task is accepted",)
+        return settings, ()
     values: dict[str, Any] = {}
     for entry in entries():
         if entry.key.startswith("hardware."):
@@ -175,6 +184,18 @@ def settings_in_force() -> tuple[HardwareSettings, tuple[str, ...]]:
         ),
         tuple(problems),
     )
+
+
+def parse_accept(text: str | None) -> None:
+    """Refuse what says nothing about tasks; the scheduler reads it, with each advert.
+
+    Raises
+    ------
+    DemandError
+        Saying what is wrong, and where.
+    """
+    if text is not None:
+        parse(text, vocabulary.TASK_FACTS)
 
 
 def _plain(value: vocabulary.Value) -> Any:

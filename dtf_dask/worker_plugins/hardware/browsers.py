@@ -31,7 +31,7 @@ _APPLICATIONS = {
     "safari": "Safari.app/Contents/MacOS/Safari",
 }
 _WITHOUT_VERSION = {"safari"}  # it would open a window
-_VERSION = re.compile(r"\b\d+(\.\d+)+\b")
+_VERSION = re.compile(r"\b\d+(\.\d+)+")
 
 
 class BrowsersProbe:

@@ -22,7 +22,8 @@ from dtf_dask.worker_plugins.hardware.gpu_choice import (
 )
 
 LIBRARY = "libnvidia-ml.so.1"
-DEVICES_MAX = 256
+DEVICES_MAX = 32
+LISTED_MAX = 256
 _INSTANCES_MAX = 16
 _MODEL_LENGTH_MAX = 200
 
@@ -151,9 +152,16 @@ class GpuProbe:
     ) -> Sight:
         there = {device.gpu.id for device in devices}
         there |= {part.id for device in devices for part in device.instances or ()}
-        gone = [_lost(gpu) for gpu in self.sight.gpus if gpu.id not in there]
-        gpus = sorted((*usable, *gone), key=lambda gpu: (gpu.index, gpu.id))
-        return Sight(tuple(gpus[:DEVICES_MAX]), tuple(problems))
+        gpus = {gpu.index: gpu for gpu in usable}
+        for gpu in self.sight.gpus:
+            if gpu.id not in there:
+                # Another may have its number by now: the driver counts those it has.
+                index = gpu.index
+                while index in gpus:
+                    index += 1
+                gpus[index] = dataclasses.replace(_lost(gpu), index=index)
+        found = [gpus[index] for index in sorted(gpus)]
+        return Sight(tuple(found[:LISTED_MAX]), tuple(problems))
 
     def _opened(self) -> Nvml | None:
         """NVML, initialised and kept so: without a persistent driver it takes long."""
@@ -204,6 +212,7 @@ def _instances(nvml: Nvml, handle: Any, gpu: Gpu) -> tuple[Gpu, ...]:
             dataclasses.replace(
                 gpu,
                 id=nvml.nvmlDeviceGetUUID(part),
+                index=DEVICES_MAX + gpu.index * _INSTANCES_MAX + place,
                 model=_model(nvml, part) or gpu.model,
                 memory=_memory(nvml, part),
             )

@@ -36,7 +36,7 @@ class Gpu:
     id
         Its UUID, which is the same in whichever slot it is.
     index
-        Its place in the order of PCI; of an instance, that of its GPU.
+        Its place in the order of PCI. An instance has a number past those of all GPUs.
     memory
         Bytes, 0 where it has none of its own.
     capability
@@ -88,7 +88,8 @@ def visible(
         if word.isdecimal():
             if int(word) in silent:
                 continue
-            found = [gpu for gpu in (whole | first).values() if gpu.index == int(word)]
+            gpu = (whole | first).get(int(word))
+            found = [] if gpu is None else [gpu]
         elif word.startswith(("GPU-", "MIG-")):
             all_named = (*whole.values(), *instances)
             found = [gpu for gpu in all_named if gpu.id.startswith(word)]

@@ -100,7 +100,8 @@ class HardwarePlugin(WorkerPlugin):
                 while not dask_seam.is_connected(self._worker):
                     await asyncio.sleep(_CONNECTION_POLL_S)
                 self._tell(advert)
-                await asyncio.sleep(self._interval_s)
+                assert self._hardware is not None
+                await asyncio.sleep(self._hardware.interval_s)
         except Exception as error:  # nobody else would hear of it
             self._give_up(f"{type(error).__name__}: {error}")
         finally:
@@ -125,7 +126,6 @@ class HardwarePlugin(WorkerPlugin):
         """Read the settings and find the probes: in a thread, for it takes a while."""
         worker = self._worker
         settings, problems = settings_in_force()
-        self._interval_s = settings.interval_s
         probes = self._probes
         if probes is None:
             others, broken = installed_probes()
