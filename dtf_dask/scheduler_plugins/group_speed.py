@@ -46,7 +46,7 @@ class GroupSpeeds:
 
     @property
     def fastest(self) -> float:
-        """The least factor there is among groups that have one."""
+        """The least factor there is, that of groups nobody knows included."""
         return self._fastest
 
     def known(self, group: str) -> int:
@@ -69,7 +69,7 @@ class GroupSpeeds:
             del ratios[next(iter(ratios))]
         if len(ratios) >= self._settings.names_min:
             self._factors[group] = sorted(ratios.values())[(len(ratios) - 1) // 2]
-            self._fastest = min(self._factors.values())
+            self._fastest = min(1.0, *self._factors.values())
 
     def rows(self) -> list[tuple[str, str, float]]:
         """All that was learned, as (group, test, ratio), oldest first."""
