@@ -103,6 +103,8 @@ class Comparison:
     @property
     def wanted(self) -> str:
         """The value as people say it: sizes and versions without quotes."""
+        if self.value is None:
+            return ""
         text = self._written()
         bare = self.fact.kind in (Kind.SIZE, Kind.VERSION, Kind.DURATION)
         return text.replace("'", "") if bare else text
