@@ -313,6 +313,9 @@ def test_at_the_limits_it_still_works():
     ("one", "other"),
     [
         ("gpu.count >= 1 and memory > '1 GiB'", "memory>1024 MiB and 1 <= gpu.count"),
+        ("2 <= gpu.count and 3 > cpu.cores", "gpu.count >= 2 and cpu.cores < 3"),
+        ("2 >= gpu.count and 3 < cpu.cores", "gpu.count <= 2 and cpu.cores > 3"),
+        ("2 == gpu.count and 3 != cpu.cores", "gpu.count == 2 and cpu.cores != 3"),
         ("not (gpu.count < 1 or label.x)", "gpu.count >= 1 and not label.x"),
         ("python.version >= '3.12'", "python.version >= 3.12.0"),
         ("package.a_b", "package.A.B"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -232,3 +234,19 @@ def test_a_version_is_written_as_it_is_read(text):
     if range_ is not None:
         stem = version_key(text.removesuffix(".*"))
         assert range_[0] < stem < range_[1]
+
+
+def test_the_document_lists_the_facts_that_there_are():
+    """docs/hardware.md has a row for each fact, with its kind, and no others."""
+    document = Path(__file__).parents[1] / "docs" / "hardware.md"
+    rows = re.findall(r"^\| `([\w.]+)` \| (\w+) \|", document.read_text("utf-8"), re.M)
+    defined = {
+        name: fact.kind.value
+        for vocabulary in (WORKER_FACTS, TASK_FACTS)
+        for name, fact in (
+            *vocabulary.facts.items(),
+            *((f"{first}.NAME", fact) for first, fact in vocabulary.families.items()),
+        )
+    }
+    assert dict(rows) == defined
+    assert len(rows) == len(defined)
