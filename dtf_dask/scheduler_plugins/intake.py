@@ -1,0 +1,174 @@
+"""Which of Dask's tasks are the engine's, and what they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from distributed.scheduler import TaskState
+
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.scheduler_plugins import asks
+from dtf_dask.scheduler_plugins.asks import Wishes
+from dtf_dask.scheduler_plugins.governed import Governed, Key
+from dtf_dask.scheduler_plugins.ledger import Ledger, error_of
+from dtf_dask.scheduler_plugins.terms import Ask
+
+ANNOTATION = "dtf"
+_NEAR_INPUTS_MAX = 64
+_OVER = ("memory", "erred", "forgotten")
+
+
+class Intake:
+    """Reads tasks as they are submitted, and once more when they are ready.
+
+    Parameters
+    ----------
+    govern_all
+        Whether plain root tasks are the engine's too, and not only those that ask
+        something of it.
+    """
+
+    def __init__(self, ledger: Ledger, *, govern_all: bool, default_class: str) -> None:
+        self._ledger = ledger
+        self._govern_all = govern_all
+        self._default_class = default_class
+        self._plain = replace(asks.PLAIN, priority_class=default_class)
+        self._awaited: dict[Key, list[Governed]] = {}
+        # The tasks of one submission share these objects: they are read once.
+        self._last: tuple[Any, Any, Wishes | TaskRefusedError]
+        self._last = (None, None, self._plain)
+
+    def submitted(self, keys: Iterable[Key]) -> None:
+        """Tasks came, and none of them has been moved yet."""
+        ledger = self._ledger
+        now, wall_now = ledger.clock(), ledger.wall()
+        special: list[Governed] = []
+        for key in keys:
+            ts = ledger.scheduler.tasks[key]
+            if key in ledger.tasks or ts.state != "released" or not self.governs(ts):
+                continue
+            task, refused = self._taken(ts, now, wall_now)
+            ledger.tasks[key] = task
+            ledger.places[key] = None
+            if refused is not None:
+                ledger.refuse(task, refused)
+            elif task.wishes is not self._plain:
+                if task.wishes.retries is not None and not ts.retries:
+                    ts.retries = task.wishes.retries
+                special.append(task)
+        # Only now, for a task may name one that came with it.
+        for task in special:
+            if task.ask.after:
+                self._wait_for_foreign(task)
+        self._admit(special, now)
+
+    def governs(self, ts: TaskState) -> bool:
+        """Whether a task is the engine's: it asks something, or it is a plain root.
+
+        An actor never is: Dask cannot hold one.
+        """
+        if ts.actor or ts.run_spec is None:
+            return False
+        if ts.resource_restrictions or (
+            ts.annotations and ANNOTATION in ts.annotations
+        ):
+            return True
+        restricted = ts.worker_restrictions or ts.host_restrictions
+        return self._govern_all and not ts.dependencies and not restricted
+
+    def foreign_over(self, key: Key, finish: str) -> None:
+        """A task is over, for whoever waits for just that."""
+        if self._awaited and finish in _OVER:
+            for task in self._awaited.pop(key, ()):
+                assert task.after is not None
+                task.after.discard(key)
+                if not task.after and task.stage == "after":
+                    task.stage = "known"
+                    self._ledger.arrive(task)
+
+    def ask_now(self, task: Governed, ts: TaskState) -> Ask:
+        """What it asks, with what is known only now that its inputs are there."""
+        changed: dict[str, Any] = {}
+        posts = self._ledger.posts
+        if task.avoid:
+            changed["avoid"] = task.avoid
+        if ts.dependencies:
+            changed["near"] = posts.holders(ts, _NEAR_INPUTS_MAX)
+        restricted = ts.worker_restrictions or ts.host_restrictions
+        if restricted and not ts.loose_restrictions:
+            names = posts.names(ts.worker_restrictions, ts.host_restrictions)
+            changed["need"] = replace(task.wishes.need, workers=names)
+        if changed:
+            task.ask = replace(task.ask, **changed)
+        return task.ask
+
+    def clear(self) -> None:
+        """No task is there any more."""
+        self._awaited.clear()
+
+    def _taken(
+        self, ts: TaskState, now: float, wall_now: float
+    ) -> tuple[Governed, TaskRefusedError | None]:
+        wishes: Wishes | TaskRefusedError = self._plain
+        if ts.annotations or ts.resource_restrictions:
+            wishes = self._read(ts)
+        name = ts.prefix.name
+        if isinstance(wishes, TaskRefusedError):
+            return Governed(
+                ts.key, Ask(ts.key, name, asks.PLAIN.need), asks.PLAIN
+            ), wishes
+        assert ts.priority is not None
+        refused = None
+        try:
+            ask = asks.ask(
+                ts.key,
+                name,
+                wishes,
+                now=now,
+                wall_now=wall_now,
+                priority=-ts.priority[0],
+                nested=ts.priority[1] % 1 != 0,
+            )
+        except TaskRefusedError as error:
+            refused, ask = error, Ask(ts.key, name, wishes.need)
+        return Governed(ts.key, ask, wishes), refused
+
+    def _read(self, ts: TaskState) -> Wishes | TaskRefusedError:
+        annotation = (ts.annotations or {}).get(ANNOTATION)
+        resources = ts.resource_restrictions or None
+        if annotation is None and resources is None:
+            return self._plain
+        if self._last[0] is not annotation or self._last[1] != resources:
+            found: Wishes | TaskRefusedError
+            try:
+                found = asks.read(annotation, resources, self._default_class)
+            except TaskRefusedError as error:
+                found = error
+            self._last = (annotation, resources, found)
+        return self._last[2]
+
+    def _wait_for_foreign(self, task: Governed) -> None:
+        """Of the tasks that it runs after, look oneself for those not the engine's."""
+        ledger = self._ledger
+        keep, after = [], set()
+        key: Key
+        for key in task.ask.after:
+            ts = ledger.scheduler.tasks.get(key)
+            if key in ledger.tasks or ts is None:
+                keep.append(key)  # the engine knows it, or refuses it
+            elif ts.state not in _OVER:
+                after.add(key)
+                self._awaited.setdefault(key, []).append(task)
+        task.after = after
+        task.ask = replace(task.ask, after=tuple(keep))
+
+    def _admit(self, tasks: list[Governed], now: float) -> None:
+        if not tasks:
+            return
+        answers = self._ledger.engine.admit([task.ask for task in tasks], now)
+        for task, answer in zip(tasks, answers, strict=True):
+            task.admitted, task.note = True, answer.warning
+            if answer.refused is not None:
+                self._ledger.refuse(task, error_of(answer.refused))

@@ -1,0 +1,398 @@
+"""Governed tasks on real workers: they run, wait, move and end as they should."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+import time
+from typing import Any
+
+import dask
+import pytest
+from dask_room import Room, advert, gathered, room, run
+
+from dtf_dask.errors import (
+    TaskRefusedError,
+    TaskTimeoutError,
+    UpstreamFailedError,
+)
+
+NOTES: list[Any] = []
+"""What tasks of this process noted; each test begins with an empty list."""
+
+
+@pytest.fixture(autouse=True)
+def _empty_notes() -> None:
+    NOTES.clear()
+
+
+def inc(x: int) -> int:
+    return x + 1
+
+
+def fails_at_first(times: int) -> str:
+    NOTES.append((where(), time.monotonic()))
+    if len(NOTES) <= times:
+        raise ValueError("once more")
+    return "done"
+
+
+def note(name: str, pause_s: float, *inputs: object) -> None:
+    time.sleep(pause_s)
+    NOTES.append(name)
+    if name == "fails":
+        raise ValueError("it does")
+
+
+def where(number: int = 0, pause_s: float = 0.0) -> str:
+    from distributed import get_worker
+
+    time.sleep(pause_s)
+    return str(get_worker().name)
+
+
+def settled(made: Room) -> bool:
+    """Whether nothing is left of what ran."""
+    engine: Any = made.plugin.engine
+    engine.check()
+    return not engine._core.running and not engine._core.lanes.tasks
+
+
+def test_plain_tasks_are_governed_and_run() -> None:
+    """Roots go through the engine, their dependents through Dask; nothing is left."""
+
+    async def check() -> None:
+        async with room(None, None, threads=2) as made:
+            futures = made.client.map(inc, range(200))
+            total = made.client.submit(sum, futures)
+            assert await asyncio.wait_for(total, 20) == sum(range(1, 201))
+            granted = {task.stage for task in made.plugin.keeper.ledger.tasks.values()}
+            assert granted == {"over"}
+            assert len(made.plugin.keeper.ledger.tasks) == 200
+            del futures, total
+            await made.until(lambda: not made.scheduler.tasks)
+            assert settled(made)
+            assert made.plugin.keeper.ledger.tasks == {}
+            assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_a_late_worker_picks_up_a_waiting_task() -> None:
+    """What nobody can run waits, and runs as soon as somebody comes who can."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            with dask.annotate(dtf={"hardware": "label.board == 'rpi4'"}):
+                future = made.client.submit(where)
+            await made.until(lambda: made.held() == 1)
+            assert await made.client.submit(inc, 1) == 2
+            await made.worker("board", advert({"label.board": "rpi4"}))
+            assert await asyncio.wait_for(future, 10) == "board"
+
+    run(check)
+
+
+def test_a_gpu_task_never_runs_on_a_worker_without_one() -> None:
+    """Not when others are idle and Dask would steal it."""
+
+    async def check() -> None:
+        config = {"distributed.scheduler.work-stealing-interval": "10ms"}
+        with dask.config.set(config):
+            async with room(advert(gpus=1), advert(), advert()) as made:
+                with dask.annotate(dtf={"gpus": 1}):
+                    gpu = made.client.map(where, range(12), pause_s=0.03, pure=False)
+                await asyncio.sleep(0.1)
+                with dask.annotate(dtf={"hardware": "gpu.count >= 1"}):
+                    more = made.client.map(where, range(12), pause_s=0.01, pure=False)
+                assert set(await gathered(made.client, gpu + more)) == {"w0"}
+
+    run(check)
+
+
+_inside, _most = 0, 0
+_lock = threading.Lock()
+
+
+def alone(number: int) -> int:
+    """Counts how many of these run at once."""
+    global _inside, _most
+    with _lock:
+        _inside += 1
+        _most = max(_most, _inside)
+    time.sleep(0.01)
+    with _lock:
+        _inside -= 1
+    return number
+
+
+@pytest.mark.parametrize("how", ["dask", "annotation"])
+def test_resources_are_never_oversubscribed(how: str) -> None:
+    """Of three tasks of one unit, two run at a time where there are two units."""
+
+    async def check() -> None:
+        global _most
+        _most = 0
+        async with room() as made:
+            await made.worker("w", nthreads=4, resources={"BOARD": 2})
+            if how == "dask":
+                futures = made.client.map(alone, range(20), resources={"BOARD": 1})
+            else:
+                with dask.annotate(dtf={"resources": {"BOARD": 1}}):
+                    futures = made.client.map(alone, range(20))
+            assert await gathered(made.client, futures) == list(range(20))
+            assert _most == 2
+            (ws,) = made.scheduler.workers.values()
+            assert ws.used_resources == {"BOARD": 0}
+
+    run(check)
+
+
+def test_set_resources_lets_waiting_tasks_run() -> None:
+    """And what is in use of them is still counted by Dask."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            future = made.client.submit(inc, 1, resources={"BOARD": 1})
+            await made.until(lambda: made.held() == 1)
+            await made.workers[0].set_resources(BOARD=1)
+            assert await asyncio.wait_for(future, 10) == 2
+            (ws,) = made.scheduler.workers.values()
+            assert ws.used_resources == {"BOARD": 0}
+
+    run(check)
+
+
+def test_cancelled_while_held() -> None:
+    """It leaves the engine, and can be submitted again."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            with dask.annotate(dtf={"gpus": 1}):
+                future = made.client.submit(where, key="once")
+                await made.until(lambda: made.held() == 1)
+                await future.cancel()
+                await made.until(lambda: not made.scheduler.tasks)
+                assert settled(made)
+                again = made.client.submit(where, key="once")
+                await made.until(lambda: made.held() == 1)
+                await made.worker("gpu", advert(gpus=1))
+                assert await asyncio.wait_for(again, 10) == "gpu"
+
+    run(check)
+
+
+def test_cancelled_while_it_runs_keeps_its_place_until_it_is_over() -> None:
+    """The thread is still taken: nothing else is sent there before."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            long = made.client.submit(time.sleep, 0.6, key="long")
+            await made.until(lambda: bool(made.workers[0].state.executing))
+            began = time.monotonic()
+            await long.cancel()
+            await made.until(lambda: "long" not in made.scheduler.tasks)
+            other = made.client.submit(inc, 1)
+            await asyncio.sleep(0.1)
+            assert next(iter(made.plugin.engine._core.running)) == "long"
+            assert await asyncio.wait_for(other, 10) == 2
+            assert time.monotonic() - began > 0.4
+            await made.until(lambda: settled(made))
+
+    run(check)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_failed_attempt_is_tried_elsewhere_first(times: int) -> None:
+    """Never first on the worker that just failed it; Dask's retries are obeyed."""
+
+    async def check() -> None:
+        async with room(None, None) as made:
+            future = made.client.submit(fails_at_first, times, retries=times)
+            assert await asyncio.wait_for(future, 10) == "done"
+            assert len(NOTES) == times + 1
+            assert NOTES[0][0] != NOTES[1][0]
+            assert settled(made)
+
+    run(check)
+
+
+def test_retries_of_the_annotation_with_backoff() -> None:
+    """They count like Dask's, and each is preceded by its pause."""
+
+    async def check() -> None:
+        async with room(None, delay_s=lambda attempt: 0.1 * attempt) as made:
+            with dask.annotate(dtf={"retries": 2}):
+                future = made.client.submit(fails_at_first, 9)
+            with pytest.raises(ValueError, match="once more"):
+                await asyncio.wait_for(future, 10)
+            assert len(NOTES) == 3
+            times = [at for _, at in NOTES]
+            assert times[1] - times[0] > 0.09
+            assert times[2] - times[1] > 0.19
+
+    run(check)
+
+
+def test_a_task_that_runs_too_long_fails_in_time() -> None:
+    """It says so, and its thread is not given away before it is free."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            began = time.monotonic()
+            with dask.annotate(dtf={"timeout": 0.2}):
+                future = made.client.submit(time.sleep, 1)
+            with pytest.raises(TaskTimeoutError, match=r"longer than the 0\.2 s"):
+                await asyncio.wait_for(future, 10)
+            assert 0.15 < time.monotonic() - began < 0.8
+            assert await made.client.submit(inc, 1) == 2
+            assert time.monotonic() - began > 0.9
+            await made.until(lambda: settled(made))
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        ({"hardware": "gpu.cont >= 1"}, "did you mean 'gpu.count'"),
+        ({"memory": -5}, "memory = -5"),
+        ({"colour": "red"}, "unknown annotation 'colour'"),
+        ("gpu please", "expected a mapping"),
+    ],
+)
+def test_nonsense_is_refused_and_the_scheduler_goes_on(wish: Any, words: str) -> None:
+    """The error names the fault; what depends on it fails with it."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            with dask.annotate(dtf=wish):
+                bad = made.client.submit(inc, 1)
+            after = made.client.submit(inc, bad)
+            with pytest.raises(TaskRefusedError, match=words):
+                await asyncio.wait_for(bad, 10)
+            with pytest.raises(TaskRefusedError, match=words):
+                await asyncio.wait_for(after, 10)
+            assert await made.client.submit(inc, 5) == 6
+            assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_upstream_failures() -> None:
+    """A dependent may be skipped, or run with the error; strict ones fail."""
+
+    async def check() -> None:
+        async with room(None) as made:
+
+            def breaks() -> None:
+                time.sleep(0.1)
+                raise ValueError("broken")
+
+            def kind(value: object) -> str:
+                return f"{type(value).__name__}: {value}"
+
+            client = made.client
+            first = client.submit(breaks, key="first")
+            strict = client.submit(kind, first, key="strict")
+            with dask.annotate(dtf={"on_upstream_failure": "run"}):
+                runs = client.submit(kind, first, key="runs")
+                later = client.submit(kind, strict, key="later")
+            with dask.annotate(dtf={"on_upstream_failure": "skip"}):
+                skipped = client.submit(kind, first, key="skipped")
+            words = "UpstreamFailedError: 'first' failed: .*broken"
+            assert re.match(words, await asyncio.wait_for(runs, 10))
+            assert re.match(words, await asyncio.wait_for(later, 10))
+            with pytest.raises(UpstreamFailedError, match="it was skipped: 'first'"):
+                await asyncio.wait_for(skipped, 10)
+            for future in (first, strict):
+                with pytest.raises(ValueError, match="broken"):
+                    await asyncio.wait_for(future, 10)
+            assert made.plugin.failure == ""
+            assert settled(made)
+
+    run(check)
+
+
+def test_after_waits_for_any_outcome() -> None:
+    """Of tasks of the engine, and of Dask's own."""
+
+    async def check() -> None:
+        async with room(None, threads=4) as made:
+            client = made.client
+            root = client.submit(note, "root", 0.1, key="root")
+            foreign = client.submit(note, "fails", 0.1, root, key="foreign")
+            with dask.annotate(dtf={"after": ["root", "foreign"]}):
+                last = client.submit(note, "last", 0, key="last")
+            await asyncio.wait_for(last, 10)
+            assert NOTES == ["root", "fails", "last"]
+            with pytest.raises(ValueError, match="it does"):
+                await foreign
+
+    run(check)
+
+
+def test_a_worker_that_dies_gives_its_tasks_back() -> None:
+    """They are run by another one."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            futures = made.client.map(where, range(4), pause_s=0.2, pure=False)
+            await made.until(lambda: bool(made.workers[0].state.executing))
+            await made.worker("other")
+            await made.workers[0].close()
+            assert set(await gathered(made.client, futures)) == {"other"}
+            await made.until(lambda: settled(made))
+
+    run(check)
+
+
+def test_retiring_a_worker() -> None:
+    """It gets nothing new, and what it holds is finished or run elsewhere."""
+
+    async def check() -> None:
+        async with room(None, None) as made:
+            futures = made.client.map(where, range(20), pause_s=0.02, pure=False)
+            await made.until(lambda: bool(made.workers[0].state.executing))
+            await made.client.retire_workers([made.workers[0].address])
+            names = await gathered(made.client, futures)
+            assert len(names) == 20
+            assert names[-1] == "w1"
+            assert made.plugin.failure == ""
+
+    run(check)
+
+
+def fail_later(plugin: Any, hook: str, count: int) -> None:
+    """Let the keeper's hook raise at its n-th call."""
+    real, calls = getattr(plugin.keeper, hook), iter(range(10**9))
+
+    def broken(*args: Any) -> Any:
+        if next(calls) >= count:
+            raise RuntimeError("a bug in the engine")
+        return real(*args)
+
+    setattr(plugin.keeper, hook, broken)
+    if hook == "pump":
+        plugin.keeper.ledger.pump = broken
+
+
+@pytest.mark.logs("Tasks are scheduled by Dask alone", "The scheduling engine failed")
+@pytest.mark.parametrize(
+    ("hook", "count"), [("submitted", 0), ("moved", 0), ("moved", 37), ("pump", 3)]
+)
+def test_a_hook_that_raises_hands_all_back_to_dask(hook: str, count: int) -> None:
+    """Fail-open: everything still completes, and the failure can be read."""
+
+    async def check() -> None:
+        async with room(None, None) as made:
+            fail_later(made.plugin, hook, count)
+            futures = made.client.map(inc, range(50))
+            assert await gathered(made.client, futures) == list(range(1, 51))
+            assert "a bug in the engine" in made.plugin.failure
+            answer = await made.client.scheduler.dtf_queue()
+            assert "a bug in the engine" in answer["failure"]
+            assert await made.client.submit(inc, 100) == 101
+
+    run(check)
