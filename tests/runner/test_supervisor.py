@@ -354,6 +354,17 @@ def test_a_test_that_runs_again_begins_anew():
         assert _child_of(runner, 1) == again
 
 
+def test_what_was_given_back_may_come_again():
+    """It has not run there: that is no reason for another process."""
+    with Served(Functions(lambda: time.sleep(0.7), ok, ok, stays=True)) as runner:
+        before = _child_of(runner, 2)
+        runner.batch(0, 1)
+        runner.until("running")
+        runner.send(op="revoke", numbers=[1])
+        assert {"op": "revoked", "numbers": [1]} in runner.until("batch_end")
+        assert _child_of(runner, 1) == before
+
+
 def _leave_an_orphan():
     if os.fork() == 0:
         os.setsid()

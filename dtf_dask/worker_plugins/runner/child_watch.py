@@ -68,7 +68,7 @@ class Child:
         self.later: list[dict[str, Any]] = []  # requests for when the batch is over
         self._frames = FrameBuffer()
         self._begin(jobs)
-        self._ran = {job.number for job in jobs}
+        self._ran: set[int] = set()
         board.reset(len(jobs))
         session.before_child()
         self._inlet, outlet = os.pipe()
@@ -110,12 +110,10 @@ class Child:
 
         A test is not run twice by one process: a retry begins anew.
         """
-        numbers = {job.number for job in jobs}
-        if numbers & self._ran:
+        if any(job.number in self._ran for job in jobs):
             self.dismiss()
             return False
         self._begin(jobs)
-        self._ran |= numbers
         self._board.reset(len(jobs), HANDED)
         order = pack({"entries": list(entries), "spill": self._session.spill})
         try:
@@ -321,6 +319,7 @@ class Child:
         end = BatchEnd()
         end.stays = True
         end.next_position = self._board.last + 1
+        self._ran |= {job.number for job in self._jobs[: end.next_position]}
         return end
 
     def _conclude(self, status: int) -> BatchEnd:
