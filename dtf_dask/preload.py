@@ -19,6 +19,9 @@ MODULE = __name__
 async def dask_setup(server: Any) -> None:
     """Add dtf's plugins to a scheduler or worker that starts; called by Dask."""
     if isinstance(server, Scheduler):
+        from dtf_dask.config import load
+        from dtf_dask.scheduler_plugins.composed import scheduling_plugin
+        from dtf_dask.scheduler_plugins.plugin import NAME as SCHEDULING
         from dtf_dask.scheduler_plugins.topics import NAME as TOPICS
         from dtf_dask.scheduler_plugins.topics import TopicPlugin
 
@@ -26,6 +29,11 @@ async def dask_setup(server: Any) -> None:
             plugin = TopicPlugin()
             await plugin.start(server)
             server.add_plugin(plugin, name=TOPICS)
+        if SCHEDULING not in server.plugins:
+            scheduling = scheduling_plugin(load().scheduling)
+            if scheduling is not None:
+                await scheduling.start(server)
+                server.add_plugin(scheduling, name=SCHEDULING)
     elif isinstance(server, Worker):
         from dtf_dask.worker_plugins.hardware.plugin import NAME as HARDWARE
         from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin

@@ -18,6 +18,7 @@ from dtf_dask.quantities import (
     parse_duration,
     parse_size,
 )
+from dtf_dask.settings_scheduling import Classes, Flag, Share, Tenants
 
 # ruff: noqa: RUF009  (`_key` makes a dataclass field, it is no default)
 
@@ -32,6 +33,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 Isolate = Literal["batch", "process"]
 EnvironmentCheck = Literal["warn", "strict", "off"]
+Govern = Literal["all", "annotated"]
 
 
 # How a value is read. Each raises ValueError with what it expected.
@@ -295,6 +297,21 @@ class HardwareSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulingSettings:
+    """What the scheduler does with tasks that wait for a worker."""
+
+    enabled: bool = _key("scheduling.enabled", Flag())
+    govern: Govern = _key("scheduling.govern", Choice(get_args(Govern)))
+    classes: dict[str, float] = _key("scheduling.classes", Classes())
+    default_class: str | None = _key("scheduling.default-class", Text(100))
+    tenants: dict[str, Share] = _key("scheduling.tenants", Tenants())
+    prefetch_s: float = _key("scheduling.prefetch", Duration(0, _MINUTE))
+    queue_length_max: int = _key("scheduling.queue-length-max", Count(1, 1_000_000_000))
+    retry_pause_s: float = _key("scheduling.retry-pause", Duration(0, _HOUR))
+    retry_pause_max_s: float = _key("scheduling.retry-pause-max", Duration(0, _DAY))
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of the configuration, checked. Durations in seconds, sizes in bytes."""
 
@@ -304,6 +321,7 @@ class Settings:
     results: ResultsSettings
     driver: DriverSettings
     hardware: HardwareSettings
+    scheduling: SchedulingSettings
 
 
 # A section's class by its attribute in Settings; a test keeps the two equal.
@@ -314,6 +332,7 @@ SECTIONS: dict[str, Any] = {
     "results": ResultsSettings,
     "driver": DriverSettings,
     "hardware": HardwareSettings,
+    "scheduling": SchedulingSettings,
 }
 
 READERS: dict[str, Reader] = {

@@ -185,8 +185,11 @@ class Keeper:
                 self.ledger.engine.ready(self.intake.ask_now(task, ts), now)
 
     def _back_off(self, task: Governed) -> bool:
-        """Whether a task that has just failed is to wait a while."""
-        if task.stage != "over" or not task.attempts:
+        """Whether a task that has just failed is to wait a while.
+
+        One with nothing but Dask's own ``retries=`` is tried again at once, as in Dask.
+        """
+        if task.stage != "over" or not task.attempts or task.wishes.retries is None:
             return False
         delay = self._delay_s(task.attempts)
         if delay <= 0:
