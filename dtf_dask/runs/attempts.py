@@ -138,6 +138,11 @@ def crash_text(frame: Mapping[str, Any]) -> str:
     lines = [crash_message(frame)]
     if frame.get("between"):
         lines.append("It happened after the test had ended, while cleaning up.")
+    elif frame.get("teardown"):
+        lines.append(
+            "The test itself had run: it happened in its teardown, or in that of a"
+            " fixture of wider scope that ended with it."
+        )
     if frame["cause"] == "timeout" and frame.get("stacks"):
         lines += ["", "Stacks of all threads when the time was over:", frame["stacks"]]
     return "\n".join(lines)

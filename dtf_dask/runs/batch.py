@@ -231,6 +231,17 @@ class Planner:
         queued = (len(lane.queue) for lane in self._out.lanes.values())
         return self._pool.waiting + sum(queued)
 
+    def batches_of(self, worker: str) -> list[int]:
+        """What was handed to a worker and is not over."""
+        return list(self._lane(worker).running)
+
+    def waiting_cases(self) -> list[int]:
+        """Them, by index; for `each` all of them while no worker has come."""
+        if self._dist == "each":
+            came = self._out.lanes or self._absent
+            return [] if came else list(range(self._total))
+        return [index for index in range(self._total) if self._pool.waits(index)]
+
     @property
     def outstanding(self) -> int:
         """Cases handed out that have not ended."""

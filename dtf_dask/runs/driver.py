@@ -10,32 +10,32 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 
-from dtf_dask.errors import (
-    ClusterUnreachableError,
-    DtfError,
-)
+from dtf_dask.errors import DtfError
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
 from dtf_dask.model import Attempt, Run
-from dtf_dask.runs.batch import Planner
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
+from dtf_dask.runs.misfits import Misfits
 from dtf_dask.runs.mismatch import missing_tests, no_session
 from dtf_dask.runs.out_batches import OutBatches
+from dtf_dask.runs.planning import RunPlanner
 from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
+from dtf_dask.worker_plugins.hardware.plugin import TOPIC as HARDWARE_TOPIC
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
 
 Event = dict[str, Any]
 
 _MISMATCHES = {"missing": missing_tests, "unusable": no_session}
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
-_NO_WORKERS_S = 60.0
 _LOOK_ROUND_S = 0.5
 _IDLE_ROUND_S = 0.05  # as time goes by, taking work back may become worth while
 
@@ -72,7 +72,7 @@ class RunDriver:
         client: distributed.Client,
         run: Run,
         cases: Sequence[DrivenCase],
-        planner: Planner,
+        planner: RunPlanner,
         spec: Mapping[str, Any],
         options: DriverOptions,
         sink: Callable[[Event], None],
@@ -87,7 +87,7 @@ class RunDriver:
         self._sink, self._keep, self._may_go_on = sink, keep, may_go_on
         self._line = SchedulerLine(client)
         door = WorkerDoor(self._line.ask, spec, travel, self._notice)
-        self._roster = Roster(self._line, door)
+        self._roster = Roster(self._line, door, ask_hardware=planner.asks)
         self._slots = self._roster.slots
         self._topic = topic(run.id)
         self._out = OutBatches()
@@ -96,7 +96,9 @@ class RunDriver:
         self._joining: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
         self._stopping = False
-        self._tally = Tally([case.id for case in cases], options.retries)
+        own = {n: c.retries for n, c in enumerate(cases) if c.retries is not None}
+        self._tally = Tally([case.id for case in cases], options.retries, own)
+        self._misfits = Misfits(planner, options.misfit_patience_s)
         self._fetcher = Fetcher(
             self._line.ask, run.id, options.artifact_limit, keep_file, self._notice
         )
@@ -109,6 +111,8 @@ class RunDriver:
         client = self._client
         client.subscribe_topic(self._topic, self._on_event)
         client.subscribe_topic("all", self._on_cluster_event)
+        if self._planner.asks:
+            client.subscribe_topic(HARDWARE_TOPIC, self._on_hardware)
         try:
             self._welcome(await self._roster.open_all())
             await self._loop()
@@ -126,17 +130,10 @@ class RunDriver:
         self._news.set()
 
     async def _loop(self) -> None:
-        alone_since = None
         while not self._stopping and self._planner.remaining:
             self._news.clear()
             self._fill()
-            now = time.monotonic()
-            alone_since = None if self._slots else alone_since or now
-            if alone_since and now - alone_since > _NO_WORKERS_S:
-                raise ClusterUnreachableError(
-                    f"no worker for {_NO_WORKERS_S:g} s: start some with"
-                    " `dtf worker ADDRESS`; `dtf resume` runs what is missing"
-                )
+            self._give_up_misfits()
             try:
                 idle = any(not slot.outstanding for slot in self._slots.values())
                 patience_s = _IDLE_ROUND_S if idle else _LOOK_ROUND_S
@@ -162,12 +159,14 @@ class RunDriver:
             task.cancel()
         self._client.unsubscribe_topic(self._topic)
         self._client.unsubscribe_topic("all")
+        if self._planner.asks:
+            self._client.unsubscribe_topic(HARDWARE_TOPIC)
 
     # -- workers ------------------------------------
 
     def _welcome(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
-            self._planner.add_worker(slot.name)
+            self._planner.add_worker(slot.name, slot.offer)
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
 
@@ -193,15 +192,36 @@ class RunDriver:
         self._sink({"op": "notice", "text": text})
 
     def _lose_worker(self, address: str) -> None:
+        why = f"worker {address} is gone"
         for slot in self._roster.lose(address):
-            for place, batch in enumerate(slot.outstanding):
-                left = self._out.left(batch)
-                if left and place == 0:  # the one that ran; the others waited
-                    self._lose(left[0], slot.name, batch, f"worker {address} is gone")
-                self._out.end(batch)
+            self._drop(slot, list(slot.outstanding), why)
             self._planner.remove_worker(slot.name)
-            self._notice(f"worker {address} is gone")
+            self._notice(why)
         self._news.set()
+
+    def _drop(self, slot: Slot, batches: Sequence[int], why: str) -> None:
+        """Batches that a slot will not run, or not to their end."""
+        for batch in batches:
+            left = self._out.left(batch)
+            if left and slot.outstanding[0] == batch:  # it ran; the others waited
+                self._lose(left[0], slot.name, batch, why)
+            self._out.end(batch)
+        slot.outstanding = [b for b in slot.outstanding if b not in batches]
+
+    def _on_hardware(self, event: tuple[float, Any]) -> None:
+        """A worker has other things than before; a GPU may be lost."""
+        for slot, offer in self._roster.told(event[1]):
+            unfit = self._planner.unfit(slot.name, offer)
+            self._drop(slot, unfit, "its worker has no longer what it needs")
+            self._planner.change_worker(slot.name, offer)
+            self._news.set()
+
+    def _give_up_misfits(self) -> None:
+        due, told = self._misfits.look(time.monotonic(), alone=not self._slots)
+        for text in told:
+            self._notice(text)
+        for number, why in due.items():
+            self._lose(number, "", 0, why, hopeless=True)
 
     # -- batches ------------------------------------
 
@@ -227,16 +247,18 @@ class RunDriver:
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
         slot.outstanding.append(batch.id)
-        future = self._client.submit(
-            run_batch,
-            self._run.id,
-            slot.name,
-            batch.id,
-            entries,
-            key=f"dtf-batch-{self._run.id}-{batch.id}",
-            workers=[slot.address],
-            pure=False,
-        )
+        asked = dict(self._planner.annotation(batch.id))
+        with dask.annotate(dtf=asked) if asked else nullcontext():
+            future = self._client.submit(
+                run_batch,
+                self._run.id,
+                slot.name,
+                batch.id,
+                entries,
+                key=f"dtf-batch-{self._run.id}-{batch.id}",
+                workers=[slot.address],
+                pure=False,
+            )
         self._out.begin(batch.id, batch.indices, slot.name, future)
         self._spawn(self._await_batch(batch.id, future))
 
@@ -321,11 +343,15 @@ class RunDriver:
         if frame.get("between"):  # it died after it had been reported
             self._sink(event)
             return
-        if not frame.get("late") and not self._out.take(batch, number):
+        free = frame.get("late") or frame.get("hopeless")
+        if not free and not self._out.take(batch, number):
             return  # taken back from this batch, and run there all the same
         place = self._slots.get(slot)
         attempt, fate = self._tally.judge(frame, slot, place.host if place else "")
-        self._keep_with_files(attempt, frame.get("artifacts"), place)
+        if (files := frame.get("artifacts")) and place is not None:
+            self._spawn(self._keep_with(files, attempt, place.address))
+        else:
+            self._keep(attempt)
         if fate != "late":
             for key, seconds in frame.get("setups", ()):
                 self._planner.observe_setup(key, seconds)
@@ -334,26 +360,21 @@ class RunDriver:
         if fate in ("retry", "lost"):
             self._planner.requeue(number, slot)
             self._news.set()
+        elif fate == "settled" and self._planner.settled(number):
+            self._news.set()  # what waited for it may go
         if fate != "lost":
             event["retry"] = fate == "retry"
             event["left_s"] = self._planner.estimate_left_s()
             self._sink(event)
 
-    def _keep_with_files(
-        self, attempt: Attempt, files: list[dict[str, Any]] | None, slot: Slot | None
+    async def _keep_with(self, files: Any, attempt: Attempt, address: str) -> None:
+        self._keep(await self._fetcher.complete(attempt, files, address))
+
+    def _lose(
+        self, number: int, slot: str, batch: int, cause: str, **more: Any
     ) -> None:
-        if not files or slot is None:
-            self._keep(attempt)
-            return
-
-        async def keep(address: str) -> None:
-            self._keep(await self._fetcher.complete(attempt, files, address))
-
-        self._spawn(keep(slot.address))
-
-    def _lose(self, number: int, slot: str, batch: int, cause: str) -> None:
         """A case that was begun, or may have been, has no end of its own."""
-        frame = {"op": "crash", "i": number, "cause": cause, "lost": True}
+        frame = {"op": "crash", "i": number, "cause": cause, "lost": True, **more}
         self._on_report(frame, slot, batch)
 
     def _on_batch_end(self, frame: dict[str, Any], slot: str, batch: int) -> None:

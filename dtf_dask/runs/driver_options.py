@@ -13,11 +13,13 @@ class DrivenCase:
     """A case as the driver sees it.
 
     ``entry`` is what the runner needs to find it, beside its number: ``(name,
-    occurrence)`` for a pytest item, ``(name, payload)`` for a value.
+    occurrence)`` for a pytest item, ``(name, payload)`` for a value. ``retries`` are
+    its own; None for the run's.
     """
 
     id: CaseId
     entry: tuple[Any, ...]
+    retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +29,4 @@ class DriverOptions:
     retries: int = 0
     cancel_grace_s: float = 2.0
     artifact_limit: int = 64 * 2**20
+    misfit_patience_s: float = 60.0  # for a worker that fits a case to come

@@ -26,7 +26,7 @@ from dtf_dask.errors import ClusterUnreachableError, DtfError
 from dtf_dask.frames import FrameBuffer, pack
 from dtf_dask.model import CaseId, Run, RunId
 from dtf_dask.runs.adoption import AdoptionPort
-from dtf_dask.runs.batch import PlannedCase, Planner
+from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase
 from dtf_dask.runs.workers import Travel
@@ -37,6 +37,7 @@ from dtf_dask.worker_plugins.runner.process import forget_runners
 
 if TYPE_CHECKING:
     from dtf_dask.runs.opened_run import OpenedRun
+    from dtf_dask.runs.planning import RunPlanner
 
 _HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
@@ -54,6 +55,7 @@ class DriverProcess:
         self._waiting: list[dict[str, Any]] = []
         self._closers: list[Any] = []
         self._port: AdoptionPort | None = None  # for runners of a private cluster
+        self._cluster: PrivateCluster | None = None
         self._settings: Settings
         self._client: distributed.Client
 
@@ -127,6 +129,7 @@ class DriverProcess:
         if count == "auto":
             count = len(os.sched_getaffinity(0))
         cluster, self._port = PrivateCluster(), AdoptionPort()
+        self._cluster = cluster
         self._closers += [cluster.close, self._port.close]
         self._client = await cluster.start(int(count))
         await self._port.listen()
@@ -150,16 +153,24 @@ class DriverProcess:
             environment=asking["environment"],
         )
         opened = OpenedRun(self._settings, run, ids, Path(asking["state_folder"]))
-        planner = opened.planner(_planned(asking))
+        planner = opened.planner(
+            _planned(asking), [case.get("asked", {}) for case in names]
+        )
+        if planner.asks and self._cluster is not None:
+            await self._cluster.heed_hardware(self._settings.scheduling)
         driver = opened.driver(
             self._client,
-            [DrivenCase(i, tuple(c["entry"])) for i, c in zip(ids, names, strict=True)],
+            [
+                DrivenCase(i, tuple(c["entry"]), c.get("asked", {}).get("retries"))
+                for i, c in zip(ids, names, strict=True)
+            ],
             planner,
             asking["spec"],
             sink=self._send,
             keep=opened.recorder.put,
             travel=await self._travel(opened, asking),
             may_go_on=self._controller_keeps_up,
+            closed=self._cluster is not None,
         )
         numbers = {name: number for number, name in enumerate(ids)}
         learning = asyncio.ensure_future(self._learn(opened, planner, numbers))
@@ -211,7 +222,7 @@ class DriverProcess:
         return Travel(snapshot, here, check)
 
     async def _learn(
-        self, opened: OpenedRun, planner: Planner, numbers: dict[CaseId, int]
+        self, opened: OpenedRun, planner: RunPlanner, numbers: dict[CaseId, int]
     ) -> None:
         """Tell the planner what earlier runs took, when the store is open."""
         history = await asyncio.to_thread(opened.recorder.history, 30.0)

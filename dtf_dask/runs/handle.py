@@ -161,14 +161,19 @@ class RunHandle:
             self._driver = self._opened.driver(
                 self._client,
                 [
-                    DrivenCase(CaseId(case.name), (case.name, _payload(case)))
+                    DrivenCase(
+                        CaseId(case.name),
+                        (case.name, _payload(case)),
+                        case.annotations.get("retries"),
+                    )
                     for case in self._cases
                 ],
                 self._opened.planner(
                     [
                         PlannedCase(number, "", "", None, None, ())
                         for number in range(len(self._cases))
-                    ]
+                    ],
+                    [case.annotations for case in self._cases],
                 ),
                 {
                     "kind": "cases",

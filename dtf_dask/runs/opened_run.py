@@ -13,9 +13,12 @@ import distributed
 from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.quantities import format_duration
 from dtf_dask.runs.artifacts import ArtifactStore
-from dtf_dask.runs.batch import PlannedCase, Planner, PlannerSettings
+from dtf_dask.runs.batch import PlannedCase, PlannerSettings
+from dtf_dask.runs.batch_groups import atomic_groups
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
+from dtf_dask.runs.kinds import kinds_of, orders, with_moments
+from dtf_dask.runs.planning import RunPlanner
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.snapshot import Snapshot, build
 from dtf_dask.runs.tally import RunEnd
@@ -48,7 +51,7 @@ class OpenedRun:
     def __init__(
         self, settings: Settings, run: Run, case_ids: Sequence[CaseId], folder: Path
     ) -> None:
-        self._settings, self._run = settings, run
+        self._settings, self._run, self._case_ids = settings, run, case_ids
         results = settings.results
         self.url = results.url or str(folder / "results.sqlite")
         artifacts_url = results.artifacts_url or str(folder / "artifacts")
@@ -70,30 +73,54 @@ class OpenedRun:
             also=also,
         )
 
-    def planner(self, cases: Sequence[PlannedCase]) -> Planner:
-        """A planner over the cases, by number."""
-        runs = self._settings.runs
-        return Planner(
+    def planner(
+        self, cases: Sequence[PlannedCase], asked: Sequence[Mapping[str, Any]]
+    ) -> RunPlanner:
+        """A planner over the cases, by number.
+
+        Parameters
+        ----------
+        asked
+            By case, its annotations; see `annotations.validate`.
+
+        Raises
+        ------
+        UsageError
+            If what they ask makes no sense together.
+        """
+        runs, scheduling = self._settings.runs, self._settings.scheduling
+        asked = with_moments(asked, self._run.started_at)
+        classes = scheduling.classes
+        groups = atomic_groups(cases, runs.dist)
+        default_class = scheduling.default_class or next(iter(classes))
+        return RunPlanner(
             cases,
+            kinds_of(asked, groups, tuple(classes), default_class),
+            after=orders(asked, self._case_ids),
             dist=runs.dist,
             settings=PlannerSettings(
                 target_s=runs.batch_target_s, max_s=runs.batch_max_s
             ),
+            patience_s=lambda name: classes.get(name, 0.0),
         )
 
     def driver(
         self,
         client: distributed.Client,
         cases: Sequence[DrivenCase],
-        planner: Planner,
+        planner: RunPlanner,
         spec: Mapping[str, Any],
         *,
         sink: Callable[[dict[str, Any]], None],
         keep: Callable[[Attempt], None],
         travel: Travel | None,
         may_go_on: Callable[[], bool] = lambda: True,
+        closed: bool = False,
     ) -> RunDriver:
-        """A driver of the run; for the parameters see `RunDriver`."""
+        """A driver of the run; for the parameters see `RunDriver`.
+
+        ``closed`` says that no worker will join: what fits none is given up at once.
+        """
         runs = self._settings.runs
         return RunDriver(
             client,
@@ -105,6 +132,7 @@ class OpenedRun:
                 retries=runs.retries,
                 cancel_grace_s=runs.cancel_grace_s,
                 artifact_limit=self._settings.results.artifact_limit_bytes,
+                **({"misfit_patience_s": 0.0} if closed else {}),
             ),
             sink=sink,
             keep=keep,

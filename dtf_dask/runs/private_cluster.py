@@ -20,12 +20,20 @@ dask.config.set(
         "distributed.admin.tick.interval": "500ms",
         "distributed.admin.system-monitor.gil.enabled": False,
         "distributed.scheduler.worker-ttl": None,
+        # A worker's memory limit is its share of this machine, for tests that say how
+        # much they need. The worker itself holds next to nothing: it watches nothing.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": False,
     }
 )
 
 import distributed  # noqa: E402
+from distributed.system import MEMORY_LIMIT  # noqa: E402
 
 from dtf_dask.scheduler_plugins.topics import TopicPlugin  # noqa: E402
+from dtf_dask.settings import SchedulingSettings  # noqa: E402
 from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin  # noqa: E402
 
 # Dask opens an HTTP server for each, on all interfaces if it is not told.
@@ -37,6 +45,7 @@ class PrivateCluster:
 
     def __init__(self) -> None:
         self._closers: list[Callable[[], Awaitable[Any]]] = []
+        self._workers: list[distributed.Worker] = []
         self._folder = tempfile.mkdtemp(prefix="dtf-worker-")
 
     async def start(self, count: int) -> distributed.Client:
@@ -46,12 +55,13 @@ class PrivateCluster:
         )
         await scheduler
         self._closers.append(scheduler.close)
-        workers = [
+        self._scheduler = scheduler
+        self._workers = workers = [
             distributed.Worker(
                 scheduler.address,
                 nthreads=1,
                 name=f"gw{number}",
-                memory_limit=0,
+                memory_limit=MEMORY_LIMIT // count,
                 local_directory=self._folder,
                 plugins=(RunnerPlugin(),),
                 **_QUIET,
@@ -65,6 +75,21 @@ class PrivateCluster:
         )
         self._closers.append(client.close)
         return client
+
+    async def heed_hardware(self, scheduling: SchedulingSettings) -> None:
+        """From now on workers say what they have, and tasks get what they ask for.
+
+        Most runs ask for nothing, and need not wait for it.
+        """
+        from dtf_dask.scheduler_plugins.composed import scheduling_plugin
+        from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin
+
+        plugin = scheduling_plugin(scheduling)
+        if plugin is not None:
+            await plugin.start(self._scheduler)
+            self._scheduler.add_plugin(plugin, name=plugin.name)
+        for worker in self._workers:
+            await worker.plugin_add(HardwarePlugin(), name=HardwarePlugin.name)
 
     async def close(self) -> None:
         """Close all, the last first."""

@@ -11,18 +11,22 @@ from typing import Any
 import distributed
 
 from dtf_dask.runs.workers import WorkerDoor
+from dtf_dask.scheduler_plugins.offers import offer
+from dtf_dask.scheduler_plugins.terms import Offer
 
 
 @dataclass(slots=True)
 class Slot:
     """Room for one test at a time: a thread of a Dask worker, and its name.
 
-    ``outstanding`` are the ids of its batches, the one that runs first.
+    ``outstanding`` are the ids of its batches, the one that runs first; ``offer`` is
+    what its worker has, None if that worker does not say.
     """
 
     name: str
     address: str
     host: str
+    offer: Offer | None = None
     outstanding: list[int] = field(default_factory=list)
 
 
@@ -55,11 +59,18 @@ class SchedulerLine:
 
 
 class Roster:
-    """Opens workers for a run and keeps their slots, named gw0, gw1 and so on."""
+    """Opens workers for a run and keeps their slots, named gw0, gw1 and so on.
 
-    def __init__(self, line: SchedulerLine, door: WorkerDoor) -> None:
-        self._line, self._door = line, door
+    With ``ask_hardware`` each worker is asked what it has now; otherwise what it said
+    as it joined is good enough, for instance for what it accepts.
+    """
+
+    def __init__(
+        self, line: SchedulerLine, door: WorkerDoor, *, ask_hardware: bool = False
+    ) -> None:
+        self._line, self._door, self._ask_hardware = line, door, ask_hardware
         self._numbers = itertools.count()
+        self._known: set[str] = set()  # addresses, of workers that are being opened too
         self.slots: dict[str, Slot] = {}
 
     def addresses(self) -> list[str]:
@@ -74,23 +85,65 @@ class Roster:
     async def join(self, address: str) -> list[Slot]:
         """Make a worker ready that has come late; nothing if it is here, or gone."""
         workers = await self._line.workers()
-        if address in self.addresses() or address not in workers:
+        if address not in workers:
             return []
         return await self._open(address, workers[address])
 
     async def _open(self, address: str, facts: Mapping[str, Any]) -> list[Slot]:
+        if address in self._known:
+            return []
+        self._known.add(address)
+        try:
+            return await self._opened(address, facts)
+        except BaseException:
+            self._known.discard(address)
+            raise
+
+    async def _opened(self, address: str, facts: Mapping[str, Any]) -> list[Slot]:
         await self._door.open(address, str(facts.get("name", address)))
         threads, host = int(facts.get("nthreads", 1)), str(facts.get("host", ""))
+        advert = facts.get("dtf_hardware")
+        if self._ask_hardware:
+            asked = await self._line.ask(address, "dtf_probe")
+            advert = asked if isinstance(asked, dict) and "facts" in asked else advert
+        had = None if advert is None else _offer(advert, facts)
         opened = [
-            Slot(f"gw{next(self._numbers)}", address, host)
+            Slot(f"gw{next(self._numbers)}", address, host, had)
             for _ in range(max(1, threads))
         ]
         self.slots.update({slot.name: slot for slot in opened})
         return opened
 
+    def told(self, advert: Any) -> list[tuple[Slot, Offer]]:
+        """A worker says something new of itself; its slots, and what it has now."""
+        told = advert if isinstance(advert, dict) else {}
+        changed = []
+        for slot in self.slots.values():
+            had = slot.offer
+            if slot.address == told.get("worker") and had is not None:
+                slot.offer = offer(
+                    advert,
+                    threads=had.threads,
+                    memory=had.memory,
+                    resources=had.resources,
+                )[0]
+                changed.append((slot, slot.offer))
+        return changed
+
     def lose(self, address: str) -> list[Slot]:
         """A worker is gone; the slots that went with it."""
+        self._known.discard(address)
         lost = [slot for slot in self.slots.values() if slot.address == address]
         for slot in lost:
             del self.slots[slot.name]
         return lost
+
+
+def _offer(advert: Any, facts: Mapping[str, Any]) -> Offer:
+    """What a worker has, by what it and the scheduler say."""
+    return offer(
+        advert,
+        threads=int(facts.get("nthreads", 1)),
+        memory=int(facts.get("memory_limit") or 0),
+        resources=facts.get("resources"),
+    )[0]

@@ -104,17 +104,17 @@ def cases_of(
             for parts in pytest_seam.shared_fixtures(item)
         ]
         path, _, inner = item.nodeid.partition("::")
-        cases.append(
-            {
-                "id": case_id(item, occurrence),
-                "entry": [item.nodeid, occurrence],
-                "file": path,
-                "scope": _scope(path, inner),
-                "group": _group(item),
-                "shared": shared,
-            }
-        )
-        _check_marks(item)
+        case: dict[str, Any] = {
+            "id": case_id(item, occurrence),
+            "entry": [item.nodeid, occurrence],
+            "file": path,
+            "scope": _scope(path, inner),
+            "group": _group(item),
+            "shared": shared,
+        }
+        if asked := _asked(item):
+            case["asked"] = asked
+        cases.append(case)
     twins = list(dict.fromkeys(item.nodeid for item, n in numbered if n))
     if twins and duplicates == "refuse":
         text = (
@@ -141,15 +141,18 @@ def _group(item: pytest.Item) -> str | None:
     return str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
 
 
-def _check_marks(item: pytest.Item) -> None:
+def _asked(item: pytest.Item) -> dict[str, Any]:
+    """What its ``dtf`` marks ask of the scheduler; the nearest mark counts."""
+    asked: dict[str, Any] = {}
     for mark in item.iter_markers("dtf"):
         from dtf_dask.annotations import validate_marker
         from dtf_dask.errors import UsageError
 
         try:
-            validate_marker(mark.args, mark.kwargs)
+            asked = {**validate_marker(mark.args, mark.kwargs), **asked}
         except UsageError as error:
             raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    return asked
 
 
 def spawn_spec(config: pytest.Config, sys_path: list[str]) -> dict[str, Any]:

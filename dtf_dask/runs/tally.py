@@ -35,11 +35,19 @@ class Tally:
         The cases by number.
     retries
         How often a case that failed is tried again.
+    own_retries
+        By number, of cases that say it themselves.
     """
 
-    def __init__(self, ids: Sequence[CaseId], retries: int) -> None:
+    def __init__(
+        self,
+        ids: Sequence[CaseId],
+        retries: int,
+        own_retries: Mapping[int, int] | None = None,
+    ) -> None:
         self._ids = ids
         self._retries = retries
+        self._own_retries = own_retries or {}
         self._attempts: Counter[int] = Counter()
         self._losses: Counter[int] = Counter()
         self._failures: Counter[int] = Counter()
@@ -62,11 +70,12 @@ class Tally:
             return attempt, "late"
         if attempt.outcome is Outcome.LOST:
             self._losses[number] += 1
-            if self._losses[number] <= LOSSES_MAX:
+            if self._losses[number] <= LOSSES_MAX and not frame.get("hopeless"):
                 return attempt, "lost"
         elif not attempt.outcome.is_good:
             self._failures[number] += 1
-            if self._failures[number] <= self._retries:
+            allowed = self._own_retries.get(number, self._retries)
+            if self._failures[number] <= allowed:
                 return replace(attempt, detail="retried"), "retry"
         self.end.outcomes[attempt.outcome.value] += 1
         if self._failures[number] and attempt.outcome is Outcome.PASSED:
