@@ -195,6 +195,29 @@ def test_a_crash_keeps_what_was_captured(started, isolate):
 
 
 @ISOLATION
+def test_a_death_in_a_teardown_is_told_as_such(started, isolate):
+    """Of the last test that ran; the fixture may have been another's."""
+    runner = started(
+        """
+        import os, pytest
+        @pytest.fixture(scope="module")
+        def dies(): yield; os._exit(5)
+        def test_uses_it(dies): pass
+        def test_last(): pass
+        def test_dies_itself(): os._exit(6)
+        """,
+        isolate=isolate,
+    )
+    frames = run(runner, "test_uses_it", "test_last")
+    assert outcomes(frames) == {0: PASSED}
+    [crash] = [frame for frame in frames if frame["op"] == "crash"]
+    assert (crash["i"], crash["teardown"], crash["between"]) == (1, True, False)
+    frames = run(runner, "test_last", "test_dies_itself")
+    [crash] = [frame for frame in frames if frame["op"] == "crash"]
+    assert (crash["i"], crash["teardown"]) == (1, False)
+
+
+@ISOLATION
 def test_a_hang_costs_one_test(started, isolate):
     """By the run's limit, by pytest-timeout's mark or by dtf's, which takes text."""
     runner = started(

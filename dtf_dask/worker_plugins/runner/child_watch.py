@@ -347,6 +347,7 @@ class Child:
             "i": self._jobs[culprit].number,
             "cause": self._cause or process_life.death(status),
             "between": position < 0 <= board.last,
+            "teardown": position >= 0 and board.in_teardown,
             "timeout_s": board.timeout_s,
             "after_s": after_s,
             "start": time.time() - after_s,

@@ -15,7 +15,8 @@ _LIMIT = struct.Struct("q")  # the first position that must not be started
 _STARTED = struct.Struct("d")  # time.monotonic() at the start of that test
 _TIMEOUT = struct.Struct("d")  # seconds allowed for it; 0 for no limit
 _LAST = struct.Struct("q")  # position of the last test that was begun; -1 none
-_LIMIT_AT, _STARTED_AT, _TIMEOUT_AT, _LAST_AT = 8, 16, 24, 32
+_TEARDOWN = struct.Struct("?")  # whether that test is over but for its teardown
+_LIMIT_AT, _STARTED_AT, _TIMEOUT_AT, _LAST_AT, _TEARDOWN_AT = 8, 16, 24, 32, 40
 THROUGH = -2  # the position of a child that has run all it will
 HANDED = -3  # that of one that was handed a batch and has not taken it up
 
@@ -33,6 +34,7 @@ class ProgressBoard:
         _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, 0.0)
         _LIMIT.pack_into(self._memory, _LIMIT_AT, count)
         _LAST.pack_into(self._memory, _LAST_AT, -1)
+        _TEARDOWN.pack_into(self._memory, _TEARDOWN_AT, False)
 
     def begin(self, position: int, started: float, timeout_s: float) -> bool:
         """The child is about to start a test; False when it must not.
@@ -43,11 +45,16 @@ class ProgressBoard:
         """
         _STARTED.pack_into(self._memory, _STARTED_AT, started)
         _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, timeout_s)
+        _TEARDOWN.pack_into(self._memory, _TEARDOWN_AT, False)
         _POSITION.pack_into(self._memory, 0, position)
         if position >= self.limit:
             return False
         _LAST.pack_into(self._memory, _LAST_AT, position)
         return True
+
+    def tear_down(self) -> None:
+        """The test has run; what it used is torn down, and what others used with it."""
+        _TEARDOWN.pack_into(self._memory, _TEARDOWN_AT, True)
 
     def idle(self) -> None:
         """The child is between tests."""
@@ -72,6 +79,10 @@ class ProgressBoard:
     @property
     def last(self) -> int:
         return int(_LAST.unpack_from(self._memory, _LAST_AT)[0])
+
+    @property
+    def in_teardown(self) -> bool:
+        return bool(_TEARDOWN.unpack_from(self._memory, _TEARDOWN_AT)[0])
 
     @property
     def limit(self) -> int:

@@ -118,7 +118,7 @@ class PytestSession:
             pytest_seam.start_capture(self.config, files)
             self._footing = process_life.Footing()
         spill = Spill(self.spill, self.spec["inline_limit"])
-        record = _Record(self.config, spill)
+        record = _Record(self.config, spill, board)
         self.config.pluginmanager.register(record, "dtf-record")
         try:
             self._run_all(jobs, record, board, emit)
@@ -224,9 +224,12 @@ class PytestSession:
 class _Record:
     """The one plugin that hears the reports in a child."""
 
-    def __init__(self, config: pytest.Config, spill: Spill) -> None:
+    def __init__(
+        self, config: pytest.Config, spill: Spill, board: ProgressBoard
+    ) -> None:
         self._config = config
         self._spill = spill
+        self._board = board
         self.failed = False
         self._frame: dict[str, Any] = {}
         self._began = 0.0
@@ -260,6 +263,10 @@ class _Record:
                     fixturedef.scope, fixturedef.baseid, fixturedef.argname
                 )
                 self._frame.setdefault("setups", []).append([key, seconds])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._board.tear_down()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
