@@ -117,6 +117,11 @@ class Breakers:
             return self._words(breaker, now)
         return ""
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing rests, so that there is nothing to ask."""
+        return not (self._resting or self._unhealthy)
+
     def state(self, worker: str, now: float) -> State:
         """Of a worker's breaker; its health check opens it too."""
         if worker in self._unhealthy:

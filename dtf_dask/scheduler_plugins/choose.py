@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dtf_dask.scheduler_plugins.core import Core
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
@@ -16,19 +18,21 @@ class Chooser:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    def choose(self, task: Task, lane: Lane, count: int) -> Place | None:
+    def choose(self, task: Task, lane: Lane, count: int, now: float) -> Place | None:
         """The best worker of the first ``count`` groups that the lane can have.
 
         A free thread is better than any other; then the score counts, then the load.
         """
-        bars = self.bars(task, lane)
+        bars = self.bars(task, lane, now)
         if task.want.workers is not None:
             return self._among(task, lane, task.want.workers, count, bars)
-        shape = task.shape
+        core, shape = self._core, task.shape
         best: Place | None = None
         best_rank: _Rank | None = None
+        short: bool | None = None  # whether it may wait behind what a worker runs
+        learned = core.settings.weight_learned if len(lane.offers) > 1 else 0
         for group, score in lane.offers[:count]:
-            if best_rank is not None and not best_rank[0] and score < -best_rank[1]:
+            if not group.free and (short is False or not shape.plain):
                 continue
             stall = group.stalls.get(shape)
             if stall is None:
@@ -37,8 +41,14 @@ class Chooser:
             if place is None:
                 continue
             queued = shape.plain and place.cpu + place.foreign >= place.threads
-            if queued and not self._short(task, place):
-                continue
+            if queued:
+                # By the first kind of machine: they do not differ that much.
+                if short is None:
+                    short = self._short(task, place)
+                if not short or not self._spare(task, place):
+                    continue
+            if learned:
+                score += learned * core.placement.score(task.ask.name, group.kind)
             rank = (queued, -score, place.load, place.name)
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
@@ -46,14 +56,42 @@ class Chooser:
             best, best_rank = self._nearer(task, lane, count, bars, best, best_rank)
         return self._chosen(task, best, best_rank)
 
-    def bars(self, task: Task, lane: Lane) -> Bars | None:
+    def bars(
+        self, task: Task, lane: Lane, now: float, *, kept_too: bool = False
+    ) -> Bars | None:
         """What rules workers out for this one task; None if nothing does."""
+        core = self._core
+        bars: list[Bars] = []
         avoid = task.ask.avoid
-        if avoid and not self._others(lane, avoid):
-            avoid = frozenset()
-        if not avoid:
+        if avoid and self._others(lane, avoid):
+            bars.append(lambda place: place.name in avoid)
+        if core.keeping.units and not kept_too:
+            bars.append(lambda place: self._kept_from(place, task, now))
+        if not core.breakers.quiet:
+            name, allows = task.ask.name, core.breakers.allows
+            bars.append(lambda place: bool(allows(place.name, name, place.kind, now)))
+        if not bars:
             return None
-        return lambda place: place.name in avoid
+        if len(bars) == 1:
+            return bars[0]
+        return lambda place: any(bar(place) for bar in bars)
+
+    def _kept_from(self, place: Place, task: Task, now: float) -> bool:
+        """Whether a worker is kept for others, and the task would be in their way."""
+        unit = place.reserved
+        if unit is None or unit is task.unit:
+            return False
+        if task.unit is None and (task.due, task.seq) < (unit.due, unit.seq):
+            return False
+        ask = task.ask
+        estimate = self._core.estimates.of(
+            ask.name, place.kind, self._core.settings.default_s, ask.priority_class
+        )
+        end = now + estimate.seconds + estimate.spread_s
+        if estimate.source != "default" and end <= unit.start_at:
+            return False
+        shape = unit.tasks[unit.kept.index(place)].shape
+        return not place.fits_both(task.shape, shape)
 
     def _others(self, lane: Lane, avoid: frozenset[str]) -> bool:
         """Whether there is a worker for the lane that is not to be avoided."""
@@ -127,17 +165,18 @@ class Chooser:
         if best is None or rank is None:
             return None
         task.queued = rank[0]
+        if task.estimate_s == math.inf:
+            task.estimate_s = self._core.settings.prefetch_s
         task.score = -rank[1]
         return best
 
     def _may_queue(self, task: Task, place: Place) -> bool:
-        return task.shape.plain and place.may_queue() and self._short(task, place)
+        if not (task.shape.plain and place.may_queue()):
+            return False
+        return self._short(task, place) and self._spare(task, place)
 
     def _short(self, task: Task, place: Place) -> bool:
-        """Whether a task may be held behind others; sets what it is reckoned at.
-
-        Of what nothing is known, each thread holds one beyond the one it runs.
-        """
+        """Whether a task may be held behind others; sets what it is reckoned at."""
         core = self._core
         settings = core.settings
         ask = task.ask
@@ -145,7 +184,16 @@ class Chooser:
             ask.name, place.kind, settings.default_s, ask.priority_class
         )
         if estimate.source == "default":
-            task.estimate_s = settings.prefetch_s
-            return len(place.queue) < place.threads
+            task.estimate_s = math.inf
+            return settings.prefetch_s > 0
         task.estimate_s = estimate.seconds
         return estimate.seconds <= settings.prefetch_s
+
+    def _spare(self, task: Task, place: Place) -> bool:
+        """Whether this worker may hold it behind others.
+
+        Of what nothing is known, each thread holds one beyond the one it runs.
+        """
+        if task.estimate_s < math.inf:
+            return True
+        return len(place.queue) < place.threads

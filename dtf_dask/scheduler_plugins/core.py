@@ -5,25 +5,31 @@ Pure. Here is bookkeeping that keeps its invariants; what is decided is elsewher
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from dtf_dask.scheduler_plugins.breaker import Breakers
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
 from dtf_dask.scheduler_plugins.estimate import Estimates
 from dtf_dask.scheduler_plugins.groups import Group, Places
 from dtf_dask.scheduler_plugins.lanes import Lane, Lanes, Task
-from dtf_dask.scheduler_plugins.match import Want, Wants, task_facts
+from dtf_dask.scheduler_plugins.match import Capacity, Shape, Want, Wants, task_facts
+from dtf_dask.scheduler_plugins.placement import Placement
 from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.quota import Tenants
 from dtf_dask.scheduler_plugins.stall import Stall
-from dtf_dask.scheduler_plugins.terms import Ask, Key, Notice, Reject
+from dtf_dask.scheduler_plugins.terms import Ask, Key, Kill, Notice, Reject
 from dtf_dask.scheduler_plugins.timers import Timers
 from dtf_dask.scheduler_plugins.tokens import Tokens
+from dtf_dask.scheduler_plugins.unit import Keeping
 
 PRIORITY_MAX = 1e6
 _REFRESH_SHARE = 20  # of the time: what it costs at most to order lanes anew
 _LANE_GROUP_S = 2e-6  # about what it costs for one lane and one group
 _RARITY_STEPS = 8
 _LANES_KEPT = 256
+_PATIENCE = 2.0
+"""A task held on a worker has waited too long after so many times its prefetch."""
 
 
 class Core:
@@ -37,14 +43,25 @@ class Core:
         self.tokens = Tokens()
         self.timers = Timers()
         self.estimates = Estimates(settings.estimates)
+        self.placement = Placement(self.estimates)
         self.tenants = Tenants(settings.tenants)
+        self.breakers = Breakers(settings.breakers)
+        self.keeping = Keeping()
+        # Said to whoever counts on them.
+        self.on_left: Callable[[Task], None] = lambda task: None
+        self.on_barred: Callable[[Place], None] = lambda place: None
         self.running: dict[Key, Task] = {}
+        self.queued: dict[Key, Task] = {}  # on workers, behind others
         self.woken: dict[Stall, None] = {}
         self.parked: dict[Lane, None] = {}  # for tokens or a quota, not for a worker
         self.rejects: list[Reject] = []
         self.notices: list[Notice] = []
+        self.kills: list[Kill] = []
         self.patience = {one.name: one.patience_s for one in settings.classes}
         self.rank = {one.name: rank for rank, one in enumerate(settings.classes)}
+        self.patience_queued_s = _PATIENCE * settings.prefetch_s
+        self.met = 0  # deadlines
+        self.missed = 0
         self.shares = bool(settings.tenants.quotas)
         self._tenant = ""  # the only one so far
         self._accept_names: tuple[str, ...] = ()
@@ -95,7 +112,9 @@ class Core:
         if ask.tenant != self._tenant:
             self.shares = self.shares or bool(self._tenant)
             self._tenant = ask.tenant
-        lane = self._lane(task)
+        lane = self.lane_of(task)
+        if lane.backlog is not None:
+            task.work_s = self.expected_s(ask)
         self.lanes.tasks[task.key] = task
         task.state = "waiting"
         lane.push(task)
@@ -109,6 +128,8 @@ class Core:
         """It waits no longer."""
         self.lanes.take(task)
         task.state = "gone"
+        if task.unit is not None:
+            self.on_left(task)
 
     def key(self, lane: Lane, task: Task, now: float) -> float:
         """A lane's place in the race: when its head is due, by its tenant's share."""
@@ -116,7 +137,13 @@ class Core:
             return task.due
         return task.due + self.tenants.offset_s(lane.tenant, now)
 
-    def _lane(self, task: Task) -> Lane:
+    def hold(self, task: Task) -> None:
+        """It waits for something other than a worker."""
+        task.state = "held"
+        self.lanes.tasks[task.key] = task
+
+    def lane_of(self, task: Task) -> Lane:
+        """The lane of tasks like this one."""
         ask = task.ask
         key: tuple[Any, ...] = (task.want, ask.priority_class, ask.tenant)
         if self._accept_names:
@@ -238,7 +265,10 @@ class Core:
         self.lanes = Lanes()
         self.parked = {}
         for task in tasks:
-            self.wait(task, now)
+            if task.lane is None:
+                self.lanes.tasks[task.key] = task
+            else:
+                self.wait(task, now)
 
     # -- workers ----------------------------------------------------------------
 
@@ -251,11 +281,35 @@ class Core:
             if stall.put(place) and stall.lanes:
                 self.woken[stall] = None
 
+    def rebar(self, place: Place, now: float) -> None:
+        """Whether a worker gets anything, as its breaker and its own word have it."""
+        reason = self.breakers.allows(place.name, "", "", now)
+        if place.paused:
+            reason = "it is paused"
+        if bool(reason) == bool(place.barred):
+            place.barred = reason
+            return
+        place.bar(reason)
+        if reason:
+            self.on_barred(place)
+        else:
+            self.freed(place)
+
     def unpark(self, now: float) -> None:
         """Tokens or quotas may be free again."""
         parked, self.parked = self.parked, {}
         for lane in parked:
             self.race(lane, now)
+
+    def may_start(self, task: Task) -> bool:
+        """Whether its tenant may have more."""
+        return not self.tenants.may_start(task.ask.tenant, task.want.need.amounts)
+
+    def capacity_lacks(self, place: Place, shape: Shape) -> tuple[str, ...]:
+        """Why even an idle worker has no room for it; groups differ in memory."""
+        if shape.plain:
+            return ()
+        return Capacity.of(place.offer).lacks(shape)
 
     # -- running ----------------------------------------------------------------
 
@@ -266,9 +320,28 @@ class Core:
         task.granted_at = now
         place.take(task)
         self.running[task.key] = task
+        if task.queued:
+            task.look_at = now + self.patience_queued_s
+            self.queued[task.key] = task
         if task.want.tokens:
             self.tokens.take(task.want.tokens)
-        self.tenants.started(task.ask.tenant, task.want.need.amounts, now)
+        ask = task.ask
+        self.tenants.started(ask.tenant, task.want.need.amounts, now)
+        if not self.breakers.quiet:
+            self.breakers.started(place.name, ask.name, place.kind, now)
+            self.rebar(place, now)
+
+    def kill(self, task: Task, reason: str) -> None:
+        """Ask for the end of a running task, once."""
+        if not task.kill and task.place is not None:
+            task.kill = reason
+            self.kills.append(Kill(task.key, task.place.name, reason))
+
+    def begun(self, tasks: list[Task], now: float) -> None:
+        """Threads have become free for these, on the workers that hold them."""
+        for task in tasks:
+            self.queued.pop(task.key, None)
+            task.begun_at = now
 
     def release(self, task: Task, now: float) -> None:
         """A task takes no room any more."""
@@ -276,8 +349,8 @@ class Core:
         task.state = "gone"
         place = task.place
         assert place is not None
-        for begun in place.give(task):
-            begun.begun_at = begun.begun_at or now
+        self.queued.pop(task.key, None)
+        self.begun(place.give(task), now)
         if task.want.tokens:
             self.tokens.give(task.want.tokens)
         self.tenants.ended(task.ask.tenant, task.want.need.amounts, now)

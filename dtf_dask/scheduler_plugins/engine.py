@@ -13,15 +13,26 @@ may be ready again then, and keeps the time from which it has waited.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dtf_dask.scheduler_plugins.admitting import Admitting
+from dtf_dask.scheduler_plugins.after import Afters
 from dtf_dask.scheduler_plugins.choose import Chooser
 from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.crew import Crew
+from dtf_dask.scheduler_plugins.deadlines import Deadlines
+from dtf_dask.scheduler_plugins.endings import Endings
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.lanes import Task
+from dtf_dask.scheduler_plugins.explain import Explainer
+from dtf_dask.scheduler_plugins.forecast import Forecast
+from dtf_dask.scheduler_plugins.gang import Gangs
+from dtf_dask.scheduler_plugins.invariants import check
+from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.pump import Pump
+from dtf_dask.scheduler_plugins.revoking import Revoking
+from dtf_dask.scheduler_plugins.tables import Tables
 from dtf_dask.scheduler_plugins.terms import (
     Admission,
     Ask,
@@ -33,7 +44,7 @@ from dtf_dask.scheduler_plugins.terms import (
     Reject,
 )
 
-_KEPT_MAX = 100_000
+_UNCHANGED: Any = object()
 
 
 class Engine:
@@ -41,6 +52,7 @@ class Engine:
 
     Examples
     --------
+    >>> from dtf_dask.scheduler_plugins.terms import Need
     >>> engine = Engine(EngineSettings())
     >>> engine.worker_joined("w", Offer(threads=1), now=0.0)
     >>> engine.ready(Ask("a", "a", Need()), now=1.0)
@@ -52,37 +64,36 @@ class Engine:
         self, settings: EngineSettings | None = None, policies: object = None
     ) -> None:
         self.settings = settings or EngineSettings()
-        self._core = Core(self.settings)
-        self._chooser = Chooser(self._core)
-        self._pump = Pump(self._core, self._chooser)
-        # Since when those have waited that were taken back.
-        self._waited: dict[Key, float] = {}
+        core = self._core = Core(self.settings)
+        self._chooser = Chooser(core)
+        self._gangs = Gangs(core, self._chooser)
+        core.on_left = self._gangs.left
+        core.on_barred = self._gangs.place_left
+        self._afters = Afters(self.settings.after_max)
+        self._deadlines = Deadlines(core)
+        self._pump = Pump(core, self._chooser, self._gangs)
+        self._revoking = Revoking(core, self._chooser)
+        self._forecast = Forecast(core)
+        self._admitting = Admitting(core, self._afters, self._forecast)
+        self._explainer = Explainer(
+            core, self._chooser, self._gangs, self._afters, self._forecast
+        )
+        self._tables = Tables(core)
+        self._endings = Endings(core, self._deadlines)
+        self._crew = Crew(core, self._gangs, self._endings)
 
     # -- workers ----------------------------------------------------------------
 
     def worker_joined(self, name: str, offer: Offer, now: float) -> None:
         """A worker is there. One that is there already has changed."""
-        core = self._core
-        if name in core.places.workers:
-            self.worker_changed(name, offer, now)
-            return
-        place, fresh = core.places.join(name, offer, now)
-        core.tokens.add(offer.tokens)
-        self._entered(name, fresh, now)
-        core.freed(place)
+        self._crew.changed(name, offer, now)
 
     def worker_changed(self, name: str, offer: Offer, now: float) -> None:
-        """A worker has other things than it had; what runs there goes on."""
-        core = self._core
-        place = core.places.workers.get(name)
-        if place is None:
-            self.worker_joined(name, offer, now)
-            return
-        core.tokens.add(place.offer.tokens, -1)
-        core.tokens.add(offer.tokens)
-        _, fresh = core.places.change(place, offer)
-        self._entered(name, fresh, now)
-        core.freed(place)
+        """A worker has other things than it had; what runs there goes on.
+
+        What runs on a device that is gone is killed, if it may be.
+        """
+        self._crew.changed(name, offer, now)
 
     def worker_left(self, name: str, now: float) -> list[Key]:
         """A worker is gone; what it held has ended as "lost".
@@ -92,45 +103,46 @@ class Engine:
         list
             The keys of the tasks it held; they may be ready again.
         """
-        core = self._core
-        place = core.places.workers.get(name)
-        if place is None:
-            return []
-        held = list(place.held.values())
-        for task in held:
-            self._end(task, "lost", None, now)
-        core.places.leave(name)
-        core.tokens.add(place.offer.tokens, -1)
-        core.tenants.threads = core.places.threads
-        return [task.key for task in held]
+        return self._crew.left(name, now)
 
     def worker_load(self, name: str, foreign: int, now: float) -> None:
         """So many threads of a worker are taken by tasks that are not the engine's."""
-        place = self._core.places.workers.get(name)
-        if place is None or place.foreign == foreign:
-            return
-        less = foreign < place.foreign
-        place.foreign = max(0, foreign)
-        if less:
-            self._promote(place.promote(), now)
-            self._core.freed(place)
-        else:
-            place.reload()
+        self._crew.loaded(name, foreign, now)
 
     def worker_paused(self, name: str, paused: bool, now: float) -> None:
         """A worker takes nothing for now, or again."""
-        place = self._core.places.workers.get(name)
-        if place is not None and place.paused != paused:
-            place.paused = paused
-            place.barred = "it is paused" if paused else ""
-            if not paused:
-                self._core.freed(place)
+        self._crew.paused(name, paused, now)
+
+    def worker_health(self, name: str, ok: bool, reason: str, now: float) -> None:
+        """What a worker's own check says; unhealthy, it gets nothing."""
+        self._crew.health(name, ok, reason, now)
 
     # -- tasks ------------------------------------------------------------------
 
-    def admit(self, asks: Sequence[Ask], now: float) -> list[Admission]:
-        """What becomes of these, before they are ready: taken, warned of, refused."""
-        return [Admission() for ask in asks]
+    def admit(
+        self,
+        asks: Sequence[Ask],
+        now: float,
+        *,
+        known: Callable[[Key], bool] | None = None,
+    ) -> list[Admission]:
+        """What becomes of these, before they are ready: taken, warned of, refused.
+
+        Parameters
+        ----------
+        known
+            Whether a task exists and has not ended, of those that some are to run
+            after. By default those that were submitted with them, wait or run are.
+        """
+        together = {ask.key for ask in asks}
+        core = self._core
+
+        def exists(key: Key) -> bool:
+            if key in together or key in core.lanes.tasks or key in core.running:
+                return True
+            return known is not None and known(key)
+
+        return self._admitting.admit(asks, exists, now)
 
     def ready(self, ask: Ask, now: float) -> None:
         """A task's inputs are there: it waits for a worker from now on."""
@@ -142,44 +154,71 @@ class Engine:
         except ValueError as error:
             core.rejects.append(Reject(ask.key, "impossible", str(error)))
             return
-        if self._waited:
-            task.ready_at = self._waited.pop(ask.key, now)
-        core.set_due(task)
-        core.wait(task, now)
+        task.ready_at = self._endings.since(ask.key, now)
+        self._line_up(task, now)
 
     def withdraw(self, key: Key, now: float) -> None:
-        """A task waits no longer; it may be ready again later."""
+        """A task waits no longer. If it was not waiting, it never will again."""
         task = self._core.lanes.tasks.get(key)
         if task is not None:
             self._core.take(task)
+        elif key not in self._core.running:
+            self._over(key, now)
 
     def begun(self, key: Key, now: float) -> None:
         """A worker has started a task that it was granted."""
-        task = self._core.running.get(key)
-        if task is not None and task.begun_at is None:
+        core = self._core
+        task = core.running.get(key)
+        if task is None or task.place is None:
+            return
+        if key in core.queued:
+            other = task.place.begin(task)
+            core.begun([task], now)
+            if other is not None:
+                core.queued[other.key] = other
+        elif task.begun_at is None:
             task.begun_at = now
-            if task.queued and task.place is not None:
-                task.place.begin(task)
 
     def seceded(self, key: Key, now: float) -> None:
         """A running task has given its thread back, and goes on."""
-        task = self._core.running.get(key)
+        core = self._core
+        task = core.running.get(key)
         if task is not None and task.place is not None:
-            self._promote(task.place.secede(task), now)
-            self._core.freed(task.place)
+            self.begun(key, now)
+            core.begun(task.place.secede(task), now)
+            core.freed(task.place)
 
     def ended(
-        self, key: Key, ending: Ending, duration_s: float | None, now: float
+        self,
+        key: Key,
+        ending: Ending,
+        duration_s: float | None,
+        now: float,
+        *,
+        final: bool = True,
     ) -> None:
         """A task has ended, and its place is free.
 
-        One that was not granted is forgotten: it will not be ready again.
+        One that was not granted will not be ready again.
+
+        Parameters
+        ----------
+        duration_s
+            For how long it ran, if that is known.
+        final
+            Whether a failure is its last: those that run after it wait for that.
         """
-        task = self._core.running.get(key)
-        if task is None:
-            self.withdraw(key, now)
+        core = self._core
+        task = core.running.get(key)
+        if task is not None:
+            self._endings.end(task, ending, duration_s, now)
+            if ending == "done" or (ending == "failed" and final):
+                self._over(key, now)
             return
-        self._end(task, ending, duration_s, now)
+        waiting = core.lanes.tasks.get(key)
+        if waiting is not None:
+            core.take(waiting)
+        self._over(key, now)
 
     def reprioritize(
         self,
@@ -188,11 +227,11 @@ class Engine:
         *,
         priority_class: str | None = None,
         priority: float | None = None,
-        deadline: float | None = None,
+        deadline: float | None = _UNCHANGED,
     ) -> int:
         """Give waiting tasks another place in the order; returns how many waited.
 
-        What is None stays as it is; a deadline of infinity takes theirs away.
+        A deadline of None takes theirs away.
         """
         core = self._core
         changes: dict[str, Any] = {}
@@ -200,8 +239,8 @@ class Engine:
             changes["priority_class"] = priority_class
         if priority is not None:
             changes["priority"] = priority
-        if deadline is not None:
-            changes["deadline"] = None if deadline == math.inf else deadline
+        if deadline is not _UNCHANGED:
+            changes["deadline"] = deadline
         count = 0
         for key in keys:
             task = core.lanes.tasks.get(key)
@@ -209,13 +248,15 @@ class Engine:
                 continue
             core.take(task)
             task.ask = replace(task.ask, **changes)
-            core.set_due(task)
-            core.wait(task, now)
+            self._line_up(task, now)
             count += 1
         return count
 
     def learn(self, name: str, group: str, durations: Iterable[float]) -> None:
-        """How long tasks of this name took before, the oldest first."""
+        """How long tasks of this name took before, the oldest first.
+
+        ``group`` is a kind of machine, as `worker_rows` tells it.
+        """
         for seconds in durations:
             self._core.estimates.learn(name, group, seconds)
 
@@ -225,58 +266,84 @@ class Engine:
         """Decide all that can be decided now."""
         core = self._core
         plan = Plan()
+        self._endings.look_at_breakers(now)
+        for what, subject in core.timers.due(now):
+            self._due(what, subject, now)
         core.refresh(now)
         self._pump.run(plan, now)
+        again_at = self._revoking.run(plan, now)
+        plan.kills, core.kills = core.kills, []
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
-        plan.wake_at = core.timers.next_at
+        times = (
+            *(again_at, core.timers.next_at),
+            *(self._gangs.wake_at, core.breakers.wake_at),
+        )
+        plan.wake_at = min((at for at in times if at is not None), default=None)
         return plan
 
     def explain(self, key: Key, now: float) -> Explanation | None:
         """Why a task waits, or why it runs where it runs; None if it is unknown."""
-        return None
+        return self._explainer.explain(key, now)
 
     def queue_rows(self, now: float) -> list[dict[str, Any]]:
-        """Waiting tasks by lane, the most urgent first, as plain values."""
-        return []
+        """Waiting tasks, by what they want, class and tenant, as plain values."""
+        return self._tables.queue_rows(now)
 
     def worker_rows(self, now: float) -> list[dict[str, Any]]:
         """Workers, as plain values."""
-        return []
+        return self._tables.worker_rows(now)
 
     def summary(self, now: float) -> dict[str, Any]:
         """The engine in a few numbers, as plain values."""
-        return {}
+        return self._tables.summary(now)
 
     def check(self) -> None:
         """Assert all that must hold at any time."""
+        check(self._core)
 
-    def _entered(self, name: str, fresh: bool, now: float) -> None:
-        """A worker is in a group that it was not in before, or can do more."""
+    # -- parts ------------------------------------------------------------------
+
+    def _line_up(self, task: Task, now: float) -> None:
+        """A task takes its place: with its gang, behind others, or in a lane."""
         core = self._core
-        core.tenants.threads = core.places.threads
-        group = core.places.workers[name].group
-        if group is None:
+        core.set_due(task)
+        if task.ask.deadline is not None:
+            self._deadlines.watch(task)
+        if task.ask.after and self._afters.left(task.key):
+            core.hold(task)
+        elif task.ask.gang is not None and task.ask.gang.size > 1:
+            core.hold(task)
+            self._gangs.member_ready(task)
+        else:
+            core.wait(task, now)
+
+    def _over(self, key: Key, now: float) -> None:
+        """A task will never be ready again; others may have waited for that."""
+        self._endings.since(key, now)
+        core = self._core
+        for follower in self._afters.over(key):
+            task = core.lanes.tasks.get(follower)
+            if task is not None and task.state == "held":
+                core.take(task)
+                self._line_up(task, now)
+        for task in self._gangs.over(key):
+            message = f"{key!r} of its gang will not run"
+            core.rejects.append(Reject(task.key, "upstream", message))
+            core.take(task)
+
+    def _due(self, what: str, subject: Any, now: float) -> None:
+        """A timer has gone off."""
+        if what == "late":
+            self._deadlines.due(subject, now)
             return
-        if group.accept is not None:
-            core.accepts_changed(now)
-        if fresh:
-            core.group_entered(group, now)
-        if core.parked:
-            core.unpark(now)
-
-    def _promote(self, tasks: list[Task], now: float) -> None:
-        for task in tasks:
-            task.begun_at = task.begun_at or now
-
-    def _end(
-        self, task: Task, ending: Ending, duration_s: float | None, now: float
-    ) -> None:
-        core, ask = self._core, task.ask
-        place = task.place
-        assert place is not None
-        core.release(task, now)
-        if ending == "done" and duration_s is not None:
-            core.estimates.learn(ask.name, place.kind, duration_s, ask.priority_class)
-        if ending in ("released", "killed") and len(self._waited) < _KEPT_MAX:
-            self._waited[ask.key] = task.ready_at
+        lane: Lane = subject
+        lane.alarm = False
+        head = lane.head()
+        if head is None or head.unit is not None:
+            return
+        if head.due <= now:
+            self._gangs.add_large(head)
+        elif head.due < math.inf:
+            lane.alarm = True
+            self._core.timers.add(head.due, "large", lane)

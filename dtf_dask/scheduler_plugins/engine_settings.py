@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dtf_dask.scheduler_plugins.breaker import BreakerSettings
 from dtf_dask.scheduler_plugins.estimate import EstimateSettings
 from dtf_dask.scheduler_plugins.quota import TenantSettings
 
@@ -66,7 +67,7 @@ class EngineSettings:
         How often places in the order are computed anew, for shares that changed.
     gang_size_max, after_max, wants_max
         Bounds on what is asked: workers at once, tasks waited for, different needs.
-    estimates, tenants
+    estimates, tenants, breakers
         What those parts are set to.
     """
 
@@ -90,6 +91,7 @@ class EngineSettings:
     wants_max: int = 10_000
     estimates: EstimateSettings = field(default_factory=EstimateSettings)
     tenants: TenantSettings = field(default_factory=TenantSettings)
+    breakers: BreakerSettings = field(default_factory=BreakerSettings)
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]

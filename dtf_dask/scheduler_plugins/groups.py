@@ -28,8 +28,8 @@ class Group:
     """
 
     __slots__ = (
-        *("accept", "capacity", "index", "kind", "members", "rarity", "signature"),
-        *("stalls", "threads"),
+        *("accept", "capacity", "free", "index", "kind", "members", "rarity"),
+        *("signature", "stalls", "threads"),
     )
 
     def __init__(self, index: int, signature: tuple[Any, ...], place: Place) -> None:
@@ -40,6 +40,7 @@ class Group:
         self.capacity = Capacity.of(place.offer)
         self.members: dict[str, Place] = {}
         self.threads = 0
+        self.free = 0  # workers that have a thread to give
         # How rare the workers are that the choosiest work here can have: 0 to 1.
         self.rarity = 0.0
         self.stalls: dict[Shape, Stall] = {}
@@ -77,6 +78,7 @@ class Group:
     def add(self, place: Place) -> bool:
         """Take in a worker; whether the group can do more than before."""
         place.group = self
+        self.free += place.free
         self.members[place.name] = place
         self.threads += place.threads
         return self.remembered(0, place.offer.memory)
@@ -85,6 +87,7 @@ class Group:
         """A worker, that had so much, has left."""
         del self.members[place.name]
         place.group = None
+        self.free -= place.free
         self.threads -= threads
         for stall in self.stalls.values():
             stall.drop(place)

@@ -17,13 +17,15 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Literal
 
+from dtf_dask.scheduler_plugins.admission import Backlog
 from dtf_dask.scheduler_plugins.match import Want
 from dtf_dask.scheduler_plugins.terms import Ask, Key
 
 if TYPE_CHECKING:
-    from dtf_dask.scheduler_plugins.unit import Unit
-    from dtf_dask.scheduler_plugins.groups import Group, Stall
+    from dtf_dask.scheduler_plugins.groups import Group
     from dtf_dask.scheduler_plugins.places import Place
+    from dtf_dask.scheduler_plugins.stall import Stall
+    from dtf_dask.scheduler_plugins.unit import Unit
 
 State = Literal["waiting", "held", "granted", "gone"]
 
@@ -33,8 +35,18 @@ class Task:
 
     __slots__ = (
         *("ask", "begun_at", "cpu", "due", "estimate_s", "gpus", "granted_at", "key"),
-        *("kill", "lane", "place", "queued", "ready_at", "revoked", "score", "seq"),
-        *("shape", "state", "unit", "want", "why"),
+        *(
+            "kill",
+            "lane",
+            "look_at",
+            "place",
+            "queued",
+            "ready_at",
+            "revoked",
+            "score",
+            "seq",
+        ),
+        *("shape", "state", "unit", "want", "work_s"),
     )
 
     def __init__(self, ask: Ask, want: Want, seq: int, now: float) -> None:
@@ -56,9 +68,10 @@ class Task:
         self.granted_at = 0.0
         self.begun_at: float | None = None
         self.kill = ""
+        self.look_at = 0.0  # whether it is better off elsewhere
         self.revoked = False
         self.score = 0
-        self.why = ""
+        self.work_s = 0.0  # what it was reckoned at in its lane's backlog
 
 
 class Lane:
@@ -70,7 +83,18 @@ class Lane:
     """
 
     __slots__ = (
-        *("active", "facts", "groups", "heap", "keys", "level", "levels", "live"),
+        *(
+            "active",
+            "alarm",
+            "backlog",
+            "facts",
+            "groups",
+            "heap",
+            "keys",
+            "level",
+            "levels",
+            "live",
+        ),
         *("missing", "offers", "offsets", "priority_class", "scores", "serial"),
         *("settled", "source", "tenant", "threads", "want"),
     )
@@ -97,6 +121,8 @@ class Lane:
         self.offsets: dict[Group, float] = {}
         self.levels: list[tuple[float, int]] = [(0.0, 0)]
         self.level = 0
+        self.backlog: Backlog | None = None  # for forecasts, if anybody asks
+        self.alarm = False  # whether it is looked at when its head is due
         # Where it waits for room: its key in each stall, and those it is not in.
         self.keys: dict[Stall, float] = {}
         self.missing: list[Stall] = []
@@ -140,11 +166,15 @@ class Lane:
         """Take in a task that is not in the lane."""
         task.lane = self
         self.live += 1
+        if self.backlog is not None:
+            self.backlog.add(task.due, task.work_s)
         heappush(self.heap, (task.due, task.seq, task))
 
-    def removed(self) -> None:
+    def removed(self, task: Task) -> None:
         """One of its tasks has gone; the heap forgets it when it meets it."""
         self.live -= 1
+        if self.backlog is not None:
+            self.backlog.remove(task.due, task.work_s)
         if len(self.heap) > 2 * self.live + 64:
             self.heap = [(task.due, task.seq, task) for task in self.tasks()]
             heapify(self.heap)
@@ -191,7 +221,7 @@ class Lanes:
         del self.tasks[task.key]
         lane, task.lane = task.lane, None
         if lane is not None:
-            lane.removed()
+            lane.removed(task)
 
     def race(
         self, lane: Lane, key: float, seq: int, source: Stall | None = None

@@ -14,8 +14,8 @@ from dtf_dask.scheduler_plugins.match import Shape
 from dtf_dask.scheduler_plugins.terms import Gpu, Key, Offer
 
 if TYPE_CHECKING:
-    from dtf_dask.scheduler_plugins.unit import Unit
     from dtf_dask.scheduler_plugins.groups import Group
+    from dtf_dask.scheduler_plugins.unit import Unit
 
 _CLOSE = 1e-6  # amounts are sums of floats
 
@@ -46,7 +46,7 @@ class Place:
         *("barred", "cpu", "custom", "devices", "exclusive", "foreign", "group"),
         *("held", "kind", "load", "memory", "name", "offer", "paused", "queue"),
         *("queue_max", "queue_s", "queue_s_max", "reserved", "serial", "shrunk"),
-        *("threads", "joined_at"),
+        *("free", "joined_at", "threads"),
     )
 
     def __init__(self, name: str, offer: Offer, serial: int, now: float) -> None:
@@ -66,6 +66,7 @@ class Place:
         self.exclusive: Task | None = None
         self.reserved: Unit | None = None
         self.shrunk = False
+        self.free = False  # whether it has a thread to give
         self.apply(offer)
 
     def apply(self, offer: Offer) -> list[Task]:
@@ -87,11 +88,21 @@ class Place:
 
     def reload(self) -> None:
         """Count its load anew."""
+        taken = self.cpu + self.foreign
+        free = taken < self.threads and not self.barred and self.exclusive is None
+        if free is not self.free:
+            self.free = free
+            if self.group is not None:
+                self.group.free += 1 if free else -1
         if self.threads > 0 and self.exclusive is None:
-            taken = self.cpu + self.foreign + len(self.queue)
-            self.load = taken / self.threads
+            self.load = (taken + len(self.queue)) / self.threads
         else:
             self.load = math.inf
+
+    def bar(self, reason: str) -> None:
+        """It gets nothing from now on, for this reason; "" lets it have work again."""
+        self.barred = reason
+        self.reload()
 
     def fits(self, shape: Shape) -> bool:
         """Whether such a task could begin at once."""
@@ -100,6 +111,26 @@ class Place:
         if self.cpu + self.foreign + shape.cpu > self.threads:
             return False
         return shape.plain or self._has_room(shape)
+
+    def fits_both(self, shape: Shape, other: Shape) -> bool:
+        """Whether two tasks could begin at once, devices apart."""
+        if shape.exclusive or other.exclusive or not self.fits(shape):
+            return False
+        if (shape.gpu or shape.gpu_memory) and (other.gpu or other.gpu_memory):
+            return False
+        amounts = dict(shape.custom)
+        for name, amount in other.custom:
+            amounts[name] = amounts.get(name, 0.0) + amount
+        free = self.offer.resources
+        return (
+            self.fits(other)
+            and self.cpu + self.foreign + shape.cpu + other.cpu <= self.threads
+            and self.memory + shape.memory + other.memory <= self.offer.memory
+            and all(
+                self.custom.get(name, 0.0) + amount <= free.get(name, 0) + _CLOSE
+                for name, amount in amounts.items()
+            )
+        )
 
     def may_queue(self) -> bool:
         """Whether it may hold one more short task than it can begin."""
@@ -148,10 +179,10 @@ class Place:
         self.reload()
         return begun
 
-    def begin(self, task: Task) -> None:
-        """A queued task has begun: it changes places with one that has not."""
+    def begin(self, task: Task) -> Task | None:
+        """A queued task has begun; returns the one it has changed places with."""
         if self.queue.pop(task.key, None) is None:
-            return
+            return None
         self._unqueue(task)
         self._add(task)
         for other in self.held.values():
@@ -161,10 +192,11 @@ class Place:
                 other.queued = True
                 self.queue[other.key] = other
                 self.queue_s += other.estimate_s
-                break
-        else:
-            self.shrunk = bool(self.overuse())
+                self.reload()
+                return other
+        self.shrunk = bool(self.overuse())
         self.reload()
+        return None
 
     def secede(self, task: Task) -> list[Task]:
         """A task gives its thread back and goes on beside it."""

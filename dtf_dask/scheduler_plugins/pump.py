@@ -9,41 +9,49 @@ from __future__ import annotations
 
 from dtf_dask.scheduler_plugins.choose import Chooser
 from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.gang import Gangs
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.stall import Stall
 from dtf_dask.scheduler_plugins.terms import Grant, Plan
 
+_VAIN_MAX = 64
+"""Lanes that may race for one place in vain, in one run: it may be for nobody."""
+
 
 class Pump:
     """Takes the most urgent task that can have room, until none can."""
 
-    def __init__(self, core: Core, chooser: Chooser) -> None:
+    def __init__(self, core: Core, chooser: Chooser, gangs: Gangs) -> None:
         self._core = core
         self._chooser = chooser
+        self._gangs = gangs
+        self._vain: dict[Stall, int] = {}  # lanes that raced in vain, in this run
 
     def run(self, plan: Plan, now: float) -> None:
         """Grant all that can be granted."""
         core = self._core
         lanes = core.lanes
+        self._vain.clear()
         woken, core.woken = core.woken, {}
         for stall in woken:
             self._wake(stall, now)
-        while lanes.next_key() is not None:
-            self._turn(lanes.turn(), plan, now)
+        first = lanes.next_key()
+        if first is not None:
+            self._gangs.run(plan, now, before=first)
+            while lanes.next_key() is not None:
+                self._turn(lanes.turn(), plan, now)
+        self._gangs.run(plan, now)
 
     def _turn(self, lane: Lane, plan: Plan, now: float) -> None:
         """The most urgent lane tries to place its head."""
         core = self._core
         source, lane.source = lane.source, None
         task = lane.head()
-        if task is None:
+        if task is None or self._parks(lane, task, now):
             self._wake_next(source, True, now)
             return
-        if self._parks(lane, task):
-            self._wake_next(source, True, now)
-            return
-        found = self._placed(lane, task)
+        found = self._placed(lane, task, now)
         if found is not None:
             task, place = found
             core.grant(task, place, now)
@@ -61,37 +69,50 @@ class Pump:
             self._block(lane, task, now)
         self._wake_next(source, found is not None, now)
 
-    def _placed(self, lane: Lane, task: Task) -> tuple[Task, Place] | None:
+    def _placed(self, lane: Lane, task: Task, now: float) -> tuple[Task, Place] | None:
         """The first of the lane's tasks that a worker has room for, with the worker.
 
-        They are alike but for what only some of them avoid.
+        They are alike but for what rules workers out for only some of them.
         """
+        choose = self._chooser.choose
         count = lane.levels[lane.level][1]
-        place = self._chooser.choose(task, lane, count)
+        place = choose(task, lane, count, now)
         if place is not None:
             return task, place
-        if not self._particular(task, lane):
+        if lane.live == 1 or self._chooser.bars(task, lane, now) is None:
             return None
-        heap = sorted(lane.tasks(), key=lambda t: (t.due, t.seq))
-        for other in heap[1 : 1 + self._core.settings.aside_max]:
-            place = self._chooser.choose(other, lane, count)
+        waiting = sorted(lane.tasks(), key=lambda t: (t.due, t.seq))
+        for other in waiting[1 : 1 + self._core.settings.aside_max]:
+            place = choose(other, lane, count, now)
             if place is not None:
                 return other, place
         return None
 
-    def _particular(self, task: Task, lane: Lane) -> bool:
-        """Whether a task may find no room where others of its lane would."""
-        return self._chooser.bars(task, lane) is not None and lane.live > 1
-
-    def _parks(self, lane: Lane, task: Task) -> bool:
+    def _parks(self, lane: Lane, task: Task, now: float) -> bool:
         """Whether it waits for something other than a worker."""
         core = self._core
-        if task.want.tokens and not core.tokens.fit(task.want.tokens):
+        tokens = task.want.tokens
+        if (tokens and self._waits_for_tokens(task, now)) or not core.may_start(task):
             core.parked[lane] = None
             return True
-        if core.tenants.may_start(lane.tenant, task.want.need.amounts):
-            core.parked[lane] = None
+        return False
+
+    def _waits_for_tokens(self, task: Task, now: float) -> bool:
+        """Too few are free, or who asked for more of them is overdue."""
+        core = self._core
+        tokens = task.want.tokens
+        if not core.tokens.fit(tokens):
             return True
+        names = {name for name, _ in tokens}
+        for lane in core.parked:
+            first = lane.head()
+            if first is None or first.due > now or first.seq == task.seq:
+                continue
+            wanted = first.want.tokens
+            if names.isdisjoint(name for name, _ in wanted):
+                continue
+            if (first.due, first.seq) < (task.due, task.seq):
+                return not core.tokens.never(wanted)
         return False
 
     def _block(self, lane: Lane, task: Task, now: float) -> None:
@@ -102,6 +123,9 @@ class Pump:
             stall.wait(lane, key + offsets.get(stall.group, 0.0), task.seq)
         lane.missing.clear()
         lane.settled = task.due
+        if lane.want.hungry and not lane.alarm:
+            lane.alarm = True
+            self._core.timers.add(max(task.due, now), "large", lane)
 
     def _wake_next(self, source: Stall | None, granted: bool, now: float) -> None:
         """If the room that let a lane race is still there, the next lane may race.
@@ -114,8 +138,12 @@ class Pump:
         place = source.best()
         if place is None:
             return
-        if granted or place.fits(source.shape):
+        if granted:
             self._wake(source, now)
+        elif place.fits(source.shape):
+            vain = self._vain[source] = self._vain.get(source, 0) + 1
+            if vain < _VAIN_MAX:
+                self._wake(source, now)
 
     def _wake(self, stall: Stall, now: float) -> None:
         """Let the most urgent lane that waits here race."""

@@ -83,6 +83,11 @@ class Stall:
         lane.keys[self] = key
         heappush(self.lanes, (key, seq, lane.serial, lane))
 
+    def has_free(self) -> bool:
+        """Whether a worker could begin such a task at once."""
+        place = self.best()
+        return place is not None and place.fits(self.shape)
+
     def next_waiting(self) -> Lane | None:
         """The most urgent lane that waits here; it does so no longer."""
         lanes = self.lanes
@@ -93,6 +98,20 @@ class Stall:
                 lane.missing.append(self)
                 if lane.live:
                     return lane
+        return None
+
+    @property
+    def most_urgent(self) -> float | None:
+        """The key of the most urgent lane that waits here; None if none does."""
+        lanes = self.lanes
+        while lanes:
+            key, _, _, lane = lanes[0]
+            if lane.keys.get(self) == key and lane.live:
+                return key
+            heappop(lanes)
+            if lane.keys.get(self) == key:
+                del lane.keys[self]
+                lane.missing.append(self)
         return None
 
     def reorder(self, key_of: Callable[[Lane, Group], float]) -> None:

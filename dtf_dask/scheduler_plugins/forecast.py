@@ -1,0 +1,63 @@
+"""How much work goes before a task, where it may run. Pure."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from dtf_dask.scheduler_plugins.admission import Backlog
+from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.free_at import expected_end
+from dtf_dask.scheduler_plugins.lanes import Lane
+
+_LANES_MAX = 256
+_SAMPLE_MAX = 64
+
+
+class Forecast:
+    """Looks at what waits and runs on the workers that a lane can have."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def ahead_s(self, lane: Lane, due: float, now: float) -> float:
+        """Seconds of work that goes first: what runs, and waits more urgently."""
+        running_s = self.running_s(lane, now)
+        if not running_s:
+            return 0.0
+        waiting_s = 0.0
+        for other in islice(self._core.lanes, _LANES_MAX):
+            if other.live:
+                waiting_s += self._share(other, lane) * self._backlog(other).ahead_s(
+                    due
+                )
+        return running_s + waiting_s
+
+    def running_s(self, lane: Lane, now: float) -> float:
+        """Seconds of work left on its workers; 0 if there is room for one of it."""
+        core, shape = self._core, lane.want.shape
+        left_s, count, workers = 0.0, 0, 0
+        for group in lane.groups:
+            if group.free and group.stall(shape).has_free():
+                return 0.0
+            workers += len(group.members)
+            for place in islice(group.members.values(), _SAMPLE_MAX):
+                count += 1
+                for task in place.held.values():
+                    left_s += expected_end(core, task, place, now) - now
+        return left_s * workers / count if count else 0.0
+
+    def _backlog(self, lane: Lane) -> Backlog:
+        """The lane's; from the first question on it is kept."""
+        if lane.backlog is None:
+            lane.backlog = Backlog()
+            for task in lane.tasks():
+                task.work_s = self._core.expected_s(task.ask)
+                lane.backlog.add(task.due, task.work_s)
+        return lane.backlog
+
+    def _share(self, other: Lane, lane: Lane) -> float:
+        """The part of another lane's workers that this lane can have too."""
+        if other is lane:
+            return 1.0
+        shared = sum(group.threads for group in other.groups if group in lane.scores)
+        return shared / other.threads if other.threads else 0.0

@@ -1,0 +1,106 @@
+"""What must hold of the engine at any time, as assertions; tests ask after every event.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.groups import Group
+from dtf_dask.scheduler_plugins.places import Place
+
+_CLOSE = 1e-6
+
+
+def check(core: Core) -> None:
+    """Assert them all.
+
+    Raises
+    ------
+    AssertionError
+        That says what does not hold.
+    """
+    for place in core.places:
+        _check_place(place)
+    for group in core.places.groups:
+        _check_group(group)
+    _check_tasks(core)
+    _check_kept(core)
+    for name, used in core.tokens.used.items():
+        total = core.tokens.total.get(name, 0.0)
+        fine = used <= total + _CLOSE or name in core.tokens.shrunk
+        assert fine, f"{used} of {total} tokens {name} in use"
+
+
+def _check_place(place: Place) -> None:
+    assert place.shrunk or not place.overuse(), f"{place.name}: {place.overuse()}"
+    begun = [task for task in place.held.values() if not task.queued]
+    queued = [task for task in place.held.values() if task.queued]
+    assert [t.key for t in queued] == [k for k in place.held if k in place.queue]
+    assert len(queued) == len(place.queue) <= place.queue_max + place.shrunk * 10**9
+    cpu = sum(task.cpu for task in begun)
+    memory = sum(task.shape.memory for task in begun)
+    assert abs(place.cpu - cpu) < _CLOSE, f"{place.name}: {place.cpu} is not {cpu}"
+    assert abs(place.memory - memory) < 1, f"{place.name}: memory is miscounted"
+    free = place.cpu + place.foreign < place.threads
+    free = free and not place.barred and place.exclusive is None
+    assert place.free is free, f"{place.name}: free is {place.free}"
+    for task in begun:
+        alone = not task.shape.exclusive or len(place.held) == 1 or place.shrunk
+        assert alone, f"{place.name}: {task.key} is not alone"
+        for name, amount in task.shape.custom:
+            assert amount <= place.custom[name] + _CLOSE
+    _check_devices(place)
+
+
+def _check_devices(place: Place) -> None:
+    whole: list[int] = []
+    parts: dict[int, float] = {}
+    for task in place.held.values():
+        for index in task.gpus:
+            if task.shape.gpu:
+                whole.append(index)
+            else:
+                parts[index] = parts.get(index, 0.0) + task.shape.gpu_memory
+    assert len(whole) == len(set(whole)), f"{place.name}: a device is given twice"
+    assert not set(whole) & set(parts), f"{place.name}: a device is whole and shared"
+    for index, used in parts.items():
+        device = place.devices.get(index)
+        if device is not None and not place.shrunk:
+            assert used <= device.gpu.memory + _CLOSE, f"{place.name}: gpu {index}"
+
+
+def _check_group(group: Group) -> None:
+    members = group.members.values()
+    assert members, "a group without workers"
+    assert group.threads == sum(place.threads for place in members)
+    assert group.free == sum(place.free for place in members)
+    assert group.capacity.memory == max(place.offer.memory for place in members)
+    assert all(place.group is group for place in members)
+
+
+def _check_tasks(core: Core) -> None:
+    held = [task for place in core.places for task in place.held.values()]
+    assert len(held) == len(core.running), "a task is on two workers, or on none"
+    for task in held:
+        assert core.running[task.key] is task
+        assert task.state == "granted"
+    assert not core.running.keys() & core.lanes.tasks.keys(), "it waits and runs"
+    for key, task in core.lanes.tasks.items():
+        assert task.key == key
+        assert task.state in ("waiting", "held"), task.state
+        assert (task.lane is not None) is (task.state == "waiting")
+    for lane in core.lanes:
+        assert lane.live == sum(1 for _ in lane.tasks()), "a lane is miscounted"
+    queued = [key for place in core.places for key in place.queue]
+    assert set(queued) == core.queued.keys(), "what workers hold is miscounted"
+
+
+def _check_kept(core: Core) -> None:
+    kept = [place for unit in core.keeping.units for place in unit.kept]
+    assert len(kept) == len(set(kept)), "a worker is kept twice"
+    for unit in core.keeping.units:
+        assert len(unit.kept) == len(unit.tasks), "workers are kept for part of a gang"
+        assert all(place.reserved is unit for place in unit.kept)
+    for place in core.places:
+        assert place.reserved is None or place.reserved in core.keeping.units
