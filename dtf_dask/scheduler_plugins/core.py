@@ -5,6 +5,7 @@ Pure. Here is bookkeeping that keeps its invariants; what is decided is elsewher
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,7 @@ class Core:
         self._accept_names: tuple[str, ...] = ()
         self._seq = 0
         self._stale = False
-        self._refreshed_at = 0.0
+        self._refreshed_at = -math.inf
 
     # -- waiting ----------------------------------------------------------------
 

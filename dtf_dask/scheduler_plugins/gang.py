@@ -158,6 +158,7 @@ class Gangs:
             plan.grants.append(Grant(task.key, place.name, task.gpus))
         self._waiting.pop(unit, None)
         unit.started = started
+        self.stirred = True  # those behind it may have workers kept for them now
         for place in places:
             core.freed(place)
 
