@@ -113,8 +113,8 @@ class Estimates:
     def __init__(self, settings: EstimateSettings | None = None) -> None:
         self._settings = settings or EstimateSettings()
         self.speeds = GroupSpeeds()
-        self.version = 0
-        """Changes with everything that is learned."""
+        self.derived: dict[str, Any] = {}
+        """What others keep of a name; it is dropped when the name is learned of."""
         # All of them with the one that was learned of last at the end.
         self._names: dict[str, dict[str, _Runs]] = {}
         self._similar: dict[str, _Runs] = {}  # as on a group of factor 1
@@ -157,7 +157,7 @@ class Estimates:
             return
         seconds = min(seconds, SECONDS_MAX)
         settings = self._settings
-        self.version += 1
+        self.derived.pop(name, None)
         names = self._names
         groups = names.pop(name, None)
         if groups is None:
@@ -204,7 +204,7 @@ class Estimates:
                 refused += 1
                 continue
             self._restore(*checked)
-        self.version += 1
+        self.derived.clear()
         return refused
 
     def _restore(

@@ -7,13 +7,14 @@ are known to be slow.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from dtf_dask.scheduler_plugins.estimate import Estimate, Estimates
 
 SCORE_NEUTRAL = 50
 """Of a group of which nothing is known."""
 
+_NAMES_MAX = 10_000  # of which it is kept what follows from their runs
 _RUNS_HALF_SURE = 2  # so many runs in each group are worth half of what is possible
 _BY_SPEED_SURE = 0.5  # at most, by the group's speed with other tests
 
@@ -25,15 +26,21 @@ class Fastest(NamedTuple):
     confidence: float
 
 
+class _Placed(NamedTuple):
+    """What follows from the runs of one test: groups that it ran in, and scores."""
+
+    fastest: Fastest | None
+    scores: dict[str, int]
+
+
+_UNKNOWN = _Placed(None, {})
+
+
 class Placement:
     """Scores of groups, from 0 to 100, by what was learned of durations."""
 
     def __init__(self, estimates: Estimates) -> None:
         self._estimates = estimates
-        # Of the test asked of last: it is asked of for group after group.
-        self._asked: tuple[str, int] = ("", -1)
-        self._fastest: Fastest | None = None
-        self._scores: dict[str, int] = {}
 
     def speed(self, group: str) -> float:
         """How fast a group is, where the fastest is 1."""
@@ -42,13 +49,11 @@ class Placement:
 
     def fastest(self, name: str) -> Fastest | None:
         """Where this test is fastest; None if it did not run in two groups."""
-        self._look_at(name)
-        return self._fastest
+        return self._of(name).fastest
 
     def score(self, name: str, group: str) -> int:
         """100 where it is surely fastest, 50 where nothing is known, 0 if hopeless."""
-        self._look_at(name)
-        score = self._scores.get(group)
+        score = self._of(name).scores.get(group)
         if score is not None:
             return score
         speeds = self._estimates.speeds
@@ -57,25 +62,30 @@ class Placement:
         sure = _BY_SPEED_SURE * _sure(speeds.known(group))
         return _score(self.speed(group), sure)
 
-    def _look_at(self, name: str) -> None:
-        asked = (name, self._estimates.version)
-        if asked == self._asked:
-            return
-        self._asked = asked
-        groups = self._estimates.groups(name)
-        if len(groups) < 2:
-            self._fastest, self._scores = None, {}
-            return
-        ordered = sorted(groups.items(), key=lambda one: (one[1].seconds, one[0]))
-        (best_group, best), (_, second), *_ = ordered
-        self._fastest = Fastest(best_group, _confidence(best, second))
-        self._scores = {}
-        for group, estimate in ordered:
-            # How sure it is that the best one is better than this one; of the best
-            # itself, that it is better than the next.
-            other = second if group == best_group else estimate
-            relative = best.seconds / estimate.seconds if estimate.seconds else 1.0
-            self._scores[group] = _score(relative, _confidence(best, other))
+    def _of(self, name: str) -> _Placed:
+        """What follows from a test's runs, reckoned anew after each of them only."""
+        derived = self._estimates.derived
+        placed = derived.get(name)
+        if placed is None:
+            if len(derived) >= _NAMES_MAX:
+                derived.clear()
+            placed = derived[name] = _placed(self._estimates.groups(name))
+        return cast("_Placed", placed)
+
+
+def _placed(groups: dict[str, Estimate]) -> _Placed:
+    if len(groups) < 2:
+        return _UNKNOWN
+    ordered = sorted(groups.items(), key=lambda one: (one[1].seconds, one[0]))
+    (best_group, best), (_, second), *_ = ordered
+    scores = {}
+    for group, estimate in ordered:
+        # How sure it is that the best one is better than this one; of the best
+        # itself, that it is better than the next.
+        other = second if group == best_group else estimate
+        relative = best.seconds / estimate.seconds if estimate.seconds else 1.0
+        scores[group] = _score(relative, _confidence(best, other))
+    return _Placed(Fastest(best_group, _confidence(best, second)), scores)
 
 
 def _sure(runs: int) -> float:
