@@ -115,8 +115,9 @@ WORKER_FACTS = Vocabulary(
     "worker",
     {
         "os.name": _LOWER,
-        "os.release": _TEXT,
+        "os.distribution": _LOWER,
         "os.version": _VERSION,
+        "os.kernel": _VERSION,
         "host": _TEXT,
         "cpu.arch": _LOWER,
         "cpu.model": _TEXT,

@@ -29,8 +29,9 @@ from dtf_dask.versions import VERSION_LENGTH_MAX, family, version_key, version_t
 
 SAMPLE = {
     "os.name": "Linux",
-    "os.release": "6.8.0-45-generic",
+    "os.distribution": "ubuntu",
     "os.version": "22.04",
+    "os.kernel": "6.8.0",
     "cpu.features": ["sse4_2", "avx2", "avx2"],
     "cpu.threads": 16,
     "memory": 2**36,
@@ -54,8 +55,9 @@ def test_facts_come_out_plain_in_order_and_unchanged_the_second_time():
         "gpu.throttled": False,
         "label.board": "rpi4",
         "memory": 2**36,
+        "os.distribution": "ubuntu",
+        "os.kernel": "6.8.0",
         "os.name": "linux",
-        "os.release": "6.8.0-45-generic",
         "os.version": "22.04",
         "package.scikit-learn": "1.5.0",
         "python.version": "3.12.4",

@@ -31,31 +31,34 @@ class SystemProbe:
     def facts(self) -> Mapping[str, Any]:
         """The facts below ``os`` and ``python``, and ``host``.
 
-        ``os.version`` is the kernel's on Linux, ``os.release`` what was installed:
-        ``"debian 12"``.
+        ``os.distribution`` and ``os.version`` are of what was installed: "debian", "12".
         """
         name = platform.system().lower()
         mac = platform.mac_ver()[0]
+        installed = ("macos", mac) if mac else self._distribution()
         kernel = _NUMBERS.match(platform.release())
         return {
             "os.name": name,
-            "os.release": f"macos {mac}" if mac else self._distribution(),
-            "os.version": mac or (kernel[0] if kernel else None),
+            "os.distribution": installed[0],
+            "os.version": installed[1],
+            "os.kernel": kernel[0] if kernel else None,
             "host": platform.node() or None,
             "python.version": platform.python_version(),
             "python.implementation": platform.python_implementation(),
         }
 
-    def _distribution(self) -> str | None:
+    def _distribution(self) -> tuple[str | None, str | None]:
         for path in self._os_release:
             try:
                 text = path.read_text(encoding="utf-8", errors="replace")[:65536]
             except OSError:
                 continue
             said = dict(line.partition("=")[::2] for line in text.splitlines())
-            words = (said.get(key, "").strip("\"' ") for key in ("ID", "VERSION_ID"))
-            return " ".join(word for word in words if word) or None
-        return None
+            name, version = (
+                said.get(key, "").strip("\"' ") or None for key in ("ID", "VERSION_ID")
+            )
+            return name, version
+        return None, None
 
 
 class MemoryProbe:
