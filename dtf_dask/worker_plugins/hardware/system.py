@@ -31,7 +31,7 @@ class SystemProbe:
     def facts(self) -> Mapping[str, Any]:
         """The facts below ``os`` and ``python``, and ``host``.
 
-        ``os.distribution`` and ``os.version`` are of what was installed: "debian", "12".
+        ``os.distribution`` and ``os.version`` are those of what is installed.
         """
         name = platform.system().lower()
         mac = platform.mac_ver()[0]
