@@ -59,13 +59,14 @@ class Tenants:
         """Return the shares by name."""
         tenants = {}
         for name, share in _named(value, "tenants such as {ada: {weight: 2}}").items():
-            numbers = _named(share, f"weight, guaranteed or max for {name!r}")
-            for key, number in numbers.items():
+            numbers = {}
+            for key, number in _named(share, f"weight, ... for {name!r}").items():
                 if key not in Share.__slots__:
                     raise ValueError(f"expected weight, guaranteed or max for {name!r}")
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     raise ValueError(f"expected a number as {key} of {name!r}")
-            made = Share(**{key: float(numbers[key]) for key in numbers})
+                numbers[key] = float(number)
+            made = Share(**numbers)
             if not 0 < made.weight <= WEIGHT_MAX:
                 raise ValueError(f"expected a weight of more than 0 for {name!r}")
             if not (0 <= made.guaranteed <= 1 and 0 < made.max <= 1):
