@@ -173,10 +173,11 @@ class Estimates:
         groups[group] = runs
         runs.add(seconds, settings.runs_max)
         if len(groups) > 1:
-            elsewhere_s = self._base_s(groups, group)
-            if elsewhere_s > 0:
-                here_s = runs.typical().seconds
-                self.speeds.learn(name, group, here_s / elsewhere_s)
+            if self.speeds.knows(name):
+                self.speeds.learn(name, group, runs.typical().seconds)
+            else:
+                for other, there in groups.items():
+                    self.speeds.learn(name, other, there.typical().seconds)
         base_s = min(seconds / self.speeds.factor(group), SECONDS_MAX)
         wider = _wider(name)
         while wider:
@@ -192,8 +193,8 @@ class Estimates:
         for kind, table in (("similar", self._similar), ("class", self._classes)):
             for name, runs in table.items():
                 yield (kind, name, "", tuple(runs.durations))
-        for group, name, ratio in self.speeds.rows():
-            yield ("speed", name, group, (ratio,))
+        for name, group, seconds in self.speeds.rows():
+            yield ("speed", name, group, (seconds,))
 
     def restore(self, rows: Iterable[Any]) -> int:
         """Take over what `rows` gave; returns how many rows made no sense."""
@@ -204,6 +205,7 @@ class Estimates:
                 refused += 1
                 continue
             self._restore(*checked)
+        self.speeds.solve()
         self.derived.clear()
         return refused
 
@@ -241,15 +243,14 @@ class Estimates:
         spread_s *= factor
         return Estimate(seconds, spread_s if spread_s > half_s else half_s, 0, source)
 
-    def _base_s(self, groups: dict[str, _Runs], without: str | None = None) -> float:
+    def _base_s(self, groups: dict[str, _Runs]) -> float:
         """What a test takes on a group of factor 1, by the groups it ran in last."""
         bases = []
         for group, runs in reversed(groups.items()):
-            if group != without:
-                answer = runs._answer or runs.typical()
-                bases.append(answer.seconds / self.speeds.factor(group))
-                if len(bases) == _GROUPS_ASKED_MAX:
-                    break
+            answer = runs._answer or runs.typical()
+            bases.append(answer.seconds / self.speeds.factor(group))
+            if len(bases) == _GROUPS_ASKED_MAX:
+                break
         return bases[0] if len(bases) == 1 else _median(sorted(bases))
 
     def _learn_similar(
