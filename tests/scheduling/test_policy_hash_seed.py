@@ -21,7 +21,8 @@ placement = Placement(estimates)
 tenants.threads, breakers.workers = 50, 20
 for _ in range(5000):
     now += rng.random()
-    name, group = f"f{rng.randrange(9)}.py::t{rng.randrange(99)}", f"g{rng.randrange(5)}"
+    name = f"f{rng.randrange(9)}.py::t{rng.randrange(99)}"
+    group = f"g{rng.randrange(5)}"
     worker, tenant = f"w{rng.randrange(20)}", f"t{rng.randrange(6)}"
     if not breakers.allows(worker, name, group, now):
         breakers.started(worker, name, group, now)
