@@ -94,7 +94,7 @@ class Admitting:
         if not lane.groups:
             return f"no worker has {needs_text(lane.want)}; it waits for one"
         if ask.gang is not None:
-            able = sum(len(group.members) for group in lane.groups)
+            able = lane.able
             if able < ask.gang.size:
                 return (
                     f"gang {ask.gang.name!r} needs {ask.gang.size} workers with "

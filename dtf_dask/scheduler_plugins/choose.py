@@ -57,13 +57,19 @@ class Chooser:
         return self._chosen(task, best, best_rank)
 
     def bars(
-        self, task: Task, lane: Lane, now: float, *, kept_too: bool = False
+        self,
+        task: Task,
+        lane: Lane,
+        now: float,
+        *,
+        kept_too: bool = False,
+        avoided_too: bool = False,
     ) -> Bars | None:
         """What rules workers out for this one task; None if nothing does."""
         core = self._core
         bars: list[Bars] = []
         avoid = task.ask.avoid
-        if avoid and self._others(lane, avoid):
+        if avoid and not avoided_too and self._others(lane, avoid):
             bars.append(lambda place: place.name in avoid)
         if core.keeping.units and not kept_too:
             bars.append(lambda place: self._kept_from(place, task, now))

@@ -61,6 +61,7 @@ class Core:
         self.patience = {one.name: one.patience_s for one in settings.classes}
         self.rank = {one.name: rank for rank, one in enumerate(settings.classes)}
         self.patience_queued_s = _PATIENCE * settings.prefetch_s
+        self.freed_count = 0  # how often a worker got more room
         self.met = 0  # deadlines
         self.missed = 0
         self.shares = bool(settings.tenants.quotas)
@@ -119,7 +120,7 @@ class Core:
         self.lanes.tasks[task.key] = task
         task.state = "waiting"
         lane.push(task)
-        if lane.heap[0][2] is task:
+        if lane.head() is task:
             if task.due < lane.settled:
                 lane.unsettle()
             lane.level = 0
@@ -278,6 +279,7 @@ class Core:
         group = place.group
         if group is None:
             return
+        self.freed_count += 1
         for stall in group.stalls.values():
             if stall.put(place) and stall.lanes:
                 self.woken[stall] = None

@@ -142,7 +142,13 @@ class Engine:
                 return True
             return known is not None and known(key)
 
-        return self._admitting.admit(asks, exists, now)
+        answers = self._admitting.admit(asks, exists, now)
+        for ask, answer in zip(asks, answers, strict=True):
+            if ask.gang is not None:
+                self._gangs.expect(ask)
+            if answer.refused is not None:
+                self._over(ask.key, now)
+        return answers
 
     def ready(self, ask: Ask, now: float) -> None:
         """A task's inputs are there: it waits for a worker from now on."""
@@ -272,7 +278,11 @@ class Engine:
         core.refresh(now)
         self._pump.run(plan, now)
         again_at = self._revoking.run(plan, now)
-        plan.kills, core.kills = core.kills, []
+        for kill in core.kills:  # but for those that ended meanwhile
+            task = core.running.get(kill.key)
+            if task is not None and task.kill:
+                plan.kills.append(kill)
+        core.kills.clear()
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
         times = (
@@ -314,7 +324,8 @@ class Engine:
             core.hold(task)
         elif task.ask.gang is not None and task.ask.gang.size > 1:
             core.hold(task)
-            self._gangs.member_ready(task)
+            if not self._gangs.member_ready(task):
+                self._reject_member(task)
         else:
             core.wait(task, now)
 
@@ -328,9 +339,15 @@ class Engine:
                 core.take(task)
                 self._line_up(task, now)
         for task in self._gangs.over(key):
-            message = f"{key!r} of its gang will not run"
-            core.rejects.append(Reject(task.key, "upstream", message))
-            core.take(task)
+            self._reject_member(task)
+
+    def _reject_member(self, task: Task) -> None:
+        """A gang that will never be whole keeps nobody waiting."""
+        gang = task.ask.gang
+        assert gang is not None
+        message = f"another member of its gang {gang.name!r} will not run"
+        self._core.rejects.append(Reject(task.key, "upstream", message))
+        self._core.take(task)
 
     def _due(self, what: str, subject: Any, now: float) -> None:
         """A timer has gone off."""

@@ -196,7 +196,7 @@ class Explainer:
             return f"start a worker with {needs}"
         unit = task.unit
         if unit is not None and not unit.large:
-            able = sum(len(group.members) for group in lane.groups)
+            able = lane.able
             if able < unit.size:
                 return f"start {unit.size - able} more workers with {needs}"
             if not unit.complete:

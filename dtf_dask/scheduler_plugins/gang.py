@@ -16,10 +16,11 @@ from dtf_dask.scheduler_plugins.core import Core
 from dtf_dask.scheduler_plugins.free_at import free_at
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
-from dtf_dask.scheduler_plugins.terms import Grant, Key, Plan
+from dtf_dask.scheduler_plugins.terms import Ask, Grant, Key, Plan
 from dtf_dask.scheduler_plugins.unit import Unit
 
 _REMEMBERED_MAX = 10_000
+_LOOKED_AT_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +43,37 @@ class Gangs:
         self._waiting: dict[Unit, None] = {}  # complete ones and large tasks
         self.stirred = False  # something has changed since they were looked at
         self.look_at = -math.inf
+        self._freed_count = 0
 
-    def member_ready(self, task: Task) -> None:
-        """A member of a gang has its inputs; the last one lets the gang race."""
-        gang = task.ask.gang
+    def member_ready(self, task: Task) -> bool:
+        """A member of a gang has its inputs; the last one lets the gang race.
+
+        False if it would wait in vain, for others will not run.
+        """
+        unit = self.expect(task.ask)
+        if unit.broken:
+            return False
+        if unit.kept:  # for those that came back before this one
+            self.dissolve(unit)
+        unit.add(task)
+        if unit.complete:
+            self._waiting[unit] = None
+            self.stirred = True
+        return True
+
+    def expect(self, ask: Ask) -> Unit:
+        """A member was submitted; its gang, which begins anew if it was full."""
+        gang = ask.gang
         assert gang is not None
-        unit = self._by_key.get(task.key)
+        unit = self._by_key.get(ask.key)
         if unit is None:
             unit = self._by_name.get(gang.name)
             if unit is None or len(unit.members) >= unit.size:
                 unit = self._by_name[gang.name] = Unit(gang.name, gang.size)
                 self._forget()
-            self._by_key[task.key] = unit
-        unit.add(task)
-        if unit.complete:
-            self._waiting[unit] = None
-            self.stirred = True
+            unit.members[ask.key] = None
+            self._by_key[ask.key] = unit
+        return unit
 
     def add_large(self, task: Task) -> None:
         """A task has waited long enough for room: workers are kept for it."""
@@ -92,7 +108,7 @@ class Gangs:
         unit = self._by_key.pop(key, None)
         if unit is None or key in unit.started:
             return []
-        unit.members.pop(key, None)
+        unit.broken = True
         return list(unit.tasks)
 
     def waiting(self) -> list[Unit]:
@@ -111,7 +127,7 @@ class Gangs:
             fits = [p.fits(t.shape) for p, t in zip(unit.kept, unit.tasks, strict=True)]
             if all(fits):
                 self._start(unit, unit.kept, plan, now)
-        if not self.stirred and now < self.look_at:
+        if not (self.stirred or now >= self.look_at or self._enough()):
             return
         jammed = False
         for unit in self.waiting():
@@ -124,6 +140,22 @@ class Gangs:
                 jammed = not self._keep(unit, now)
         self.stirred = False
         self.look_at = now + self._core.settings.refresh_s
+
+    def _enough(self) -> bool:
+        """Whether more workers have become free, so that one of the first may start."""
+        core = self._core
+        if core.freed_count == self._freed_count:
+            return False
+        self._freed_count = core.freed_count
+        for unit in self.waiting()[:_LOOKED_AT_MAX]:
+            want = unit.tasks[0].want
+            needed = sum(task.want is want for task in unit.tasks)
+            free = sum(group.free for group in core.lane_of(unit.tasks[0]).groups)
+            others = [other for other in core.keeping.units if other is not unit]
+            free -= sum(place.free for other in others for place in other.kept)
+            if free >= needed:
+                return True
+        return False
 
     @property
     def wake_at(self) -> float | None:
@@ -188,8 +220,9 @@ class Gangs:
         self, unit: Unit, task: Task, lane: Lane, now: float, begun: bool, kept: bool
     ) -> list[_Candidate]:
         """The best workers for a task; no more than all of the unit could use."""
-        bars = self._chooser.bars(task, lane, now, kept_too=kept)
-        wanted = task.want.workers
+        # Whom a member avoids may be just whom the gang needs: they come last.
+        bars = self._chooser.bars(task, lane, now, kept_too=kept, avoided_too=True)
+        wanted, avoid = task.want.workers, task.ask.avoid
         shape = task.shape
         found = []
         for group, score in lane.offers:
@@ -198,12 +231,20 @@ class Gangs:
                     continue
                 if bars is not None and bars(place):
                     continue
+                # What is kept for one unit is never kept for another too.
+                if not begun and not kept and place.reserved not in (None, unit):
+                    continue
                 if place.fits(shape):
                     found.append(_Candidate(now, score, place))
                 elif not begun and not self._core.capacity_lacks(place, shape):
                     at = free_at(self._core, place, shape, now)
                     found.append(_Candidate(at, score, place))
-        found.sort(key=lambda one: (one.at, -one.score, one.place.load, one.place.name))
+        found.sort(
+            key=lambda one: (
+                *(one.at, one.place.name in avoid, -one.score),
+                *(one.place.load, one.place.name),
+            )
+        )
         return found[: len(unit.tasks)]
 
     def _forget(self) -> None:

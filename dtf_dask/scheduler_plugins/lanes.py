@@ -145,6 +145,14 @@ class Lane:
         self.level = 0
         self.unsettle()
 
+    @property
+    def able(self) -> int:
+        """How many workers can run its tasks."""
+        wanted = self.want.workers
+        if wanted is None:
+            return sum(len(group.members) for group in self.groups)
+        return sum(name in group.members for group in self.groups for name in wanted)
+
     def unsettle(self) -> None:
         """It must be put in its place anew, in every stall of its groups."""
         shape = self.want.shape

@@ -41,7 +41,7 @@ class Tables:
             "waiting": lane.live,
             "longest_s": round(max(0.0, now - head.ready_at), 3),
             "next": str(head.key),
-            "workers": sum(len(group.members) for group in lane.groups),
+            "workers": lane.able,
             "waits_for": waits_for,
         }
 

@@ -28,9 +28,12 @@ class Tokens:
         return not self.lacks(amounts)
 
     def lacks(self, amounts: Amounts) -> tuple[str, ...]:
-        """Why not, in words."""
+        """Why not, in words; what is named twice is wanted twice."""
         reasons = []
+        sums: dict[str, float] = {}
         for name, amount in amounts:
+            sums[name] = sums.get(name, 0.0) + amount
+        for name, amount in sums.items():
             total, used = self.total.get(name, 0.0), self.used.get(name, 0.0)
             if amount > total - used + _CLOSE:
                 reasons.append(

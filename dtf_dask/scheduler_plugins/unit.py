@@ -35,7 +35,17 @@ class Unit:
     """
 
     __slots__ = (
-        *("due", "kept", "large", "members", "name", "seq", "size", "start_at"),
+        *(
+            "broken",
+            "due",
+            "kept",
+            "large",
+            "members",
+            "name",
+            "seq",
+            "size",
+            "start_at",
+        ),
         *("started", "tasks"),
     )
 
@@ -43,6 +53,7 @@ class Unit:
         self.name = name
         self.size = size
         self.large = large
+        self.broken = False  # a member will never be ready
         self.members: dict[Key, None] = {}
         self.started: dict[Key, None] = {}
         self.tasks: list[Task] = []
