@@ -16,7 +16,7 @@ from dtf_dask.scheduler_plugins.attempts import Attempts
 from dtf_dask.scheduler_plugins.governed import Governed, Key
 from dtf_dask.scheduler_plugins.intake import Intake
 from dtf_dask.scheduler_plugins.ledger import Ledger, error_of
-from dtf_dask.scheduler_plugins.terms import Notice
+from dtf_dask.scheduler_plugins.terms import Notice, Revoke
 
 _SOON_S = 0.001
 
@@ -142,7 +142,15 @@ class Keeper:
         ledger = self.ledger
         ledger.awake = False
         now = ledger.clock()
-        ledger.posts.refresh(now)
+        for post in ledger.posts.refresh(now):
+            # What it has not begun it will not begin soon.
+            self.attempts.revoke(
+                [
+                    Revoke(task.key, post.name)
+                    for task in ledger.tasks.values()
+                    if task.place is post.ws
+                ]
+            )
         refused, ledger.refused = ledger.refused, []
         for task in refused:
             self._refuse(task)

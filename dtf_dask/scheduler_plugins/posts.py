@@ -139,8 +139,15 @@ class Posts:
             post.own = 0
         self._touched.update(dict.fromkeys(self._by_address))
 
-    def refresh(self, now: float) -> None:
-        """Tell the engine what changed since it was last told."""
+    def refresh(self, now: float) -> list[Post]:
+        """Tell the engine what changed since it was last told.
+
+        Returns
+        -------
+        list
+            Workers that have stopped to take tasks.
+        """
+        stopped = []
         changed, self._changed = self._changed, {}
         for address in changed:
             post = self._by_address[address]
@@ -152,9 +159,12 @@ class Posts:
             if post.paused == post.runs:
                 post.paused = not post.runs
                 self._engine.worker_paused(post.name, post.paused, now)
+                if post.paused:
+                    stopped.append(post)
             if (foreign := post.foreign()) != post.taken:
                 post.taken = foreign
                 self._engine.worker_load(post.name, foreign, now)
+        return stopped
 
     def names(
         self, addresses: Iterable[str] | None, hosts: Iterable[str] | None

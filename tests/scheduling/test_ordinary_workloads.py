@@ -31,6 +31,7 @@ from distributed import (
     wait,
     worker_client,
 )
+from distributed.core import Status
 
 da = pytest.importorskip("dask.array")
 
@@ -140,10 +141,24 @@ async def lost_worker(made: Room) -> None:
 
 
 async def spill(made: Room) -> None:
-    await made.worker("small", memory_limit="40 MB", nthreads=2)
-    ones = made.client.map(lambda n: np.ones(1_000_000), range(12), pure=False)
+    # What is spilled is what a worker knows of; this process is larger than its limit.
+    with dask.config.set({"distributed.worker.memory.pause": False}):
+        small = await made.worker("small", memory_limit="40 MB", nthreads=2)
+    ones = made.client.map(lambda n: np.ones(1_000_000), range(24), pure=False)
+    await wait(ones)
+    assert small.data.disk
     sums = made.client.map(np.sum, ones)
-    assert sum(await made.client.gather(sums)) == 12_000_000
+    assert sum(await made.client.gather(sums)) == 24_000_000
+
+
+async def paused(made: Room) -> None:
+    futures = made.client.map(slow_inc, range(40))
+    await asyncio.sleep(0.05)
+    worker = made.workers[0]
+    worker.status = Status.paused
+    assert await made.client.gather(futures) == list(range(1, 41))
+    worker.status = Status.running
+    assert await made.client.submit(inc, 1) == 2
 
 
 async def completed(made: Room) -> None:
@@ -205,7 +220,7 @@ def waiting() -> str:
 async def coordination(made: Room) -> None:
     await Semaphore(max_leases=2, name="two")
     assert sum(await made.client.gather(made.client.map(locked, range(8)))) == 28
-    queue = Queue("numbers", client=made.client)
+    queue = await Queue("numbers", client=made.client)
     produced = made.client.map(producing, range(5))
     assert sorted([await queue.get() for _ in range(5)]) == [0, 1, 2, 3, 4]
     held = made.client.submit(waiting)
@@ -274,6 +289,7 @@ WORKLOADS = (
     ),
     *(completed, published, retries, coordination, scatter, long_graph, where_told),
     forgotten_on_restart,
+    paused,
 )
 
 
