@@ -113,7 +113,7 @@ class DemandError(UsageError):
 
 
 class TaskRefusedError(DtfError):
-    """What a task asks of the scheduler makes no sense, or nobody could ever give it."""
+    """What a task asks of the scheduler makes no sense, or could never be given."""
 
     exit_code = 25
 
@@ -140,3 +140,9 @@ class UpstreamFailedError(DtfError):
     """Something that a task depends on failed: why it was skipped, or its input."""
 
     exit_code = 29
+
+
+class SchedulingUnavailableError(DtfError):
+    """The scheduler knows nothing of dtf, or has fallen back to Dask's own ways."""
+
+    exit_code = 30

@@ -28,7 +28,6 @@ _STAGES = {
     "parting": "its last attempt is still ending on {worker}",
     "after": "it runs after tasks that are not over",
     "known": "its inputs are not there yet",
-    "over": "it is done with",
 }
 
 
@@ -128,6 +127,10 @@ class Inquiries:
         found = None if explain is None else explain(task.key, keeper.ledger.clock())
         if found is not None:
             return _plain(found) | answer
+        if task.stage in ("backoff", "parting", "after"):
+            answer["state"] = "held"
+        if task.stage == "over":
+            answer["worker"] = task.worker
         return answer | {"why": _STAGES.get(task.stage, "").format(worker=task.worker)}
 
 
