@@ -49,11 +49,22 @@ class Admitting:
         wrong = self._wrong(ask, gangs)
         if wrong:
             return Admission(Reject(ask.key, "impossible", wrong))
+        if core.overload.degraded and core.overload.refuse(
+            core.rank[ask.priority_class], core.lowest_rank()
+        ):
+            return Admission(
+                Reject(
+                    ask.key,
+                    "shed",
+                    "the scheduler is overloaded and takes no more of class "
+                    f"{ask.priority_class!r} for now; submit it again later",
+                )
+            )
         try:
             task = Task(ask, core.want(ask), 0, now)
         except ValueError as error:
             return Admission(Reject(ask.key, "impossible", str(error)))
-        core.set_due(task)
+        core.set_due(task, now)
         lane = core.lane_of(task)
         warning = self._nobody(lane, ask)
         if ask.deadline is not None:

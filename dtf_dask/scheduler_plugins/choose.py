@@ -49,6 +49,9 @@ class Chooser:
                     continue
             if learned:
                 score += learned * core.placement.score(task.ask.name, group.kind)
+            if core.policies.scores:
+                custom = core.policies.score(task.ask, place.view())
+                score += core.settings.weight_custom * custom
             rank = (queued, -score, place.load, place.name)
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
@@ -76,6 +79,9 @@ class Chooser:
         if not core.breakers.quiet:
             name, allows = task.ask.name, core.breakers.allows
             bars.append(lambda place: bool(allows(place.name, name, place.kind, now)))
+        if core.policies.filters:
+            filters = core.policies.filter
+            bars.append(lambda place: bool(filters(task.ask, place.view())))
         if not bars:
             return None
         if len(bars) == 1:

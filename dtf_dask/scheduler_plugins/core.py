@@ -15,8 +15,10 @@ from dtf_dask.scheduler_plugins.estimate import Estimates
 from dtf_dask.scheduler_plugins.groups import Group, Places
 from dtf_dask.scheduler_plugins.lanes import Lane, Lanes, Task
 from dtf_dask.scheduler_plugins.match import Capacity, Shape, Want, Wants, task_facts
+from dtf_dask.scheduler_plugins.overload import Overload, Waiting
 from dtf_dask.scheduler_plugins.placement import Placement
 from dtf_dask.scheduler_plugins.places import Place
+from dtf_dask.scheduler_plugins.policies import Policies
 from dtf_dask.scheduler_plugins.quota import Tenants
 from dtf_dask.scheduler_plugins.stall import Stall
 from dtf_dask.scheduler_plugins.terms import Ask, Key, Kill, Notice, Reject
@@ -36,8 +38,10 @@ _PATIENCE = 2.0
 class Core:
     """The state of the engine."""
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, policies: Policies) -> None:
         self.settings = settings
+        self.policies = policies
+        self.overload = Overload(settings.overload)
         self.places = Places(settings)
         self.wants = Wants()
         self.lanes = Lanes()
@@ -58,6 +62,7 @@ class Core:
         self.rejects: list[Reject] = []
         self.notices: list[Notice] = []
         self.kills: list[Kill] = []
+        self.kill_counts: dict[Key, int] = {}
         self.patience = {one.name: one.patience_s for one in settings.classes}
         self.rank = {one.name: rank for rank, one in enumerate(settings.classes)}
         self.patience_queued_s = _PATIENCE * settings.prefetch_s
@@ -87,13 +92,15 @@ class Core:
             self._regrouped()
         return want
 
-    def set_due(self, task: Task, offset_s: float = 0.0) -> None:
+    def set_due(self, task: Task, now: float) -> None:
         """Since when it is due: its place in the order."""
         ask, settings = task.ask, self.settings
         patience = self.patience.get(ask.priority_class)
         if patience is None:
             patience = settings.classes[-1].patience_s
-        due = task.ready_at + patience + offset_s
+        due = task.ready_at + patience
+        if self.policies.orders:
+            due += self.policies.order(ask, now)
         if ask.priority:
             priority = min(max(ask.priority, -PRIORITY_MAX), PRIORITY_MAX)
             due -= priority * settings.priority_step_s
@@ -158,6 +165,31 @@ class Core:
             lane = self.lanes.added(key, task.want, ask, task_facts(ask))
             self.fill(lane)
         return lane
+
+    def lowest_rank(self) -> int:
+        """The rank of the least important class that waits."""
+        last = len(self.rank)
+        ranks = [self.rank.get(o.priority_class, last) for o in self.lanes if o.live]
+        return max(ranks, default=last)
+
+    def shed(self, now: float) -> None:
+        """Keep no more waiting tasks than the bound allows."""
+        overload, tasks = self.overload, self.lanes.tasks
+        length = len(tasks)
+        self.notices += overload.update(length, now)
+        if not overload.excess(length):
+            return
+        last = len(self.rank)
+        waiting = (
+            Waiting(
+                *(task.key, self.rank.get(task.ask.priority_class, last), task.seq),
+                class_name=task.ask.priority_class,
+            )
+            for task in tasks.values()
+        )
+        for reject in overload.shed(waiting, length):
+            self.take(tasks[reject.key])
+            self.rejects.append(reject)
 
     # -- lanes and groups -------------------------------------------------------
 

@@ -38,12 +38,19 @@ class Endings:
                 )
             if ask.deadline is not None:
                 self._deadlines.ended(task, now)
-        elif ending in ("released", "killed") and len(self._waited) < _KEPT_MAX:
+        elif ending == "killed":
+            core.kill_counts[ask.key] = core.kill_counts.get(ask.key, 0) + 1
+        if ending in ("released", "killed") and len(self._waited) < _KEPT_MAX:
             self._waited[ask.key] = task.ready_at
 
     def since(self, key: Key, now: float) -> float:
         """Since when a task has waited that is ready now."""
         return self._waited.pop(key, now) if self._waited else now
+
+    def forget(self, key: Key) -> None:
+        """A task is over for good."""
+        self._waited.pop(key, None)
+        self._core.kill_counts.pop(key, None)
 
     def look_at_breakers(self, now: float) -> None:
         """Some may have opened, half-opened or closed: workers are shut, or not."""

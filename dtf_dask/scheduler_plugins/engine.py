@@ -30,6 +30,8 @@ from dtf_dask.scheduler_plugins.forecast import Forecast
 from dtf_dask.scheduler_plugins.gang import Gangs
 from dtf_dask.scheduler_plugins.invariants import check
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
+from dtf_dask.scheduler_plugins.policies import Policies
+from dtf_dask.scheduler_plugins.pressing import Pressing
 from dtf_dask.scheduler_plugins.pump import Pump
 from dtf_dask.scheduler_plugins.revoking import Revoking
 from dtf_dask.scheduler_plugins.tables import Tables
@@ -61,16 +63,17 @@ class Engine:
     """
 
     def __init__(
-        self, settings: EngineSettings | None = None, policies: object = None
+        self, settings: EngineSettings | None = None, policies: Policies | None = None
     ) -> None:
         self.settings = settings or EngineSettings()
-        core = self._core = Core(self.settings)
+        core = self._core = Core(self.settings, policies or Policies())
         self._chooser = Chooser(core)
         self._gangs = Gangs(core, self._chooser)
         core.on_left = self._gangs.left
         core.on_barred = self._gangs.place_left
         self._afters = Afters(self.settings.after_max)
         self._deadlines = Deadlines(core)
+        self._pressing = Pressing(core, self._gangs)
         self._pump = Pump(core, self._chooser, self._gangs)
         self._revoking = Revoking(core, self._chooser)
         self._forecast = Forecast(core)
@@ -275,14 +278,18 @@ class Engine:
         self._endings.look_at_breakers(now)
         for what, subject in core.timers.due(now):
             self._due(what, subject, now)
+        core.shed(now)
         core.refresh(now)
         self._pump.run(plan, now)
+        self._pressing.run(now)
         again_at = self._revoking.run(plan, now)
         for kill in core.kills:  # but for those that ended meanwhile
             task = core.running.get(kill.key)
             if task is not None and task.kill:
                 plan.kills.append(kill)
         core.kills.clear()
+        if core.policies:
+            core.notices += core.policies.take_notices()
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
         times = (
@@ -317,9 +324,11 @@ class Engine:
     def _line_up(self, task: Task, now: float) -> None:
         """A task takes its place: with its gang, behind others, or in a lane."""
         core = self._core
-        core.set_due(task)
+        core.set_due(task, now)
         if task.ask.deadline is not None:
             self._deadlines.watch(task)
+        if self._pressing.presses(task.ask):
+            self._pressing.watch(task)
         if task.ask.after and self._afters.left(task.key):
             core.hold(task)
         elif task.ask.gang is not None and task.ask.gang.size > 1:
@@ -331,7 +340,7 @@ class Engine:
 
     def _over(self, key: Key, now: float) -> None:
         """A task will never be ready again; others may have waited for that."""
-        self._endings.since(key, now)
+        self._endings.forget(key)
         core = self._core
         for follower in self._afters.over(key):
             task = core.lanes.tasks.get(follower)
@@ -353,6 +362,9 @@ class Engine:
         """A timer has gone off."""
         if what == "late":
             self._deadlines.due(subject, now)
+            return
+        if what == "pressed":
+            self._pressing.due(subject)
             return
         lane: Lane = subject
         lane.alarm = False

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from dtf_dask.scheduler_plugins.breaker import BreakerSettings
 from dtf_dask.scheduler_plugins.estimate import EstimateSettings
+from dtf_dask.scheduler_plugins.overload import OverloadSettings
+from dtf_dask.scheduler_plugins.preempt import PreemptSettings
 from dtf_dask.scheduler_plugins.quota import TenantSettings
 
 
@@ -57,8 +59,10 @@ class EngineSettings:
         Gangs and large tasks for which workers are kept free at the same time.
     default_s
         What a task takes of which nothing is known.
-    weight_prefer, weight_learned, weight_scarcity, weight_near
+    weight_prefer, weight_learned, weight_scarcity, weight_near, weight_custom
         What a worker's score is made of.
+    preempt_lead_s
+        So long before it must begin, others give way to a task with a deadline.
     near_max
         Workers looked at because they hold inputs of a task.
     aside_max
@@ -67,7 +71,7 @@ class EngineSettings:
         How often places in the order are computed anew, for shares that changed.
     gang_size_max, after_max, wants_max
         Bounds on what is asked: workers at once, tasks waited for, different needs.
-    estimates, tenants, breakers
+    estimates, tenants, breakers, preempt, overload
         What those parts are set to.
     """
 
@@ -83,6 +87,8 @@ class EngineSettings:
     weight_learned: int = 3
     weight_scarcity: int = 2
     weight_near: int = 3
+    weight_custom: int = 4
+    preempt_lead_s: float = 1.0
     near_max: int = 8
     aside_max: int = 16
     refresh_s: float = 1.0
@@ -92,6 +98,8 @@ class EngineSettings:
     estimates: EstimateSettings = field(default_factory=EstimateSettings)
     tenants: TenantSettings = field(default_factory=TenantSettings)
     breakers: BreakerSettings = field(default_factory=BreakerSettings)
+    preempt: PreemptSettings = field(default_factory=PreemptSettings)
+    overload: OverloadSettings = field(default_factory=OverloadSettings)
 
     def __post_init__(self) -> None:
         names = [one.name for one in self.classes]

@@ -163,6 +163,8 @@ class Explainer:
             return "it failed there, and there are others"
         ask = task.ask
         words = self._core.breakers.allows(name, ask.name, place.kind, now)
+        if not words and self._core.policies.filters:
+            words = "; ".join(self._core.policies.filter(ask, place.view()))
         if not words and place.reserved is not None:
             unit = place.reserved
             whose = "a larger task" if unit.large else f"the gang {unit.name!r}"

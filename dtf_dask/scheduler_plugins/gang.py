@@ -83,6 +83,13 @@ class Gangs:
             self._waiting[unit] = None
             self.stirred = True
 
+    def keep_for(self, task: Task, place: Place, now: float) -> None:
+        """A worker is kept for a task that others on it give way to."""
+        self.add_large(task)
+        unit = task.unit
+        assert unit is not None
+        self._core.keeping.keep(unit, [place], now)
+
     def left(self, task: Task) -> None:
         """A task waits no longer, for whatever reason."""
         unit = task.unit

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dtf_dask.scheduler_plugins.lanes import Task
 from dtf_dask.scheduler_plugins.match import Shape
+from dtf_dask.scheduler_plugins.policies import WorkerView
 from dtf_dask.scheduler_plugins.terms import Gpu, Key, Offer
 
 if TYPE_CHECKING:
@@ -112,6 +113,17 @@ class Place:
             return False
         return shape.plain or self._has_room(shape)
 
+    def fits_without(self, shape: Shape, tasks: list[Task]) -> bool:
+        """Whether such a task could begin at once if these had ended."""
+        if shape.exclusive and (self.foreign or len(tasks) < len(self.held)):
+            return False
+        for task in tasks:
+            self._subtract(task)
+        fits = self.fits(shape) if not shape.exclusive else not self.barred
+        for task in tasks:
+            self._add(task)
+        return fits
+
     def fits_both(self, shape: Shape, other: Shape) -> bool:
         """Whether two tasks could begin at once, devices apart."""
         if shape.exclusive or other.exclusive or not self.fits(shape):
@@ -131,6 +143,19 @@ class Place:
                 for name, amount in amounts.items()
             )
         )
+
+    def view(self) -> WorkerView:
+        """What policies are told of it."""
+        free = {
+            "cpu": max(0.0, self.threads - self.cpu - self.foreign),
+            "gpu": float(sum(d.idle and d.gpu.usable for d in self.devices.values())),
+            "memory": self.offer.memory - self.memory,
+        }
+        for name, amount in self.offer.resources.items():
+            free[name] = amount - self.custom.get(name, 0.0)
+        running = len(self.held) - len(self.queue)
+        facts, threads = self.offer.facts, self.threads
+        return WorkerView(self.name, self.kind, facts, threads, running, free)
 
     def may_queue(self) -> bool:
         """Whether it may hold one more short task than it can begin."""

@@ -101,6 +101,9 @@ class Tables:
                 name: {"total": total, "used": core.tokens.used.get(name, 0.0)}
                 for name, total in sorted(core.tokens.total.items())
             },
+            "overloaded": core.overload.degraded,
+            "pressure": core.overload.pressure(len(core.lanes.tasks)),
+            "policies_disabled": dict(core.policies.disabled),
             "deadlines_met": core.met,
             "deadlines_missed": core.missed,
         }
