@@ -1,4 +1,4 @@
-"""The engine in a simulated scheduler: held and granted as in a real one."""
+"""The engine in a simulated scheduler, by way of the real plugin."""
 
 from __future__ import annotations
 
@@ -6,59 +6,33 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from distributed import Scheduler, SchedulerPlugin
+from distributed import SchedulerPlugin
 from sim_loop import VirtualLoop
 from sim_scheduler import Way
 from sim_workloads import Machine, SimTask, Workload
 
-from dtf_dask.scheduler_plugins import dask_grants
 from dtf_dask.scheduler_plugins.engine import Engine
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.keeper import Keeper
-from dtf_dask.scheduler_plugins.ledger import Ledger
+from dtf_dask.scheduler_plugins.plugin import SchedulingPlugin
 from dtf_dask.scheduler_plugins.quota import Quota
+from dtf_dask.scheduler_plugins.terms import Ask, Key
 
 
-class EnginePlugin(SchedulerPlugin):
-    """The adapter's parts with a clock of made-up time, and a failure is one."""
+class NamingEngine(Engine):
+    """Learns by the test that a task runs, and not by the prefix of its key.
 
-    name = "sim-engine"
+    All keys have one prefix, as those of the peers: Dask reckons its load by going
+    through the prefixes of all that runs, and with one for each test that cost more
+    CPU than everything else.
+    """
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, settings: EngineSettings, names: dict[Key, str]) -> None:
+        super().__init__(settings)
+        self._names = names
 
-    async def start(self, scheduler: Scheduler) -> None:
-        """Take the choice of workers over."""
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualLoop)
-        missing = dask_grants.broken(scheduler)
-        assert not missing, missing
-        ledger = Ledger(
-            scheduler,
-            self.engine,
-            loop=loop,
-            guarded=lambda act: act,
-            clock=loop.time,
-            wall=loop.wall_time,
-        )
-        self.keeper = Keeper(ledger)
-        dask_grants.Hold(scheduler, ledger.places).begin()
-
-    def update_graph(
-        self, scheduler: Scheduler, *, tasks: list[Any], **more: Any
-    ) -> None:
-        """Tasks came."""
-        self.keeper.submitted(tasks)
-
-    def transition(
-        self, key: Any, start: Any, finish: Any, *args: Any, **more: Any
-    ) -> None:
-        """A task changed its state."""
-        self.keeper.moved(key, start, finish, more)
-
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """A worker came."""
-        self.keeper.worker_joined(worker)
+    def ready(self, ask: Ask, now: float) -> None:
+        """A task waits for a worker."""
+        super().ready(replace(ask, name=self._names[ask.key]), now)
 
 
 def _annotations(task: SimTask) -> dict[str, Any]:
@@ -109,15 +83,19 @@ def engine_way(
     def plugin(workload: Workload) -> SchedulerPlugin:
         quotas = {name: Quota(weight) for name, weight in workload.weights.items()}
         base = settings or EngineSettings()
-        engine = Engine(replace(base, tenants=replace(base.tenants, quotas=quotas)))
+        engine = NamingEngine(
+            replace(base, tenants=replace(base.tenants, quotas=quotas)),
+            {task.key: task.name for task in workload.tasks},
+        )
         if taught:
             for test, seconds in workload.history_s.items():
                 engine.learn(test, "", [seconds] * 3)
-        return EnginePlugin(engine)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        return SchedulingPlugin(engine, loop=loop, clock=loop.time, wall=loop.wall_time)
 
     return Way(
         name,
-        key=lambda task: f"{task.name}-{task.key.partition('-')[2]}",
         annotations=_annotations,
         extra=_advert,
         plugin=plugin,

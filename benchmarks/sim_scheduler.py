@@ -12,6 +12,7 @@ import asyncio
 import gc
 import heapq
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,13 +24,14 @@ import distributed.stealing
 from dask._task_spec import Task
 from distributed import Scheduler, SchedulerPlugin, Status
 from distributed.scheduler import DEFAULT_EXTENSIONS, ClientState
-from sim_loop import VirtualLoop, clocks_replaced
+from sim_loop import StalledError, VirtualLoop, clocks_replaced
 from sim_measures import Record
 from sim_workloads import Machine, SimTask, Workload
 
 MESSAGE_S = 0.002  # one way: Dask sends what it has every 2 to 5 ms
 _RELEASE_S = 0.01  # a client lets go of results that it has seen, in batches
 _STEALING_S = 1.0  # Dask's 0.1 s cost ten times the CPU here, and gained nothing
+_HORIZONS_MAX = 20  # when all tasks should long have ended
 _CLIENT = "sim-client"
 _METRICS: dict[str, Any] = {
     "bandwidth": {"total": 1e8, "workers": {}, "types": {}},
@@ -111,10 +113,16 @@ class Stream:
 
     def __init__(self, receive: Callable[..., None], loop: VirtualLoop) -> None:
         self._receive, self._loop = receive, loop
+        # The loop keeps no order among what is due at one time.
+        self._under_way: deque[tuple[Any, ...]] = deque()
 
-    def send(self, *messages: dict[str, Any]) -> None:
-        """Called by the scheduler."""
-        self._loop.call_later(MESSAGE_S, self._receive, messages)
+    def send(self, *messages: Any) -> None:
+        """Called by the sender."""
+        self._under_way.append(messages)
+        self._loop.call_later(MESSAGE_S, self._arrive)
+
+    def _arrive(self) -> None:
+        self._receive(self._under_way.popleft())
 
     def closed(self) -> bool:
         """It never is."""
@@ -136,6 +144,11 @@ class SimWorker:
         self._ready: list[tuple[Any, int, dict[str, Any]]] = []
         self._constrained: list[tuple[Any, int, dict[str, Any]]] = []
         self._counter = 0
+        self._to_scheduler = Stream(simulation.told, simulation.loop)
+
+    def tell(self, op: str, message: dict[str, Any]) -> None:
+        """Send the scheduler a message."""
+        self._to_scheduler.send(op, {"worker": self.address, **message})
 
     def receive(self, messages: Iterable[dict[str, Any]]) -> None:
         """What the scheduler sent."""
@@ -152,7 +165,7 @@ class SimWorker:
                         replies.append(self._give_back(message))
             self._start_ready()
         for reply in replies:
-            self.simulation.tell("steal-response", reply, self.address)
+            self.tell("steal-response", reply)
 
     def _take(self, message: dict[str, Any]) -> None:
         key = message["key"]
@@ -215,7 +228,7 @@ class SimWorker:
                 "thread": 1,
                 "startstops": [{"action": "compute", "start": started, "stop": now}],
             }
-        self.simulation.tell("task-finished", report, self.address)
+        self.tell("task-finished", report)
 
 
 class Simulation:
@@ -236,6 +249,7 @@ class Simulation:
         assert isinstance(loop, VirtualLoop)
         self.loop = loop
         self.over = loop.create_future()
+        loop.set_exception_handler(self._failed)
         clocked = (distributed.scheduler, distributed.stealing, *self.way.clocked)
         settings = {
             "distributed.scheduler.validate": self.validate,
@@ -265,6 +279,12 @@ class Simulation:
             self.stealing_cpu.total_s,
             self.violations,
         )
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something called by the loop raised: that is the end of it."""
+        error = context.get("exception") or RuntimeError(context["message"])
+        if not self.over.done():
+            self.over.set_exception(error)
 
     async def _open(self) -> None:
         extensions = {
@@ -339,10 +359,10 @@ class Simulation:
             span_metadata={"collections": []},
         )
 
-    def tell(self, op: str, message: dict[str, Any], worker: str) -> None:
-        """A worker's message, on its way to the scheduler."""
-        handler = self.scheduler.stream_handlers[op]
-        self.loop.call_later(MESSAGE_S, lambda: handler(worker=worker, **message))
+    def told(self, message: tuple[str, dict[str, Any]]) -> None:
+        """A worker's message arrives at the scheduler."""
+        op, fields = message
+        self.scheduler.stream_handlers[op](**fields)
 
     def begun(self, worker: SimWorker, message: dict[str, Any]) -> None:
         """A task starts: look whether it may, and set its end."""
@@ -389,4 +409,9 @@ class Simulation:
     def _balance(self) -> None:
         with self.stealing_cpu:
             self.scheduler.extensions["stealing"].balance()
+        failure = getattr(self.plugin, "failure", "")
+        if self.loop.time() > _HORIZONS_MAX * self.workload.horizon_s:
+            failure = failure or f"{self.left} tasks are left, and nothing happens"
+        if failure and not self.over.done():
+            self.over.set_exception(StalledError(f"{self.way.name}: {failure}"))
         self.loop.call_later(_STEALING_S, self._balance)

@@ -88,7 +88,7 @@ def simulate(workload: Workload, way: Way, *, validate: bool = False) -> Row:
 def _head() -> str:
     waits = " ".join(f"{name[:11] + ' wait':>17}" for name in CLASSES)
     return (
-        f"{'workload':13} {'seed':>4} {'way':8} {'missed':>8} {waits} {'makespan':>8} "
+        f"{'workload':13} {'seed':>4} {'way':8} {'missed':>8} {'hopeless':>8} {waits} {'makespan':>8} "
         f"{'busy':>5} {'fair':>5} {'CPU us':>7} {'wall':>6}"
     )
 
@@ -97,7 +97,8 @@ def _line(row: Row) -> str:
     told = row.measures
     waits = " ".join(f"{p50:8.1f}/{p95:8.1f}" for p50, p95 in told.wait_s.values())
     return (
-        f"{row.workload:13} {row.seed:4} {row.way:8} {told.miss_percent:7.3f}% {waits} "
+        f"{row.workload:13} {row.seed:4} {row.way:8} {told.miss_percent:7.3f}% "
+        f"{told.hopeless_percent:7.3f}% {waits} "
         f"{told.makespan_s:8.1f} {told.busy_percent:4.0f}% {told.fairness:5.2f} "
         f"{row.cpu_us_per_task:7.0f} {row.wall_s:6.1f}"
     )
