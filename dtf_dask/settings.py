@@ -18,7 +18,13 @@ from dtf_dask.quantities import (
     parse_duration,
     parse_size,
 )
-from dtf_dask.settings_scheduling import Classes, Flag, Share, Tenants
+from dtf_dask.settings_scheduling import (
+    Classes,
+    Flag,
+    PolicyNames,
+    Share,
+    Tenants,
+)
 
 # ruff: noqa: RUF009  (`_key` makes a dataclass field, it is no default)
 
@@ -309,6 +315,7 @@ class SchedulingSettings:
     queue_length_max: int = _key("scheduling.queue-length-max", Count(1, 1_000_000_000))
     retry_pause_s: float = _key("scheduling.retry-pause", Duration(0, _HOUR))
     retry_pause_max_s: float = _key("scheduling.retry-pause-max", Duration(0, _DAY))
+    policies: tuple[str, ...] = _key("scheduling.policies", PolicyNames())
 
 
 @dataclass(frozen=True, slots=True)

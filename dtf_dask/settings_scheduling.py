@@ -9,6 +9,7 @@ from dtf_dask.hints import shown
 from dtf_dask.quantities import parse_duration
 
 NAMES_MAX = 1000
+POLICIES_MAX = 32
 PATIENCE_S_MAX = 366 * 86_400.0
 WEIGHT_MAX = 1_000_000.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
@@ -40,6 +41,21 @@ class Classes:
         if not classes:
             raise ValueError("expected at least one class")
         return dict(sorted(classes.items(), key=lambda one: (one[1], one[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNames:
+    """Names of installed policies."""
+
+    def read(self, value: object) -> tuple[str, ...]:
+        """Return them without repetition."""
+        if (
+            isinstance(value, list | tuple)
+            and len(value) <= POLICIES_MAX
+            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
+        ):
+            return tuple(dict.fromkeys(value))
+        raise ValueError(f"expected a list of at most {POLICIES_MAX} names")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from importlib.metadata import entry_points
 from random import Random
-from typing import Any
 
 from dtf_dask.errors import ConfigurationError
+from dtf_dask.hints import nearest
 from dtf_dask.scheduler_plugins.backoff import Backoff, BackoffSettings
 from dtf_dask.scheduler_plugins.engine import Engine
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings, PriorityClass
 from dtf_dask.scheduler_plugins.overload import OverloadSettings
 from dtf_dask.scheduler_plugins.plugin import SchedulingPlugin
+from dtf_dask.scheduler_plugins.policies import Policies
 from dtf_dask.scheduler_plugins.quota import Quota, TenantSettings
 from dtf_dask.settings import SchedulingSettings
+
+POLICY_GROUP = "dtf_dask.policies"
+"""The entry points of policies: each is a class, or a function, that makes one."""
 
 
 def scheduling_plugin(scheduling: SchedulingSettings) -> SchedulingPlugin | None:
@@ -38,12 +42,42 @@ def scheduling_plugin(scheduling: SchedulingSettings) -> SchedulingPlugin | None
         ),
         Random(),
     )
+    policies = Policies(load_policies(scheduling.policies))
     return SchedulingPlugin(
-        Engine(engine_settings(scheduling)),
+        Engine(engine_settings(scheduling), policies),
         govern_all=scheduling.govern == "all",
         default_class=default_class,
         delay_s=backoff.delay_s,
     )
+
+
+def load_policies(names: tuple[str, ...]) -> dict[str, object]:
+    """Make the policies of these names, of those that are installed.
+
+    A broken one fails the start: nobody would notice that it is not asked.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is not installed, cannot be made, or is no policy.
+    """
+    installed = {found.name: found for found in entry_points(group=POLICY_GROUP)}
+    policies: dict[str, object] = {}
+    for name in names:
+        if name not in installed:
+            raise ConfigurationError(
+                f"scheduling.policies: no policy {name!r} is installed (entry points "
+                f"{POLICY_GROUP}){nearest(name, tuple(installed)) if installed else ''}"
+            )
+        try:
+            policies[name] = installed[name].load()()
+            Policies({name: policies[name]})
+        except Exception as error:
+            raise ConfigurationError(
+                f"scheduling.policies: {name!r} ({installed[name].value}) cannot be "
+                f"used: {type(error).__name__}: {error}"
+            ) from error
+    return policies
 
 
 def engine_settings(scheduling: SchedulingSettings) -> EngineSettings:
@@ -52,14 +86,12 @@ def engine_settings(scheduling: SchedulingSettings) -> EngineSettings:
         name: Quota(share.weight, share.guaranteed, share.max)
         for name, share in scheduling.tenants.items()
     }
-    wishes: dict[str, Any] = {
-        "classes": tuple(
+    return EngineSettings(
+        classes=tuple(
             PriorityClass(name, patience_s)
             for name, patience_s in scheduling.classes.items()
         ),
-        "prefetch_s": scheduling.prefetch_s,
-        "tenants": TenantSettings(quotas),
-        "overload": OverloadSettings(queue_length_max=scheduling.queue_length_max),
-    }
-    known = {field.name for field in fields(EngineSettings)}
-    return EngineSettings(**{name: wishes[name] for name in wishes if name in known})
+        prefetch_s=scheduling.prefetch_s,
+        tenants=TenantSettings(quotas),
+        overload=OverloadSettings(queue_length_max=scheduling.queue_length_max),
+    )

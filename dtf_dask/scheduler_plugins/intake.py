@@ -8,6 +8,7 @@ from typing import Any
 
 from distributed.scheduler import TaskState
 
+from dtf_dask.annotation_values import DURATION_S_MAX
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.scheduler_plugins import asks
 from dtf_dask.scheduler_plugins.asks import Wishes
@@ -17,6 +18,7 @@ from dtf_dask.scheduler_plugins.terms import Ask
 
 ANNOTATION = "dtf"
 _NEAR_INPUTS_MAX = 64
+_KNOWN_MAX = 1024
 _OVER = ("memory", "erred", "forgotten")
 
 
@@ -36,9 +38,7 @@ class Intake:
         self._default_class = default_class
         self._plain = replace(asks.PLAIN, priority_class=default_class)
         self._awaited: dict[Key, list[Governed]] = {}
-        # The tasks of one submission share these objects: they are read once.
-        self._last: tuple[Any, Any, Wishes | TaskRefusedError]
-        self._last = (None, None, self._plain)
+        self._known: dict[Any, Wishes | TaskRefusedError] = {}
 
     def submitted(self, keys: Iterable[Key]) -> None:
         """Tasks came, and none of them has been moved yet."""
@@ -140,14 +140,35 @@ class Intake:
         resources = ts.resource_restrictions or None
         if annotation is None and resources is None:
             return self._plain
-        if self._last[0] is not annotation or self._last[1] != resources:
-            found: Wishes | TaskRefusedError
-            try:
-                found = asks.read(annotation, resources, self._default_class)
-            except TaskRefusedError as error:
-                found = error
-            self._last = (annotation, resources, found)
-        return self._last[2]
+        try:
+            # Tasks that ask the same share what was read, whatever their deadlines.
+            rest = dict(annotation or ())
+            deadline = rest.pop("deadline", None)
+            asked = tuple((key, type(value), value) for key, value in rest.items())
+            known = (asked, tuple((resources or {}).items()))
+            found = self._known.get(known)
+        except (TypeError, ValueError):  # no mapping, or it holds lists
+            return self._read_anew(annotation, resources)
+        if found is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            found = self._known[known] = self._read_anew(rest, resources)
+        if deadline is None or isinstance(found, TaskRefusedError):
+            return found
+        if isinstance(deadline, float) and 0 < deadline <= DURATION_S_MAX:
+            return replace(found, deadline=deadline)
+        dated = self._read_anew({"deadline": deadline}, None)
+        if isinstance(dated, TaskRefusedError):
+            return dated
+        return replace(found, deadline=dated.deadline)
+
+    def _read_anew(
+        self, annotation: object, resources: object
+    ) -> Wishes | TaskRefusedError:
+        try:
+            return asks.read(annotation, resources, self._default_class)
+        except TaskRefusedError as error:
+            return error
 
     def _wait_for_foreign(self, task: Governed) -> None:
         """Of the tasks that it runs after, look oneself for those not the engine's."""
