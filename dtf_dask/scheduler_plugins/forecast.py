@@ -11,6 +11,9 @@ from dtf_dask.scheduler_plugins.lanes import Lane
 
 _LANES_MAX = 256
 _SAMPLE_MAX = 64
+_KEPT_S = 0.5
+"""For so long it holds what was reckoned of a lane's workers: a submission asks for
+each of its tasks, and what runs does not change much meanwhile."""
 
 
 class Forecast:
@@ -18,6 +21,8 @@ class Forecast:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._running_s: dict[Lane, float] = {}
+        self._reckoned_at = 0.0
 
     def ahead_s(self, lane: Lane, due: float, now: float) -> float:
         """Seconds of work that goes first: what runs, and waits more urgently."""
@@ -34,11 +39,22 @@ class Forecast:
 
     def running_s(self, lane: Lane, now: float) -> float:
         """Seconds of work left on its workers; 0 if there is room for one of it."""
-        core, shape = self._core, lane.want.shape
-        left_s, count, workers = 0.0, 0, 0
+        shape = lane.want.shape
         for group in lane.groups:
             if group.free and group.stall(shape).has_free():
                 return 0.0
+        if now - self._reckoned_at > _KEPT_S:
+            self._running_s.clear()
+            self._reckoned_at = now
+        left_s = self._running_s.get(lane)
+        if left_s is None:
+            left_s = self._running_s[lane] = self._left_s(lane, now)
+        return left_s
+
+    def _left_s(self, lane: Lane, now: float) -> float:
+        core = self._core
+        left_s, count, workers = 0.0, 0, 0
+        for group in lane.groups:
             workers += len(group.members)
             for place in islice(group.members.values(), _SAMPLE_MAX):
                 count += 1
