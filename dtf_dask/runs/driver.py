@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import distributed
@@ -23,18 +23,19 @@ from dtf_dask.model import Attempt, Run
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
 from dtf_dask.runs.misfits import Misfits
-from dtf_dask.runs.mismatch import missing_tests, no_session
+from dtf_dask.runs.mismatch import MISMATCHES
 from dtf_dask.runs.out_batches import OutBatches
-from dtf_dask.runs.planning import RunPlanner
 from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
-from dtf_dask.worker_plugins.hardware.plugin import TOPIC as HARDWARE_TOPIC
+from dtf_dask.worker_plugins.hardware.topic import TOPIC as HARDWARE_TOPIC
 from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.planning import RunPlanner
 
 Event = dict[str, Any]
 
-_MISMATCHES = {"missing": missing_tests, "unusable": no_session}
 _OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
 _LOOK_ROUND_S = 0.5
 _IDLE_ROUND_S = 0.05  # as time goes by, taking work back may become worth while
@@ -89,7 +90,12 @@ class RunDriver:
         door = WorkerDoor(self._line.ask, spec, travel, self._notice)
         self._roster = Roster(self._line, door, ask_hardware=planner.asks)
         self._slots = self._roster.slots
-        self._topic = topic(run.id)
+        self._topics: dict[str, Callable[[tuple[float, Any]], None]] = {
+            topic(run.id): self._on_event,
+            "all": self._on_cluster_event,
+        }
+        if planner.asks:
+            self._topics[HARDWARE_TOPIC] = self._on_hardware
         self._out = OutBatches()
         self._asking: set[str] = set()  # slots for which work is being taken back
         self._tasks: set[asyncio.Task[Any]] = set()  # the end waits for these
@@ -108,11 +114,8 @@ class RunDriver:
 
     async def drive(self) -> RunEnd:
         """Run everything; returns when each case ended, or after a stop."""
-        client = self._client
-        client.subscribe_topic(self._topic, self._on_event)
-        client.subscribe_topic("all", self._on_cluster_event)
-        if self._planner.asks:
-            client.subscribe_topic(HARDWARE_TOPIC, self._on_hardware)
+        for name, hear in self._topics.items():
+            self._client.subscribe_topic(name, hear)
         try:
             self._welcome(await self._roster.open_all())
             await self._loop()
@@ -157,10 +160,8 @@ class RunDriver:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for task in self._tasks:
             task.cancel()
-        self._client.unsubscribe_topic(self._topic)
-        self._client.unsubscribe_topic("all")
-        if self._planner.asks:
-            self._client.unsubscribe_topic(HARDWARE_TOPIC)
+        for name in self._topics:
+            self._client.unsubscribe_topic(name)
 
     # -- workers ------------------------------------
 
@@ -320,7 +321,7 @@ class RunDriver:
             if frame["op"] in ("case", "crash"):
                 self._on_report(frame, slot, batch, body)
                 continue
-            mismatch = _MISMATCHES.get(frame["op"])
+            mismatch = MISMATCHES.get(frame["op"])
             if mismatch is not None:
                 self.stop(error=mismatch(frame, slot))
                 continue

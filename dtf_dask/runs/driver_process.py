@@ -106,8 +106,8 @@ class DriverProcess:
                 "inline_limit": self._settings.results.inline_limit_bytes,
             }
         )
-        # While the controller collects: what the results store needs is slow to load.
-        asyncio.get_running_loop().run_in_executor(None, _load_results_store)
+        # While the controller collects: what a run needs besides is slow to load.
+        asyncio.get_running_loop().run_in_executor(None, _load_the_rest)
 
     async def _connect(self, address: str) -> None:
         timeout_s = self._settings.driver.connect_timeout_s
@@ -287,7 +287,8 @@ def _told(error: DtfError) -> dict[str, Any]:
     return {"code": error.exit_code, "text": str(error)}
 
 
-def _load_results_store() -> None:
+def _load_the_rest() -> None:
+    import dtf_dask.runs.opened_run
     import dtf_dask.runs.results.store  # noqa: F401
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dtf_dask.errors import ClusterUnreachableError
-from dtf_dask.runs.planning import RunPlanner
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.planning import RunPlanner
 
 NO_WORKERS_S = 60.0
 

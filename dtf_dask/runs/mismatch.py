@@ -30,3 +30,7 @@ def no_session(frame: Mapping[str, Any], slot: str) -> CollectionMismatchError:
         f"pytest could not collect the suite on {slot} (exit code {frame['code']}):\n"
         f"{frame['text']}"
     )
+
+
+MISMATCHES = {"missing": missing_tests, "unusable": no_session}
+"""The error that a runner's frame stands for, by its operation."""

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import distributed
 
 from dtf_dask.runs.workers import WorkerDoor
-from dtf_dask.scheduler_plugins.offers import offer
-from dtf_dask.scheduler_plugins.terms import Offer
+
+if TYPE_CHECKING:
+    from dtf_dask.scheduler_plugins.terms import Offer
 
 
 @dataclass(slots=True)
@@ -106,7 +107,8 @@ class Roster:
         if self._ask_hardware:
             asked = await self._line.ask(address, "dtf_probe")
             advert = asked if isinstance(asked, dict) and "facts" in asked else advert
-        had = None if advert is None else _offer(advert, facts)
+        memory, resources = facts.get("memory_limit") or 0, facts.get("resources")
+        had = None if advert is None else _offer(advert, threads, memory, resources)
         opened = [
             Slot(f"gw{next(self._numbers)}", address, host, had)
             for _ in range(max(1, threads))
@@ -121,12 +123,7 @@ class Roster:
         for slot in self.slots.values():
             had = slot.offer
             if slot.address == told.get("worker") and had is not None:
-                slot.offer = offer(
-                    advert,
-                    threads=had.threads,
-                    memory=had.memory,
-                    resources=had.resources,
-                )[0]
+                slot.offer = _offer(advert, had.threads, had.memory, had.resources)
                 changed.append((slot, slot.offer))
         return changed
 
@@ -139,11 +136,9 @@ class Roster:
         return lost
 
 
-def _offer(advert: Any, facts: Mapping[str, Any]) -> Offer:
+def _offer(advert: Any, threads: int, memory: int, resources: Any) -> Offer:
     """What a worker has, by what it and the scheduler say."""
-    return offer(
-        advert,
-        threads=int(facts.get("nthreads", 1)),
-        memory=int(facts.get("memory_limit") or 0),
-        resources=facts.get("resources"),
-    )[0]
+    # Imported here: most runs ask for nothing, and need not wait for it.
+    from dtf_dask.scheduler_plugins.offers import offer
+
+    return offer(advert, threads=threads, memory=memory, resources=resources)[0]

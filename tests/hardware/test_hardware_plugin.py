@@ -17,7 +17,8 @@ from fake_nvml import LOST, Card, FakeNvml
 from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.hardware.advert import settings_in_force, steady
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
-from dtf_dask.worker_plugins.hardware.plugin import EXTRA, TOPIC, HardwarePlugin
+from dtf_dask.worker_plugins.hardware.plugin import EXTRA, HardwarePlugin
+from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
 QUIET: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 WAIT_S = 30.0

@@ -21,11 +21,11 @@ from dtf_dask.worker_plugins.hardware.advert import (
 )
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
 from dtf_dask.worker_plugins.hardware.probes import Probe, installed_probes
+from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
 logger = logging.getLogger(__name__)
 
 NAME = "dtf-hardware"
-TOPIC = "dtf-hardware"
 EXTRA = "dtf_hardware"
 """The key of the first advert in ``WorkerState.extra``."""
 
