@@ -90,10 +90,7 @@ class RunDriver:
         door = WorkerDoor(self._line.ask, spec, travel, self._notice)
         self._roster = Roster(self._line, door, ask_hardware=planner.asks)
         self._slots = self._roster.slots
-        self._topics: dict[str, Callable[[tuple[float, Any]], None]] = {
-            topic(run.id): self._on_event,
-            "all": self._on_cluster_event,
-        }
+        self._topics = {topic(run.id): self._on_event, "all": self._on_cluster_event}
         if planner.asks:
             self._topics[HARDWARE_TOPIC] = self._on_hardware
         self._out = OutBatches()
