@@ -126,11 +126,10 @@ class Admitting:
             ask.name, kind, core.settings.default_s, ask.priority_class
         )
         backlog = batch.setdefault(lane, Backlog())
-        together_s = backlog.ahead_s(task.due)
+        together_s = backlog.ahead_s(task.due + 1.0)  # with all that is due as early
         backlog.add(task.due, estimate.seconds)
         ahead_s = self._forecast.ahead_s(lane, task.due, now)
-        idle_s = max(0.0, together_s - estimate.seconds * max(0, lane.threads - 1))
-        if not ahead_s:  # there are free threads: the first of the batch have them
-            together_s = idle_s
+        if not ahead_s and together_s < estimate.seconds * lane.threads:
+            together_s = 0.0  # there are free threads: the first of the batch have them
         seen = outlook(ask.deadline, ahead_s + together_s, lane.threads, estimate, now)
         return seen.words, answer(ask.on_late, seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from dtf_dask.scheduler_plugins.core import Core
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
@@ -26,6 +27,9 @@ class Chooser:
         bars = self.bars(task, lane, now)
         if task.want.workers is not None:
             return self._among(task, lane, task.want.workers, count, bars)
+        if self._core.policies.scores:
+            names = [name for group, _ in lane.offers[:count] for name in group.members]
+            return self._among(task, lane, names, count, bars)
         core, shape = self._core, task.shape
         best: Place | None = None
         best_rank: _Rank | None = None
@@ -49,9 +53,6 @@ class Chooser:
                     continue
             if learned:
                 score += learned * core.placement.score(task.ask.name, group.kind)
-            if core.policies.scores:
-                custom = core.policies.score(task.ask, place.view())
-                score += core.settings.weight_custom * custom
             rank = (queued, -score, place.load, place.name)
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
@@ -120,24 +121,32 @@ class Chooser:
         self,
         task: Task,
         lane: Lane,
-        names: tuple[str, ...],
+        names: Iterable[str],
         count: int,
         bars: Bars | None,
     ) -> Place | None:
-        """The best of the workers that a task asked for by name."""
+        """The best of these workers, each with a score of its own."""
+        core, ask = self._core, task.ask
         best: Place | None = None
         best_rank: _Rank | None = None
         within = dict(lane.offers[:count])
         for name in names:
-            place = self._core.places.workers.get(name)
+            place = core.places.workers.get(name)
             if place is None or place.group not in within:
                 continue
             if bars is not None and bars(place):
                 continue
+            score = within[place.group]
+            score += core.settings.weight_learned * core.placement.score(
+                ask.name, place.kind
+            )
             queued = not place.fits(task.shape)
             if queued and not self._may_queue(task, place):
                 continue
-            rank = (queued, -within[place.group], place.load, name)
+            if core.policies.scores:
+                custom = core.policies.score(ask, place.view())
+                score += core.settings.weight_custom * custom
+            rank = (queued, -score, place.load, name)
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
         return self._chosen(task, best, best_rank)

@@ -126,6 +126,8 @@ class Core:
             task.work_s = self.expected_s(ask)
         self.lanes.tasks[task.key] = task
         task.state = "waiting"
+        if not lane.live:
+            self.tenants.waits(ask.tenant, 1, now)
         lane.push(task)
         if lane.head() is task:
             if task.due < lane.settled:
@@ -133,10 +135,13 @@ class Core:
             lane.level = 0
             self.lanes.race(lane, self.key(lane, task, now), task.seq)
 
-    def take(self, task: Task) -> None:
+    def take(self, task: Task, now: float) -> None:
         """It waits no longer."""
+        lane = task.lane
         self.lanes.take(task)
         task.state = "gone"
+        if lane is not None and not lane.live:
+            self.tenants.waits(lane.tenant, -1, now)
         if task.unit is not None:
             self.on_left(task)
 
@@ -188,7 +193,7 @@ class Core:
             for task in tasks.values()
         )
         for reject in overload.shed(waiting, length):
-            self.take(tasks[reject.key])
+            self.take(tasks[reject.key], now)
             self.rejects.append(reject)
 
     # -- lanes and groups -------------------------------------------------------
@@ -350,7 +355,7 @@ class Core:
 
     def grant(self, task: Task, place: Place, now: float) -> None:
         """A task gets its room: on the worker, of tokens, of its tenant's share."""
-        self.take(task)
+        self.take(task, now)
         task.state = "granted"
         task.granted_at = now
         place.take(task)

@@ -42,7 +42,7 @@ class Deadlines:
             f"cannot meet its deadline: no worker had room for it in time; needs "
             f"about {needs}, the deadline is in {left}"
         )
-        core.take(task)
+        core.take(task, now)
         core.rejects.append(Reject(task.key, "deadline", message))
 
     def ended(self, task: Task, now: float) -> None:

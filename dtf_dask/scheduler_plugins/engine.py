@@ -170,7 +170,7 @@ class Engine:
         """A task waits no longer. If it was not waiting, it never will again."""
         task = self._core.lanes.tasks.get(key)
         if task is not None:
-            self._core.take(task)
+            self._core.take(task, now)
         elif key not in self._core.running:
             self._over(key, now)
 
@@ -226,7 +226,7 @@ class Engine:
             return
         waiting = core.lanes.tasks.get(key)
         if waiting is not None:
-            core.take(waiting)
+            core.take(waiting, now)
         self._over(key, now)
 
     def reprioritize(
@@ -255,7 +255,7 @@ class Engine:
             task = core.lanes.tasks.get(key)
             if task is None:
                 continue
-            core.take(task)
+            core.take(task, now)
             task.ask = replace(task.ask, **changes)
             self._line_up(task, now)
             count += 1
@@ -334,7 +334,7 @@ class Engine:
         elif task.ask.gang is not None and task.ask.gang.size > 1:
             core.hold(task)
             if not self._gangs.member_ready(task):
-                self._reject_member(task)
+                self._reject_member(task, now)
         else:
             core.wait(task, now)
 
@@ -345,18 +345,18 @@ class Engine:
         for follower in self._afters.over(key):
             task = core.lanes.tasks.get(follower)
             if task is not None and task.state == "held":
-                core.take(task)
+                core.take(task, now)
                 self._line_up(task, now)
         for task in self._gangs.over(key):
-            self._reject_member(task)
+            self._reject_member(task, now)
 
-    def _reject_member(self, task: Task) -> None:
+    def _reject_member(self, task: Task, now: float) -> None:
         """A gang that will never be whole keeps nobody waiting."""
         gang = task.ask.gang
         assert gang is not None
         message = f"another member of its gang {gang.name!r} will not run"
         self._core.rejects.append(Reject(task.key, "upstream", message))
-        self._core.take(task)
+        self._core.take(task, now)
 
     def _due(self, what: str, subject: Any, now: float) -> None:
         """A timer has gone off."""

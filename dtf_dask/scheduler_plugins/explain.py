@@ -14,6 +14,7 @@ from dtf_dask.scheduler_plugins.terms import Explanation, Key, Lack
 
 _LACKS_MAX = 20
 _SHOWN_MAX = 5
+_MEMBERS_MAX = 200
 
 
 class Explainer:
@@ -137,7 +138,11 @@ class Explainer:
         for group in core.places.groups:
             reasons = group.refuses(lane)
             if reasons:
-                found.setdefault(reasons, []).extend(group.members)
+                for number, (name, place) in enumerate(group.members.items()):
+                    # Alike in the answer, they may differ in what they have.
+                    if number and number < _MEMBERS_MAX:
+                        reasons = group.refuses(lane, place)
+                    found.setdefault(reasons, []).append(name)
                 continue
             for name, place in group.members.items():
                 words = ""
@@ -173,11 +178,11 @@ class Explainer:
 
     def _position(self, task: Task, lane: Lane) -> int:
         """How many are more urgent, among those that can have some of its workers."""
-        due = task.due
+        first = (task.due, task.seq)
         count = 0
         for other in self._core.lanes:
             if other.live and not lane.scores.keys().isdisjoint(other.scores):
-                count += sum(1 for entry in other.tasks() if entry.due < due)
+                count += sum(1 for one in other.tasks() if (one.due, one.seq) < first)
         return count
 
     def _eta_s(self, task: Task, lane: Lane, now: float) -> float | None:

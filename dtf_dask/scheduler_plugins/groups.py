@@ -59,17 +59,20 @@ class Group:
                 stall.put(place)
         return stall
 
-    def lacks(self, want: Want) -> tuple[str, ...]:
+    def lacks(self, want: Want, place: Place | None = None) -> tuple[str, ...]:
         """Why its workers, with nothing on them, do not do for a want."""
         reasons = self.capacity.lacks(want.shape)
-        reasons += hardware_lacks(want, self.example.offer.facts)
+        reasons += hardware_lacks(want, (place or self.example).offer.facts)
         if want.workers is not None and self.members.keys().isdisjoint(want.workers):
             reasons += ("is not one of the workers asked for",)
         return reasons
 
-    def refuses(self, lane: Lane) -> tuple[str, ...]:
-        """Why its workers do not run the tasks of a lane; empty if they do."""
-        reasons = self.lacks(lane.want)
+    def refuses(self, lane: Lane, place: Place | None = None) -> tuple[str, ...]:
+        """Why its workers do not run the tasks of a lane; empty if they do.
+
+        In the words of this one, or of any.
+        """
+        reasons = self.lacks(lane.want, place)
         if self.accept is not None and not self.accept.evaluate(lane.facts):
             words = "; ".join(self.accept.lacks(lane.facts))
             reasons += (f"accepts only {self.accept} (the task {words})",)
