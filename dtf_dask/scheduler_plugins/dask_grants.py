@@ -16,7 +16,13 @@ from dask._task_spec import DataNode
 from distributed import Scheduler
 from distributed.core import Status
 from distributed.protocol import Serialized, serialize
-from distributed.scheduler import SchedulerState, TaskState, WorkerState
+from distributed.scheduler import (
+    NoValidWorkerError,
+    NoWorkerError,
+    SchedulerState,
+    TaskState,
+    WorkerState,
+)
 from distributed.stealing import WorkStealing
 
 VERSIONS = ("2026.3", "2026.8")
@@ -115,11 +121,18 @@ class Hold:
     places
         By key of a governed task, the worker it was granted, or None. Its owner
         changes it; it is only read here.
+    timed_out
+        Hears which governed tasks have been held for longer than Dask's
+        ``no-workers-timeout``, the oldest first; says which of them failed for it.
     """
 
     def __init__(
-        self, scheduler: Scheduler, places: Mapping[Any, WorkerState | None]
+        self,
+        scheduler: Scheduler,
+        places: Mapping[Any, WorkerState | None],
+        timed_out: Callable[[list[Any]], set[Any]] = lambda keys: set(),
     ) -> None:
+        self._timed_out = timed_out
         self._scheduler = scheduler
         self._places = places
         self._before: dict[str, Any] = {}
@@ -162,21 +175,21 @@ class Hold:
             return {ts.key: "processing" for ts in runnable}
 
         def check_timeouts(timestamp: float, **more: Any) -> set[Any]:
-            # Ours queue there and do not lack a worker: who holds them looks himself.
-            held = {
-                ts: at for ts, at in scheduler.unrunnable.items() if ts.key in places
-            }
+            # Ours queue there, which is no reason to fail.
+            unrunnable = scheduler.unrunnable
+            held = {ts: at for ts, at in unrunnable.items() if ts.key in places}
             for ts in held:
-                del scheduler.unrunnable[ts]
+                del unrunnable[ts]
             try:
-                return was_timed_out(timestamp, **more)
+                affected = was_timed_out(timestamp, **more)
             finally:
-                left = {**held, **scheduler.unrunnable}
-                scheduler.unrunnable.clear()
+                left = {**held, **unrunnable}
+                unrunnable.clear()
                 # By the time: Dask looks at the oldest first.
-                scheduler.unrunnable.update(
-                    sorted(left.items(), key=lambda row: row[1])
-                )
+                unrunnable.update(sorted(left.items(), key=lambda row: row[1]))
+            oldest = timestamp - (scheduler.no_workers_timeout or 0.0)
+            old = [ts.key for ts, at in held.items() if at < oldest]
+            return affected | self._timed_out(old) if old else affected
 
         own = (
             is_rootish,
@@ -346,9 +359,19 @@ def cut(ts: TaskState, dts: TaskState, value: Any) -> None:
     ts.has_lost_dependencies = False
 
 
-def unrunnable_since(scheduler: Scheduler) -> list[tuple[Any, float]]:
-    """Keys of the tasks in state "no-worker", the oldest first, since when."""
-    return [(ts.key, at) for ts, at in scheduler.unrunnable.items()]
+def no_worker_error(scheduler: Scheduler, key: Any) -> Exception:
+    """What Dask's own ``no-workers-timeout`` fails a task with."""
+    timeout = scheduler.no_workers_timeout or 0.0
+    if not scheduler.running:
+        return NoWorkerError(task=key, timeout=timeout)
+    ts = scheduler.tasks[key]
+    return NoValidWorkerError(
+        task=key,
+        host_restrictions=set(ts.host_restrictions or ()),
+        worker_restrictions=set(ts.worker_restrictions or ()),
+        resource_restrictions=dict(ts.resource_restrictions or {}),
+        timeout=timeout,
+    )
 
 
 def _stimulus(word: str) -> str:

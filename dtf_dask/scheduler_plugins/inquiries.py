@@ -57,8 +57,8 @@ class Inquiries:
         answer: dict[str, Any] = {"failure": self._plugin.failure, "rows": []}
         if keeper is not None:
             now, engine = keeper.ledger.clock(), keeper.ledger.engine
-            answer["rows"] = _plain(getattr(engine, "queue_rows", _no_rows)(now))
-            answer["summary"] = _plain(getattr(engine, "summary", _no_rows)(now))
+            answer["rows"] = _plain(engine.queue_rows(now))
+            answer["summary"] = _plain(engine.summary(now))
         return answer
 
     def workers(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Inquiries:
         answer: dict[str, Any] = {"failure": self._plugin.failure, "rows": []}
         if keeper is not None:
             now, engine = keeper.ledger.clock(), keeper.ledger.engine
-            answer["rows"] = _plain(getattr(engine, "worker_rows", _no_rows)(now))
+            answer["rows"] = _plain(engine.worker_rows(now))
             answer["adverts"] = [
                 {
                     "name": post.name,
@@ -123,8 +123,7 @@ class Inquiries:
         answer: dict[str, Any] = {"note": task.note, "error": task.error}
         if task.refused is not None:
             return answer | {"why": str(task.refused)}
-        explain = getattr(keeper.ledger.engine, "explain", None)
-        found = None if explain is None else explain(task.key, keeper.ledger.clock())
+        found = keeper.ledger.engine.explain(task.key, keeper.ledger.clock())
         if found is not None:
             return _plain(found) | answer
         if task.stage in ("backoff", "parting", "after"):
@@ -132,10 +131,6 @@ class Inquiries:
         if task.stage == "over":
             answer["worker"] = task.worker
         return answer | {"why": _STAGES.get(task.stage, "").format(worker=task.worker)}
-
-
-def _no_rows(now: float) -> list[Any]:
-    return []
 
 
 def _key(key: Any) -> Key:

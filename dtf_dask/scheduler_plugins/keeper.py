@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dtf_dask.scheduler_plugins import dask_grants
 from dtf_dask.scheduler_plugins.asks import PLAIN, ask
 from dtf_dask.scheduler_plugins.attempts import Attempts
 from dtf_dask.scheduler_plugins.governed import Governed, Key
@@ -19,6 +20,7 @@ from dtf_dask.scheduler_plugins.ledger import Ledger, error_of
 from dtf_dask.scheduler_plugins.terms import Notice, Revoke
 
 _SOON_S = 0.001
+_HOPELESS_MAX = 100  # looked at in one go
 
 
 class Keeper:
@@ -134,6 +136,23 @@ class Keeper:
         count += self.ledger.engine.reprioritize(waiting, now, **changes)
         self.ledger.wake()
         return count
+
+    def fail_hopeless(self, keys: list[Key]) -> set[Key]:
+        """Of tasks held for Dask's ``no-workers-timeout``, fail those nobody can run.
+
+        A task that merely queues is let be.
+        """
+        ledger, failed = self.ledger, set()
+        now = ledger.clock()
+        for key in keys[:_HOPELESS_MAX]:
+            task = ledger.tasks.get(key)
+            if task is None or task.stage != "held":
+                continue
+            found = ledger.engine.explain(key, now)
+            if found is not None and found.state == "waiting" and not found.busy:
+                ledger.fail(task, dask_grants.no_worker_error(ledger.scheduler, key))
+                failed.add(key)
+        return failed
 
     # -- deciding ------------------------------------------------------------------
 

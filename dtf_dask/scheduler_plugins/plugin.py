@@ -87,7 +87,11 @@ class SchedulingPlugin(SchedulerPlugin):
             delay_s=self._delay_s,
             notify=self._notify,
         )
-        self._hold = hold = dask_grants.Hold(scheduler, ledger.places)
+        self._hold = hold = dask_grants.Hold(
+            scheduler,
+            ledger.places,
+            lambda keys: self._hear(keeper.fail_hopeless, keys) or set(),
+        )
         self.keeper = keeper
         for address in list(scheduler.workers):
             self._hear(keeper.worker_joined, address)

@@ -1,0 +1,169 @@
+"""What the scheduler answers about tasks, and what it does when it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import dask
+import pytest
+from dask_room import advert, gathered, room, run
+from distributed.scheduler import NoValidWorkerError
+
+from dtf_dask.errors import UsageError
+
+ORDER: list[str] = []
+
+
+def note(name: str, pause_s: float = 0.0) -> str:
+    time.sleep(pause_s)
+    ORDER.append(name)
+    return name
+
+
+def test_explain_says_what_each_worker_lacks() -> None:
+    """Of a task that waits; of one that is nobody's, and of one that ran."""
+
+    async def check() -> None:
+        async with room(advert({"memory": 2**30})) as made:
+            with dask.annotate(dtf={"hardware": "gpu.count >= 1"}):
+                waits = made.client.submit(note, "waits")
+            done = made.client.submit(note, "done")
+            await done
+            await made.until(lambda: made.held() == 1)
+            answers = await made.client.scheduler.dtf_explain(
+                keys=[waits.key, done.key, "stranger"]
+            )
+            first, second, third = answers
+            assert first["state"] == "waiting"
+            assert "gpu.count >= 1" in first["needs"]
+            assert first["lacks"][0]["example"] == "w0"
+            assert second["state"] == "memory"
+            assert third["state"] == "unknown"
+
+    run(check)
+
+
+def test_queue_and_workers() -> None:
+    """Rows of plain values, and no failure."""
+
+    async def check() -> None:
+        async with room(advert(gpus=1), {"version": 9}) as made:
+            with dask.annotate(dtf={"hardware": "gpu.count >= 4", "tenant": "ada"}):
+                waits = made.client.submit(note, "waits")
+            await made.until(lambda: made.held() == 1)
+            queue = await made.client.scheduler.dtf_queue()
+            assert queue["failure"] == ""
+            assert [row["tenant"] for row in queue["rows"]] == ["ada"]
+            assert queue["summary"]["waiting"] == 1
+            workers = await made.client.scheduler.dtf_workers()
+            assert [row["name"] for row in workers["rows"]] == ["w0", "w1"]
+            assert "version 9" in str(workers["adverts"][1]["problems"])
+            del waits
+
+    run(check)
+
+
+def test_reprioritising_works_on_waiting_tasks() -> None:
+    """The last one submitted runs next; nonsense is refused."""
+
+    async def check() -> None:
+        ORDER.clear()
+        async with room(None) as made:
+            await made.worker("one", nthreads=1, resources={"ONE": 1})
+            one: dict[str, Any] = {"resources": {"ONE": 1}}
+            first = made.client.submit(note, "first", 0.3, **one)
+            names = ["a", "b", "c", "d"]
+            rest = [made.client.submit(note, name, **one) for name in names]
+            await made.until(lambda: made.held() == 4)
+            tell = made.client.scheduler.dtf_reprioritize
+            answer = await tell(keys=[rest[3].key], priority_class="interactive")
+            assert answer["changed"] == 1
+            answer = await tell(keys=[rest[2].key], priority=5)
+            assert answer["changed"] == 1
+            with pytest.raises(UsageError, match="priority_class"):
+                await tell(keys=[rest[2].key], priority_class="no such!")
+            await gathered(made.client, [first, *rest])
+            assert ORDER == ["first", "d", "c", "a", "b"]
+
+    run(check)
+
+
+def test_gpus_are_told_to_the_attempt() -> None:
+    """Each task sees the device that it was granted, and no two at once the same."""
+
+    def seen(number: int) -> list[int]:
+        from distributed import get_worker
+
+        worker = get_worker()
+        time.sleep(0.02)
+        (key,) = [
+            ts.key
+            for ts in worker.state.tasks.values()
+            if ts.state == "executing" and ts.key == f"gpu-{number}"
+        ]
+        return list(worker.state.tasks[key].annotations["dtf_grant"]["gpus"])
+
+    async def check() -> None:
+        async with room(advert(gpus=2), threads=4) as made:
+            with dask.annotate(dtf={"gpus": 1}):
+                futures = [
+                    made.client.submit(seen, number, key=f"gpu-{number}")
+                    for number in range(6)
+                ]
+            found = await gathered(made.client, futures)
+            assert {tuple(one) for one in found} == {(0,), (1,)}
+            assert [len(one) for one in found] == [1] * 6
+
+    run(check)
+
+
+def test_a_gpu_that_is_lost_takes_no_more_tasks() -> None:
+    """A new advert counts at once, for tasks that wait as for those to come."""
+
+    async def check() -> None:
+        async with room(advert(gpus=1), advert(gpus=1)) as made:
+            lost = advert(gpus=1)
+            lost["gpus"][0]["state"] = "lost"
+            lost["facts"]["gpu.count"] = 0
+            made.workers[0].log_event("dtf-hardware", lost)
+            rows: list[Any] = []
+
+            async def told() -> bool:
+                rows[:] = (await made.client.scheduler.dtf_workers())["rows"]
+                return bool(rows[0]["gpus_lost"])
+
+            while not await told():
+                await asyncio.sleep(0.01)
+            with dask.annotate(dtf={"gpus": 1}):
+                futures = made.client.map(place, range(5), pure=False)
+            assert set(await gathered(made.client, futures)) == {"w1"}
+
+    run(check)
+
+
+def place(number: int) -> str:
+    from distributed import get_worker
+
+    return str(get_worker().name)
+
+
+def test_no_workers_timeout_fails_only_what_nobody_can_run() -> None:
+    """Dask's own setting holds, with Dask's error; what merely queues is let be."""
+
+    async def check() -> None:
+        config = {"distributed.scheduler.no-workers-timeout": "300ms"}
+        with dask.config.set(config):
+            async with room(None) as made:
+                queued = [
+                    made.client.submit(note, f"q{number}", 0.2, pure=False)
+                    for number in range(8)
+                ]
+                never = made.client.submit(note, "never", resources={"NONE": 1})
+                with pytest.raises(NoValidWorkerError, match="NONE"):
+                    await asyncio.wait_for(never, 10)
+                assert len(await gathered(made.client, queued)) == 8
+                assert made.plugin.failure == ""
+
+    run(check)
