@@ -31,7 +31,7 @@ from sim_workloads import Machine, SimTask, Workload
 MESSAGE_S = 0.002  # one way: Dask sends what it has every 2 to 5 ms
 _RELEASE_S = 0.01  # a client lets go of results that it has seen, in batches
 _STEALING_S = 1.0  # Dask's 0.1 s cost ten times the CPU here, and gained nothing
-_HORIZONS_MAX = 20  # when all tasks should long have ended
+_HORIZONS_MAX, _LONGEST_MAX = 20, 20  # after so many all tasks should have ended
 _CLIENT = "sim-client"
 _METRICS: dict[str, Any] = {
     "bandwidth": {"total": 1e8, "workers": {}, "types": {}},
@@ -242,6 +242,8 @@ class Simulation:
         self.tasks = {way.key(task): task for task in workload.tasks}
         self.left = len(self.tasks)
         self._seen: list[str] = []
+        longest_s = max(task.seconds for task in workload.tasks)
+        self._end_s_max = _HORIZONS_MAX * workload.horizon_s + _LONGEST_MAX * longest_s
 
     async def run(self) -> Outcome:
         """Play it to its end."""
@@ -410,7 +412,7 @@ class Simulation:
         with self.stealing_cpu:
             self.scheduler.extensions["stealing"].balance()
         failure = getattr(self.plugin, "failure", "")
-        if self.loop.time() > _HORIZONS_MAX * self.workload.horizon_s:
+        if self.loop.time() > self._end_s_max:
             failure = failure or f"{self.left} tasks are left, and nothing happens"
         if failure and not self.over.done():
             self.over.set_exception(StalledError(f"{self.way.name}: {failure}"))
