@@ -48,7 +48,7 @@ class Chooser:
             if queued:
                 # By the first kind of machine: they do not differ that much.
                 if short is None:
-                    short = self._short(task, place)
+                    short = self._short(task, place.kind)
                 if not short or not self._spare(task, place):
                     continue
             if learned:
@@ -59,6 +59,10 @@ class Chooser:
         if task.ask.near:
             best, best_rank = self._nearer(task, lane, count, bars, best, best_rank)
         return self._chosen(task, best, best_rank)
+
+    def short(self, task: Task, lane: Lane) -> bool:
+        """Whether it may be held behind others on the first workers of a lane."""
+        return self._short(task, lane.offers[0][0].kind)
 
     def bars(
         self,
@@ -194,15 +198,15 @@ class Chooser:
     def _may_queue(self, task: Task, place: Place) -> bool:
         if not (task.shape.plain and place.may_queue()):
             return False
-        return self._short(task, place) and self._spare(task, place)
+        return self._short(task, place.kind) and self._spare(task, place)
 
-    def _short(self, task: Task, place: Place) -> bool:
+    def _short(self, task: Task, kind: str) -> bool:
         """Whether a task may be held behind others; sets what it is reckoned at."""
         core = self._core
         settings = core.settings
         ask = task.ask
         estimate = core.estimates.of(
-            ask.name, place.kind, settings.default_s, ask.priority_class
+            ask.name, kind, settings.default_s, ask.priority_class
         )
         if estimate.source == "default":
             task.estimate_s = math.inf

@@ -21,16 +21,15 @@ from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.policies import Policies
 from dtf_dask.scheduler_plugins.quota import Tenants
 from dtf_dask.scheduler_plugins.stall import Stall
+from dtf_dask.scheduler_plugins.standing import Standing
 from dtf_dask.scheduler_plugins.terms import Ask, Key, Kill, Notice, Reject
 from dtf_dask.scheduler_plugins.timers import Timers
 from dtf_dask.scheduler_plugins.tokens import Tokens
 from dtf_dask.scheduler_plugins.unit import Keeping
 
 PRIORITY_MAX = 1e6
-_REFRESH_SHARE = 20  # of the time: what it costs at most to order lanes anew
-_LANE_GROUP_S = 2e-6  # about what it costs for one lane and one group
-_RARITY_STEPS = 8
-_LANES_KEPT = 256
+_LANES_KEPT = 512
+_PAST_MAX = 10_000
 _PATIENCE = 2.0
 """A task held on a worker has waited too long after so many times its prefetch."""
 
@@ -46,6 +45,7 @@ class Core:
         self.wants = Wants()
         self.lanes = Lanes()
         self.tokens = Tokens()
+        self.standing = Standing(settings, self.places, self.lanes)
         self.timers = Timers()
         self.estimates = Estimates(settings.estimates)
         self.placement = Placement(self.estimates)
@@ -56,6 +56,7 @@ class Core:
         self.on_left: Callable[[Task], None] = lambda task: None
         self.on_barred: Callable[[Place], None] = lambda place: None
         self.running: dict[Key, Task] = {}
+        self.past: dict[Key, Task] = {}  # the last that ended, for questions
         self.queued: dict[Key, Task] = {}  # on workers, behind others
         self.woken: dict[Stall, None] = {}
         self.parked: dict[Lane, None] = {}  # for tokens or a quota, not for a worker
@@ -71,10 +72,11 @@ class Core:
         self.missed = 0
         self.shares = bool(settings.tenants.quotas)
         self._tenant = ""  # the only one so far
+        self._lanes_max = _LANES_KEPT
+        self._wants_max = settings.wants_max
         self._accept_names: tuple[str, ...] = ()
         self._seq = 0
-        self._stale = False
-        self._refreshed_at = -math.inf
+        self._reordered_at = -math.inf
 
     # -- waiting ----------------------------------------------------------------
 
@@ -88,9 +90,22 @@ class Core:
         """What a task wants; groups are split if it asks something new."""
         count = len(self.wants)
         want = self.wants.of(ask.need)
-        if len(self.wants) != count and self.places.learn(want):
-            self._regrouped()
+        if len(self.wants) != count:
+            if count >= self._wants_max:
+                self._forget_wants(want)
+            if self.places.learn(want):
+                self._regrouped()
         return want
+
+    def _forget_wants(self, newest: Want) -> None:
+        """Keep only what is wanted now; groups need not differ in anything else."""
+        self.lanes.drop_empty()
+        waiting, running = self.lanes.tasks.values(), self.running.values()
+        needed = dict.fromkeys(task.want for task in (*waiting, *running))
+        self.wants.forget({*needed, newest})
+        self._wants_max = max(self.settings.wants_max, 2 * len(needed))
+        self.places.forget(needed)
+        self._regrouped()
 
     def set_due(self, task: Task, now: float) -> None:
         """Since when it is due: its place in the order."""
@@ -165,10 +180,11 @@ class Core:
             key += tuple(facts.get(name) for name in self._accept_names)
         lane = self.lanes.find(key)
         if lane is None:
-            if len(self.lanes) > 2 * _LANES_KEPT:
+            if len(self.lanes) > self._lanes_max:
                 self.lanes.drop_empty()
+                self._lanes_max = max(_LANES_KEPT, 2 * len(self.lanes))
             lane = self.lanes.added(key, task.want, ask, task_facts(ask))
-            self.fill(lane)
+            self.standing.fill(lane)
         return lane
 
     def lowest_rank(self) -> int:
@@ -198,39 +214,6 @@ class Core:
 
     # -- lanes and groups -------------------------------------------------------
 
-    def fill(self, lane: Lane) -> None:
-        """Find the groups that can run the tasks of a lane."""
-        lane.groups = [g for g in self.places.groups if not g.refuses(lane)]
-        self.arrange(lane)
-        rarity = self._rarity(lane)
-        if any(group.rarity < rarity for group in lane.groups):
-            self._stale = True
-
-    def arrange(self, lane: Lane) -> None:
-        """Score the groups of a lane, and say by how much it gives way in each."""
-        lane.groups = [group for group in lane.groups if group.members]
-        lane.threads = sum(group.threads for group in lane.groups)
-        rarity, settings = self._rarity(lane), self.settings
-        prefer = lane.want.prefer
-        offers = []
-        for group in lane.groups:
-            excess = max(0.0, group.rarity - rarity)
-            score = round(settings.weight_scarcity * 100 * (1 - excess))
-            if prefer is not None:
-                answer = self.places.traits.answer(prefer, group.example.offer)
-                score += settings.weight_prefer * answer
-            offers.append((settings.scarcity_s * excess, score, group))
-        lane.arrange(offers)
-
-    def group_entered(self, group: Group, now: float) -> None:
-        """There is a new group, or one that can do more: lanes look at it."""
-        for lane in self.lanes:
-            if group not in lane.scores and not group.refuses(lane):
-                lane.groups.append(group)
-                self.arrange(lane)
-                self.race(lane, now)
-        self._stale = True
-
     def race(self, lane: Lane, now: float) -> None:
         """Let a lane try again whatever there is."""
         head = lane.head()
@@ -240,17 +223,11 @@ class Core:
 
     def refresh(self, now: float) -> None:
         """Order anew what has changed beneath: rare workers, shares of tenants."""
-        passed_s = now - self._refreshed_at
-        cost_s = len(self.lanes) * len(self.places.workers) * _LANE_GROUP_S / 10
-        if self._stale and passed_s >= cost_s * _REFRESH_SHARE:
-            self._stale = False
-            self._refreshed_at = now
-            self._weigh()
+        if self.standing.weighed(now):
             for lane in self.lanes:
-                self.arrange(lane)
                 self.race(lane, now)
-        elif self.shares and passed_s >= self.settings.refresh_s:
-            self._refreshed_at = now
+        elif self.shares and now >= self._reordered_at + self.settings.refresh_s:
+            self._reordered_at = now
             for group in self.places.groups:
                 for stall in group.stalls.values():
                     stall.reorder(
@@ -262,28 +239,14 @@ class Core:
         due = 0.0 if head is None else self.key(lane, head, now)
         return due + lane.offsets.get(group, 0.0)
 
-    def _weigh(self) -> None:
-        """How rare each group's workers are, for the choosiest that wait for them."""
-        for group in self.places.groups:
-            group.rarity = 0.0
-        for lane in self.lanes:
-            lane.groups = [group for group in lane.groups if group.members]
-            lane.threads = sum(group.threads for group in lane.groups)
-            rarity = self._rarity(lane)
-            for group in lane.groups:
-                group.rarity = max(group.rarity, rarity)
-
-    def _rarity(self, lane: Lane) -> float:
-        """0 for what runs nearly anywhere, towards 1 for what runs nearly nowhere."""
-        total = self.places.threads
-        if not total or not lane.threads:
-            return 0.0
-        steps = _RARITY_STEPS * (total - lane.threads) // total
-        return steps / _RARITY_STEPS
+    def group_entered(self, group: Group, now: float) -> None:
+        """There is a new group, or one that can do more: lanes look at it."""
+        for lane in self.standing.entered(group):
+            self.race(lane, now)
 
     def _regrouped(self) -> None:
         for lane in self.lanes:
-            self.fill(lane)
+            self.standing.fill(lane)
             head = lane.head()
             if head is not None:
                 self.lanes.race(lane, head.due, head.seq)
@@ -301,7 +264,10 @@ class Core:
             return
         self._accept_names = wanted
         tasks = sorted(self.lanes.tasks.values(), key=lambda task: task.seq)
-        self.lanes = Lanes()
+        for lane in self.lanes:
+            if lane.live:
+                self.tenants.waits(lane.tenant, -1, now)
+        self.lanes.clear()
         self.parked = {}
         for task in tasks:
             if task.lane is None:
@@ -390,6 +356,9 @@ class Core:
         place = task.place
         assert place is not None
         self.queued.pop(task.key, None)
+        self.past[task.key] = task
+        if len(self.past) > _PAST_MAX:
+            del self.past[next(iter(self.past))]
         self.begun(place.give(task), now)
         if task.want.tokens:
             self.tokens.give(task.want.tokens)

@@ -43,6 +43,9 @@ class Explainer:
         task = core.lanes.tasks.get(key)
         if task is not None:
             return self._waiting(task, now)
+        past = core.past.get(key)
+        if past is not None:
+            return self._granted(past, now)
         left = self._afters.left(key)
         if left:
             return Explanation(key, "held", "", why=_runs_after(left))

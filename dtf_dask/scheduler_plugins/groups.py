@@ -187,6 +187,18 @@ class Places:
                     home.add(place)
         return len(self._groups) > len(groups)
 
+    def forget(self, wants: Iterable[Want]) -> None:
+        """Form the groups anew by what these ask, and nobody else."""
+        self.traits = Traits()
+        for want in wants:
+            self.traits.new_in(want)
+        groups, self._groups = self._groups, {}
+        for group in groups.values():
+            for place in list(group.members.values()):
+                group.remove(place, place.offer.memory, place.threads)
+                self.threads -= place.threads
+                self._enter(place)
+
     def _new(self, signature: tuple[Any, ...], place: Place) -> Group:
         self._serial += 1
         group = self._groups[signature] = Group(self._serial, signature, place)

@@ -260,6 +260,12 @@ class Lanes:
         lane.active = None
         return lane
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.tasks.clear()
+        self._lanes.clear()
+        self._race.clear()
+
     def drop_empty(self) -> None:
         """Forget lanes in which nobody waits."""
         self._lanes = {k: lane for k, lane in self._lanes.items() if lane.live}

@@ -57,10 +57,12 @@ class Pump:
             core.grant(task, place, now)
             plan.grants.append(Grant(task.key, place.name, task.gpus))
             head = lane.head()
-            if head is not None:
+            if head is not None and self._hopeless(lane, head):
+                self._block(lane, head, now)
+            elif head is not None:
                 lane.level = 0
                 core.lanes.race(lane, core.key(lane, head, now), head.seq, source)
-        elif lane.level + 1 < len(lane.levels):
+        elif lane.level + 1 < len(lane.levels) and not self._hopeless(lane, task):
             lane.level += 1
             key = core.key(lane, task, now) + lane.levels[lane.level][0]
             core.lanes.race(lane, key, task.seq, source)
@@ -68,6 +70,15 @@ class Pump:
         else:
             self._block(lane, task, now)
         self._wake_next(source, found is not None, now)
+
+    def _hopeless(self, lane: Lane, task: Task) -> bool:
+        """Whether it is plain, without a search, that nobody has room for it."""
+        for group, _ in lane.offers:
+            if group.free:
+                return False
+        if not task.shape.plain or not lane.offers:
+            return True
+        return not self._chooser.short(task, lane)
 
     def _placed(self, lane: Lane, task: Task, now: float) -> tuple[Task, Place] | None:
         """The first of the lane's tasks that a worker has room for, with the worker.

@@ -28,17 +28,20 @@ class Revoking:
         core = self._core
         if not core.queued:
             return None
+        look_at = next(iter(core.queued.values())).look_at
+        if look_at > now:
+            return look_at
         patience_s = core.patience_queued_s
         promised: dict[str, int] = {}
         for task in list(islice(core.queued.values(), core.settings.revokes_max)):
             if task.look_at > now:
-                return task.look_at
+                break
             if not task.revoked and self._gains(task, promised, now):
                 assert task.place is not None
                 task.revoked = True
                 plan.revokes.append(Revoke(task.key, task.place.name))
-            # Behind all others: they are in the order in which they are looked at.
-            task.look_at = now + patience_s
+            # Behind all others: in about the order in which they are looked at.
+            task.look_at = now + max(patience_s, now - task.granted_at)
             core.queued[task.key] = core.queued.pop(task.key)
         return next(iter(core.queued.values())).look_at
 

@@ -71,12 +71,13 @@ def test_hopeless_work_is_cancelled_on_request() -> None:
     bench.now = 70.0
     bench.end("b")
     bench.pump()
-    assert [x.message for x in bench.plan.notices] == ["ended 10 s after its deadline"]
+    (notice,) = bench.plan.notices
+    assert notice.message == "ended 10 s after its deadline"
     assert bench.engine.summary(70.0)["deadlines_missed"] == 1
 
 
 def test_lower_classes_give_way_to_a_deadline() -> None:
-    """Just before it must begin; the room is kept for it until the kill is confirmed."""
+    """Just before it must begin; the room is kept until the kill is confirmed."""
     bench = Bench()
     bench.worker("w")
     bench.learn("t", 10.0)

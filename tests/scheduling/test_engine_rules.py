@@ -423,3 +423,40 @@ def test_the_example_in_the_docstring_holds() -> None:
 
     assert doctest.testmod(engine).failed == 0
     assert Engine().settings.classes[0].name == "interactive"
+
+
+def test_needs_that_nobody_has_any_more_are_forgotten() -> None:
+    """So that groups stay few, whatever was asked in the past; what waits goes on."""
+    bench = Bench(wants_max=10)
+    for n in range(20):
+        bench.worker(f"w{n}", facts={"host": f"h{n:02}"})
+    bench.ready(ask("first", need("host == 'h19'")))
+    for n in range(100):
+        bench.ready(ask(n, need(f"host == 'h{n % 20:02}'", cpu=1 + n % 3)))
+        bench.pump()
+        bench.end(*bench.where)
+        bench.engine.ended(n, "released", None, 0.0)
+    assert bench.engine.summary(0.0)["groups"] <= 11
+    bench.ready(ask("last", need("host == 'h07'")))
+    assert bench.pump() == ["last"]
+    assert bench.where["last"] == "w7"
+
+
+def test_what_ended_is_still_explained() -> None:
+    """Why it ran where it ran, for a while after its end."""
+    bench = Bench()
+    bench.worker("w")
+    bench.ready(ask("a"))
+    bench.pump()
+    bench.end("a")
+    found = bench.engine.explain("a", 0.0)
+    assert found is not None
+    assert found.worker == "w"
+
+
+def test_many_kinds_of_work_at_once() -> None:
+    """Hundreds of lanes, each with a task, are served in order."""
+    bench = Bench()
+    bench.worker("w", threads=1, memory=10_000)
+    bench.ready(*(ask(n, need(memory=n)) for n in range(300)))
+    assert bench.order(range(300)) == list(range(300))
