@@ -117,7 +117,8 @@ class Attempts:
         elif ledger.scheduler.workers.get(ws.address) is not ws:
             engine.ended(task.key, "lost", None, now)
         elif ending == "failed" or (finish == "erred" and ending is None):
-            engine.ended(task.key, "failed", computed(more.get("startstops")), now)
+            seconds, final = computed(more.get("startstops")), finish == "erred"
+            engine.ended(task.key, "failed", seconds, now, final=final)
         elif ending == "released":
             engine.ended(task.key, "released", None, now)
         else:
@@ -250,8 +251,13 @@ class Attempts:
         self.farewells.add(task.key, task.worker, ws.address, why, now)
 
     def _parted(self, one: Farewell, ending: Ending, now: float) -> None:
-        self._ledger.engine.ended(one.key, ending, None, now)
-        task = self._ledger.tasks.get(one.key)
+        key: Key = one.key
+        task = self._ledger.tasks.get(key)
+        ts = self._ledger.scheduler.tasks.get(key)
+        final = ts is None or ts.state == "erred"
+        self._ledger.engine.ended(one.key, ending, None, now, final=final)
+        if final:  # whoever runs after it need not wait
+            self._ledger.engine.withdraw(one.key, now)
         if task is not None and task.stage == "parting":
             task.stage = "over"
             self._ledger.arrive(task)

@@ -21,7 +21,7 @@ class Governed:
     """One task, from its submission until Dask forgets it."""
 
     __slots__ = (
-        *("admitted", "after", "ask", "attempts", "avoid", "begun_at", "ending"),
+        *("after", "ask", "attempts", "avoid", "begun_at", "ending"),
         *("error", "key", "note", "place", "refused", "seceded", "stage", "timer"),
         *("wishes", "worker"),
     )
@@ -31,7 +31,6 @@ class Governed:
         self.ask = ask
         self.wishes = wishes
         self.stage: Stage = "known"
-        self.admitted = False  # the engine was asked about it when it came
         self.refused: BaseException | None = None
         self.note = ""  # what the engine said of it when it was submitted
         self.attempts = 0

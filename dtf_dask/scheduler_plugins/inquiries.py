@@ -117,7 +117,10 @@ class Inquiries:
             if self._plugin.failure:
                 answer["why"] = f"{answer['why']}: {self._plugin.failure}"
             return answer
-        return answer | self._of_governed(keeper, task)
+        answer |= self._of_governed(keeper, task)
+        if ts.state in ("memory", "erred"):  # the engine tells of its last attempt
+            answer["state"] = ts.state
+        return answer
 
     def _of_governed(self, keeper: Keeper, task: Governed) -> dict[str, Any]:
         answer: dict[str, Any] = {"note": task.note, "error": task.error}
@@ -125,7 +128,10 @@ class Inquiries:
             return answer | {"why": str(task.refused)}
         found = keeper.ledger.engine.explain(task.key, keeper.ledger.clock())
         if found is not None:
-            return _plain(found) | answer
+            told: dict[str, Any] = _plain(found) | answer
+            if found.state == "granted" and task.stage != "granted":
+                del told["state"]  # it is over, and how is what Dask knows
+            return told
         if task.stage in ("backoff", "parting", "after"):
             answer["state"] = "held"
         if task.stage == "over":

@@ -177,9 +177,11 @@ class Intake:
         key: Key
         for key in task.ask.after:
             ts = ledger.scheduler.tasks.get(key)
+            if ts is not None and ts.state in _OVER:
+                continue
             if key in ledger.tasks or ts is None:
                 keep.append(key)  # the engine knows it, or refuses it
-            elif ts.state not in _OVER:
+            else:
                 after.add(key)
                 self._awaited.setdefault(key, []).append(task)
         task.after = after
@@ -188,8 +190,10 @@ class Intake:
     def _admit(self, tasks: list[Governed], now: float) -> None:
         if not tasks:
             return
-        answers = self._ledger.engine.admit([task.ask for task in tasks], now)
+        ours = self._ledger.tasks
+        asks = [task.ask for task in tasks]
+        answers = self._ledger.engine.admit(asks, now, known=ours.__contains__)
         for task, answer in zip(tasks, answers, strict=True):
-            task.admitted, task.note = True, answer.warning
+            task.note = answer.warning
             if answer.refused is not None:
                 self._ledger.refuse(task, error_of(answer.refused))

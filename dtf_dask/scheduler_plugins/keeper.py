@@ -243,7 +243,7 @@ class Keeper:
 
     def _over(self, task: Governed, finish: str) -> None:
         """It never ran, or will not again: whoever runs after it need not wait."""
-        if task.stage == "known" and task.admitted:
+        if task.stage != "granted":
             self.ledger.engine.withdraw(task.key, self.ledger.clock())
         if finish == "forgotten":
             self.attempts.forget(task)

@@ -333,6 +333,37 @@ def test_after_waits_for_any_outcome() -> None:
     run(check)
 
 
+def test_after_names_tasks_of_the_same_graph_done_ones_and_cancelled_ones() -> None:
+    """What is over counts, what is cancelled is over; the unknown is refused."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            client = made.client
+            done = client.submit(note, "done", 0, key="done")
+            await done
+            with dask.annotate(dtf={"gpus": 1}):
+                never = client.submit(note, "never", 0, key="never")
+            with dask.annotate(dtf={"after": ["done"]}):
+                second = client.submit(note, "second", 0, key="second")
+            await asyncio.wait_for(second, 10)
+            with dask.annotate(dtf={"after": ["never"]}):
+                third = client.submit(note, "third", 0, key="third")
+            await made.until(lambda: made.held() == 2)
+            answer = (await client.scheduler.dtf_explain(keys=["third"]))[0]
+            assert answer["state"] == "held"
+            assert "never" in answer["why"]
+            await never.cancel()
+            await asyncio.wait_for(third, 10)
+            with dask.annotate(dtf={"after": ["nobody"]}):
+                refused = client.submit(note, "refused", 0, key="refused")
+            with pytest.raises(TaskRefusedError, match="names no task: nobody"):
+                await asyncio.wait_for(refused, 10)
+            assert NOTES == ["done", "second", "third"]
+            assert settled(made)
+
+    run(check)
+
+
 def test_a_worker_that_dies_gives_its_tasks_back() -> None:
     """They are run by another one."""
 
