@@ -129,8 +129,6 @@ class Inquiries:
         found = keeper.ledger.engine.explain(task.key, keeper.ledger.clock())
         if found is not None:
             told: dict[str, Any] = _plain(found) | answer
-            if found.state == "granted" and task.stage != "granted":
-                del told["state"]  # it is over, and how is what Dask knows
             return told
         if task.stage in ("backoff", "parting", "after"):
             answer["state"] = "held"
