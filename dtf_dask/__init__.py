@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dtf_dask.errors import DtfError
     from dtf_dask.model import ArtifactRef, Attempt, Case, Outcome, Phase, Run
     from dtf_dask.runs.handle import RunHandle
+    from dtf_dask.worker_plugins.hardware.granted import granted_gpus
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOME = {
     "Phase": "dtf_dask.model",
     "Run": "dtf_dask.model",
     "RunHandle": "dtf_dask.runs.handle",
+    "granted_gpus": "dtf_dask.worker_plugins.hardware.granted",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Run",
     "RunHandle",
     "__version__",
+    "granted_gpus",
 ]
 
 

@@ -59,7 +59,7 @@ def test_a_batch_is_given_up_after_so_many_deaths(
     monkeypatch.setattr(worker_run, "obtain_runner", obtain)
     worker: Any = Listed(tmp_path)
     run = WorkerRun(worker, {"run": "r", **spec}, None)
-    asyncio.run(run.run_batch("gw0", 1, ENTRIES))
+    asyncio.run(run.run_batch("gw0", 1, ENTRIES, {}))
     assert worker.crashed == list(range(deaths))
     assert len(starts) == deaths
 

@@ -29,7 +29,7 @@ from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.hardware.topic import TOPIC as HARDWARE_TOPIC
-from dtf_dask.worker_plugins.runner.plugin import run_batch, topic
+from dtf_dask.worker_plugins.runner.plugin import batch_key, run_batch, topic
 
 if TYPE_CHECKING:
     from dtf_dask.runs.planning import RunPlanner
@@ -253,7 +253,7 @@ class RunDriver:
                 slot.name,
                 batch.id,
                 entries,
-                key=f"dtf-batch-{self._run.id}-{batch.id}",
+                key=batch_key(self._run.id, batch.id),
                 workers=[slot.address],
                 pure=False,
             )

@@ -8,14 +8,12 @@ from typing import Any
 from distributed.scheduler import WorkerState
 
 from dtf_dask.errors import TaskTimeoutError
+from dtf_dask.grant import ANNOTATION, granted
 from dtf_dask.scheduler_plugins import dask_grants
 from dtf_dask.scheduler_plugins.farewells import Farewell, Farewells
 from dtf_dask.scheduler_plugins.governed import Governed, Key
 from dtf_dask.scheduler_plugins.ledger import Ledger, computed
 from dtf_dask.scheduler_plugins.terms import Ending, Grant, Kill, Revoke
-
-GRANT = "dtf_grant"
-"""The annotation that tells a worker which devices an attempt may see."""
 
 _BACK, _GONE = "dtf-back-", "dtf-gone-"
 _BEGUN = frozenset({"executing", "long-running", "memory", "cancelled", "resumed"})
@@ -46,8 +44,9 @@ class Attempts:
                 ledger.engine.ended(grant.key, "released", None, now)
                 continue
             if grant.gpus:
-                chosen = {"gpus": list(grant.gpus)}
-                ts.annotations = {**(ts.annotations or {}), GRANT: chosen}
+                names = {gpu.index: gpu.id for gpu in post.offer.gpus}
+                chosen = granted((names[index], index) for index in grant.gpus)
+                ts.annotations = {**(ts.annotations or {}), ANNOTATION: chosen}
             self._put(task, post.ws, now)
             sent.append(task)
         self._send(sent, now)

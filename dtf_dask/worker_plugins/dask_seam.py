@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from distributed import Worker
+from distributed.worker_state_machine import TaskState
 
 
 def broken(worker: Worker) -> tuple[str, ...]:
@@ -26,6 +27,10 @@ def broken(worker: Worker) -> tuple[str, ...]:
     state = getattr(worker, "state", None)
     if not isinstance(getattr(state, "total_resources", None), dict):
         missing.append("WorkerState.total_resources")
+    if not isinstance(getattr(state, "tasks", None), dict):
+        missing.append("WorkerState.tasks")
+    if "annotations" not in TaskState.__annotations__:
+        missing.append("TaskState.annotations")
     return tuple(missing)
 
 
@@ -54,3 +59,9 @@ def memory_limit(worker: Worker) -> int | None:
 def total_resources(worker: Worker) -> Mapping[str, float]:
     """What the worker was given by ``--resources``, or later."""
     return dict(worker.state.total_resources)
+
+
+def task_annotations(worker: Worker, key: Any) -> Mapping[str, Any]:
+    """What the scheduler sent along with a task; empty if the worker has no such."""
+    task = worker.state.tasks.get(key)
+    return (task.annotations if task is not None else None) or {}

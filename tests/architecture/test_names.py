@@ -15,7 +15,7 @@ from dtf_dask.cli.main import _COMMANDS
 
 PUBLIC = (
     *("ArtifactRef", "Attempt", "Case", "Client", "DtfError", "LocalCluster"),
-    *("Outcome", "Phase", "Run", "RunHandle", "__version__"),
+    *("Outcome", "Phase", "Run", "RunHandle", "__version__", "granted_gpus"),
 )
 
 EMPTY_WORDS = {

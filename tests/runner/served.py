@@ -119,8 +119,9 @@ class Served:
     def send(self, **frame: Any) -> None:
         self.channel.sendall(pack(frame))
 
-    def batch(self, *numbers: int) -> None:
-        self.send(op="batch", entries=[[n, "", 0] for n in numbers], spill="")
+    def batch(self, *numbers: int, **env: str) -> None:
+        entries = [[n, "", 0] for n in numbers]
+        self.send(op="batch", entries=entries, spill="", env=env)
 
     def receive(self) -> Frame:
         while not self._waiting:
@@ -138,9 +139,9 @@ class Served:
             frames.append(self.receive())
         return frames
 
-    def run(self, *numbers: int) -> list[Frame]:
+    def run(self, *numbers: int, **env: str) -> list[Frame]:
         """Run a batch to its end."""
-        self.batch(*numbers)
+        self.batch(*numbers, **env)
         return self.until("batch_end")
 
     def hang_up(self) -> int:

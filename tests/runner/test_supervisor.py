@@ -354,6 +354,28 @@ def test_a_test_that_runs_again_begins_anew():
         assert _child_of(runner, 1) == again
 
 
+def test_a_batch_is_given_its_environment_and_no_other(monkeypatch):
+    """In a process that began with it; what was there before comes back."""
+    monkeypatch.setenv("BEFORE", "0")
+    monkeypatch.delenv("DEVICES", raising=False)
+
+    def look():
+        return os.getpid(), os.environ.get("DEVICES"), os.environ.get("BEFORE")
+
+    with Served(Functions(*[look] * 6, stays=True)) as runner:
+        both = {"DEVICES": "1", "BEFORE": "1"}
+        given = [{}, both, both, {"DEVICES": "2"}, {}, {}]
+        seen = [
+            told(runner.run(number, **env), number) for number, env in enumerate(given)
+        ]
+    found = [values for _, *values in seen]
+    assert found[:3] == [[None, "0"], ["1", "1"], ["1", "1"]]
+    assert found[3:] == [["2", "0"], [None, "0"], [None, "0"]]
+    pids = [pid for pid, *_ in seen]
+    assert (pids[1], pids[4]) == (pids[2], pids[5])
+    assert len(set(pids)) == 4
+
+
 def test_what_was_given_back_may_come_again():
     """It has not run there: that is no reason for another process."""
     with Served(Functions(lambda: time.sleep(0.7), ok, ok, stays=True)) as runner:

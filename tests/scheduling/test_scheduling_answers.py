@@ -12,6 +12,7 @@ from dask_room import advert, gathered, room, run
 from distributed.scheduler import NoValidWorkerError
 
 from dtf_dask.errors import UsageError
+from dtf_dask.worker_plugins.hardware.granted import granted_gpus
 
 ORDER: list[str] = []
 
@@ -93,17 +94,9 @@ def test_reprioritising_works_on_waiting_tasks() -> None:
 def test_gpus_are_told_to_the_attempt() -> None:
     """Each task sees the device that it was granted, and no two at once the same."""
 
-    def seen(number: int) -> list[int]:
-        from distributed import get_worker
-
-        worker = get_worker()
+    def seen(number: int) -> tuple[str, ...]:
         time.sleep(0.02)
-        (key,) = [
-            ts.key
-            for ts in worker.state.tasks.values()
-            if ts.state == "executing" and ts.key == f"gpu-{number}"
-        ]
-        return list(worker.state.tasks[key].annotations["dtf_grant"]["gpus"])
+        return granted_gpus()
 
     async def check() -> None:
         async with room(advert(gpus=2), threads=4) as made:
@@ -113,8 +106,8 @@ def test_gpus_are_told_to_the_attempt() -> None:
                     for number in range(6)
                 ]
             found = await gathered(made.client, futures)
-            assert {tuple(one) for one in found} == {(0,), (1,)}
             assert [len(one) for one in found] == [1] * 6
+            assert len(set(found)) == 2
 
     run(check)
 

@@ -13,9 +13,10 @@ from weakref import WeakKeyDictionary
 
 from distributed import Status, Worker, WorkerPlugin, get_worker
 
-from dtf_dask import __version__, environment_facts
+from dtf_dask import __version__, environment_facts, grant
 from dtf_dask.errors import DtfError
 from dtf_dask.snapshot_manifest import Manifest
+from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.runner.worker_run import WorkerRun
 from dtf_dask.worker_plugins.runner.worker_run import topic as topic
 from dtf_dask.worker_plugins.snapshots import SnapshotStore
@@ -157,7 +158,10 @@ class RunnerPlugin(WorkerPlugin):
     async def run_batch(
         self, run_id: str, slot: str, batch: int, entries: list[Any]
     ) -> None:
-        await self._run(run_id).run_batch(slot, batch, entries)
+        sent = dask_seam.task_annotations(self._worker, batch_key(run_id, batch))
+        devices = grant.visible_devices(sent)
+        env = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
+        await self._run(run_id).run_batch(slot, batch, entries, env)
 
     async def revoke(self, run: str, slot: str, batch: int, numbers: list[int]) -> Any:
         """Take tests back from a batch; the numbers that surely are not run here."""
@@ -185,6 +189,11 @@ class RunnerPlugin(WorkerPlugin):
         if run is None:
             raise LookupError(f"run {run_id} is not open on {self._worker.address}")
         return run
+
+
+def batch_key(run_id: str, batch: int) -> str:
+    """The key of a batch's Dask task."""
+    return f"dtf-batch-{run_id}-{batch}"
 
 
 async def run_batch(

@@ -42,6 +42,8 @@ class Supervisor:
         self._session = session
         self._board = getattr(session, "board", None) or ProgressBoard()
         self._waiting: Child | None = None  # for its next batch
+        self._env: dict[str, str] = {}  # what batches are given, and what was before
+        self._env_before: dict[str, str | None] = {}
 
     def serve(self) -> None:
         """Greet, then run batch after batch."""
@@ -69,6 +71,7 @@ class Supervisor:
         entries = request["entries"]
         self._line.begin_batch()
         self._session.spill = request["spill"]
+        self._give_environment(request.get("env", {}))
         try:
             jobs = self._session.jobs(entries)
         except MissingCasesError as error:
@@ -91,6 +94,22 @@ class Supervisor:
         done = {job.number for job in jobs[:first]}
         not_run = [entry[0] for entry in entries if entry[0] not in done]
         self._line.send({"op": "batch_end", "not_run": not_run, "leaked": leaked})
+
+    def _give_environment(self, env: dict[str, str]) -> None:
+        """What the processes of a batch inherit; a child that waits has the last's."""
+        if env == self._env:
+            return
+        if self._waiting is not None:
+            self._waiting.dismiss()
+            self._waiting = None
+        for name, value in self._env_before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._env_before = {name: os.environ.get(name) for name in env}
+        self._env = env
+        os.environ.update(env)
 
     def _run_in_child(self, jobs: Sequence[Job], entries: Sequence[Any]) -> BatchEnd:
         """In the one that waits, or a new one; as far as it gets."""

@@ -82,13 +82,16 @@ class WorkerRun:
 
     # -- batches ------------------------------------
 
-    async def run_batch(self, slot: str, batch: int, entries: list[Any]) -> None:
+    async def run_batch(
+        self, slot: str, batch: int, entries: list[Any], env: dict[str, str]
+    ) -> None:
+        """Run a batch when its slot is free; ``env`` is what its processes get."""
         self._batches += 1
         try:
             # The lock is the slot's, not the runner's: whoever waits for its turn
             # shall find the runner that is there then.
             async with self._turns.setdefault(slot, asyncio.Lock()):
-                await self._run_in_turn(slot, batch, entries)
+                await self._run_in_turn(slot, batch, entries, env)
         finally:
             self._batches -= 1
             self._used_at = time.monotonic()
@@ -99,7 +102,9 @@ class WorkerRun:
             self._revoked.pop(batch, None)
         self._forward(slot, batch, pack({"op": "batch_over"}))
 
-    async def _run_in_turn(self, slot: str, batch: int, entries: list[Any]) -> None:
+    async def _run_in_turn(
+        self, slot: str, batch: int, entries: list[Any], env: dict[str, str]
+    ) -> None:
         deaths = 0
         left = self._left[batch] = list(entries)
         while not self._ended:
@@ -110,7 +115,7 @@ class WorkerRun:
             before = len(left)
             try:
                 link = self._conversing[batch] = await self._link(slot)
-                await self._converse(link, slot, batch, left)
+                await self._converse(link, slot, batch, left, env)
                 return
             except RunnerLostError as error:
                 await self._drop_runner(slot)
@@ -131,10 +136,16 @@ class WorkerRun:
                 self._answer(batch, [])
 
     async def _converse(
-        self, link: RunnerLink, slot: str, batch: int, left: list[Any]
+        self,
+        link: RunnerLink,
+        slot: str,
+        batch: int,
+        left: list[Any],
+        env: dict[str, str],
     ) -> None:
         """Send a batch, forward what comes; ``left`` shrinks as tests end."""
-        link.send({"op": "batch", "entries": left, "spill": str(self._spill)})
+        request = {"op": "batch", "entries": left, "spill": str(self._spill)}
+        link.send(request | {"env": env})
         held = bytearray()
         async for raw, frame in link.frames():
             op = frame["op"]

@@ -1,0 +1,42 @@
+"""What a task is granted along with its worker, and how that travels to it. Pure.
+
+The scheduler adds it to the task's annotations as it sends the task to its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+ANNOTATION = "dtf_grant"
+GPUS_MAX = 1024
+_ID_LENGTH_MAX = 200
+_NAMED = ("GPU-", "MIG-")
+
+
+def granted(gpus: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """The annotation for these devices, each with its id and number.
+
+    By its id where CUDA knows that: numbers hang on the order in which CUDA counts.
+    """
+    return {
+        "gpus": [name if name.startswith(_NAMED) else index for name, index in gpus]
+    }
+
+
+def visible_devices(annotations: Mapping[str, Any] | None) -> str | None:
+    """What CUDA_VISIBLE_DEVICES is for a task; None if it was granted no devices.
+
+    Examples
+    --------
+    >>> visible_devices({ANNOTATION: granted([("GPU-1f", 0), ("fake", 3)])})
+    'GPU-1f,3'
+    >>> visible_devices({}) is None
+    True
+    """
+    grant = (annotations or {}).get(ANNOTATION)
+    gpus = grant.get("gpus") if isinstance(grant, Mapping) else None
+    if not isinstance(gpus, list | tuple) or not 0 < len(gpus) <= GPUS_MAX:
+        return None
+    words = [str(gpu)[:_ID_LENGTH_MAX] for gpu in gpus]
+    return ",".join(words) if all("," not in word for word in words) else None
