@@ -9,6 +9,7 @@ from dtf_dask.scheduler_plugins.core import Core
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.stall import Bars
+from dtf_dask.scheduler_plugins.terms import Ask
 
 _Rank = tuple[bool, int, float, str]
 
@@ -56,6 +57,8 @@ class Chooser:
             rank = (queued, -score, place.load, place.name)
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
+        if best is not None and best_rank is not None and count < len(lane.offers):
+            best, best_rank = self._faster(task, lane, count, bars, best, best_rank)
         if task.ask.near:
             best, best_rank = self._nearer(task, lane, count, bars, best, best_rank)
         return self._chosen(task, best, best_rank)
@@ -183,6 +186,47 @@ class Chooser:
             if best_rank is None or rank < best_rank:
                 best, best_rank = place, rank
         return best, best_rank
+
+    def _faster(
+        self,
+        task: Task,
+        lane: Lane,
+        count: int,
+        bars: Bars | None,
+        best: Place,
+        best_rank: _Rank,
+    ) -> tuple[Place, _Rank]:
+        """Do not protect scarce workers at any price.
+
+        A task that would take much longer on the best of those that it is to take
+        first may have a free one of the others. Its time there counts more, the
+        scarcer they are.
+        """
+        core, ask = self._core, task.ask
+        if best_rank[0]:
+            return best, best_rank
+        least_s = self._takes_s(ask, best.kind) - core.settings.detour_s
+        if least_s <= 0:
+            return best, best_rank
+        for group, score in lane.offers[count:]:
+            if not group.free:
+                continue
+            excess = lane.offsets[group] / core.settings.scarcity_s
+            takes_s = self._takes_s(ask, group.kind) * (1 + excess)
+            if not 0 < takes_s < least_s:
+                continue
+            place = group.stall(task.shape).best(bars)
+            if place is not None and place.fits(task.shape):
+                least_s = takes_s
+                best, best_rank = place, (False, -score, place.load, place.name)
+        return best, best_rank
+
+    def _takes_s(self, ask: Ask, kind: str) -> float:
+        """How long it will take there; 0 if nobody knows."""
+        estimate = self._core.estimates.of(
+            ask.name, kind, self._core.settings.default_s, ask.priority_class
+        )
+        return 0.0 if estimate.source == "default" else estimate.seconds
 
     def _chosen(
         self, task: Task, best: Place | None, rank: _Rank | None

@@ -208,7 +208,7 @@ class Engine:
     ) -> None:
         """A task has ended, and its place is free.
 
-        One that was not granted will not be ready again.
+        One that was not granted will not be ready again, unless it was lost.
 
         Parameters
         ----------
@@ -224,6 +224,8 @@ class Engine:
             if ending == "done" or (ending == "failed" and final):
                 self._over(key, now)
             return
+        if ending in ("lost", "killed") or not final:
+            return  # that has been said already: its worker has left
         waiting = core.lanes.tasks.get(key)
         if waiting is not None:
             core.take(waiting, now)

@@ -55,6 +55,8 @@ class EngineSettings:
     scarcity_s
         For how long work that runs nearly anywhere gives way to work that only
         these workers can run.
+    detour_s
+        A task takes no slower worker to spare a scarce one, if that costs it more.
     reservations_max
         Gangs and large tasks for which workers are kept free at the same time.
     default_s
@@ -81,6 +83,7 @@ class EngineSettings:
     prefetch_max: int = 16
     revokes_max: int = 64
     scarcity_s: float = 60.0
+    detour_s: float = 1.0
     reservations_max: int = 8
     default_s: float = 1.0
     weight_prefer: int = 4

@@ -382,3 +382,24 @@ def test_the_tables_are_plain_values() -> None:
     assert bench.engine.worker_rows(0.0)[0]["running"] == 2
     summary = bench.engine.summary(0.0)
     assert (summary["waiting"], summary["running"]) == (2, 2)
+
+
+def test_scarce_workers_are_not_spared_at_any_price() -> None:
+    """A long task takes a free scarce worker if a plain one is much slower."""
+    bench = Bench()
+    bench.worker("gpu", facts={"cpu.model": "fast", "gpu.count": 1})
+    for n in range(7):
+        bench.worker(f"w{n}", facts={"cpu.model": "slow"})
+    kinds = {row["name"]: row["kind"] for row in bench.engine.worker_rows(0.0)}
+    for name, fast_s in (("long", 10.0), ("short", 0.01)):
+        bench.learn(name, fast_s, kinds["gpu"])
+        bench.learn(name, 10 * fast_s, kinds["w0"])
+    bench.ready(ask("scarce", need("gpu.count >= 1")))
+    bench.pump()
+    bench.end("scarce")
+    bench.ready(ask("s", name="short"))
+    bench.pump()
+    assert bench.where["s"] != "gpu"
+    bench.ready(ask("l", name="long"))
+    bench.pump()
+    assert bench.where["l"] == "gpu"
