@@ -22,6 +22,8 @@ GIB = 1 << 30
 DURATIONS_FILE = Path(__file__).resolve().parent / "data" / "suite_durations.json"
 CLASSES = ("interactive", "release", "normal", "nightly")
 
+# So that the makespan tells how well all tasks were placed, and not the last one.
+LONGEST_S = 300.0
 LOAD = 0.93  # of all threads, on average while work comes
 _SCARCE_LOAD = 0.80  # of the machines that fit a demand, all work that needs them
 _NOISE_SIGMA = 0.20  # between two runs of one test
@@ -214,7 +216,7 @@ class Profile:
 
 def _heavy_tailed(rng: random.Random, number: int) -> list[float]:
     return [
-        min(300.0, max(0.3, rng.lognormvariate(math.log(10.0), 1.3)))
+        min(LONGEST_S / 2, max(0.3, rng.lognormvariate(math.log(10.0), 1.3)))
         for _ in range(number)
     ]
 
@@ -324,6 +326,7 @@ def make_workload(
             seconds = base[test] * rng.lognormvariate(0.0, _NOISE_SIGMA)
             if rng.random() < _OUTLIER_SHARE:
                 seconds *= _OUTLIER_FACTOR
+            seconds = min(seconds, LONGEST_S)
             own = 2.0 * base[test] / fastest[demands[test]]
             found.append(
                 SimTask(
