@@ -6,16 +6,17 @@ import asyncio
 import os
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import psutil
 import pytest
-from dask_cluster import entries, pytest_spec, room
+from dask_cluster import WAIT_S, entries, pytest_spec, room
 from served import crashes, gone, ran
 
 from dtf_dask import __version__
 from dtf_dask.worker_plugins.runner import plugin as plugin_module
-from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
+from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin, batch_key, run_batch
 
 SUITE = """
 import os, pathlib, subprocess, time
@@ -253,6 +254,36 @@ def test_cancel_ends_what_runs(suite, scratch):
 
 
 # Files
+
+
+def test_a_batch_that_is_no_longer_wanted_gives_way_at_once(suite, scratch):
+    """What ran is killed and told as not run; the next batch has its place."""
+
+    async def scene():
+        async with room(scratch) as here:
+            await here.open(pytest_spec(suite))
+            wanted = entries(ONE, WAITS, TWO)
+            key = batch_key("r1", 1)
+            future = here.client.submit(run_batch, "r1", "gw0", 1, wanted, key=key)
+            behind = entries(ONE, first=5)
+            waiting = here.client.submit(
+                run_batch, "r1", "gw0", 2, behind, key=batch_key("r1", 2)
+            )
+            await here.until(1, lambda frame: frame["op"] == "running")
+            began = time.monotonic()
+            await here.client.cancel([future])
+            frames = await here.until(1, lambda frame: frame["op"] == "batch_over")
+            assert time.monotonic() - began < 1.0
+            [end] = [frame for frame in frames if frame["op"] == "batch_end"]
+            assert (ran(frames), end["not_run"]) == ([0], [1, 2])
+            await asyncio.wait_for(waiting, WAIT_S)
+            # It comes once more, as to where it ran: its driver has planned it anew.
+            again = here.client.submit(run_batch, "r1", "gw0", 1, wanted, key=key)
+            await asyncio.wait_for(again, WAIT_S)
+            assert ran(here.frames[1]) == [0]
+            assert ran(await here.until(2, lambda frame: frame["op"] == "batch_end"))
+
+    asyncio.run(scene())
 
 
 def test_a_blob_is_a_file_of_the_run_and_nothing_else(suite, scratch):

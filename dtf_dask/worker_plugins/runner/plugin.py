@@ -25,6 +25,7 @@ NAME = "dtf-runner"
 _RUNS_MAX = 16
 _ABANDONED_AFTER_S = 60.0  # idle for so long, a run makes room for a new one
 _SNAPSHOT_BYTES_MAX = 8 * 2**30
+_UNWANTED = ("released", "cancelled", "resumed")
 
 
 class _Holdings:
@@ -154,6 +155,14 @@ class RunnerPlugin(WorkerPlugin):
             return missing
         root = store.unpack(manifest)
         return str(root), lambda: store.release(manifest)
+
+    def transition(self, key: Any, start: str, finish: str, **more: Any) -> None:
+        """The scheduler wants a batch no longer, or its place for something else."""
+        if start == "executing" and finish in _UNWANTED and isinstance(key, str):
+            for run_id, run in self._held.runs.items():
+                prefix = batch_key(run_id, 0)[:-1]
+                if key.startswith(prefix) and key[len(prefix) :].isdecimal():
+                    run.give_up(int(key[len(prefix) :]))
 
     async def run_batch(
         self, run_id: str, slot: str, batch: int, entries: list[Any]

@@ -72,6 +72,7 @@ class WorkerRun:
         self._over: dict[int, None] = {}
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self._revoked: dict[int, set[int]] = {}
+        self._unwanted: set[int] = set()
         self._ended = False
         self._used_at = time.monotonic()
         self._batches = 0  # running, or waiting for their turn
@@ -85,7 +86,13 @@ class WorkerRun:
     async def run_batch(
         self, slot: str, batch: int, entries: list[Any], env: dict[str, str]
     ) -> None:
-        """Run a batch when its slot is free; ``env`` is what its processes get."""
+        """Run a batch when its slot is free; ``env`` is what its processes get.
+
+        One that was here already, and was given up, is not run again: its driver
+        plans anew what was not run of it.
+        """
+        if batch in self._over:
+            return
         self._batches += 1
         try:
             # The lock is the slot's, not the runner's: whoever waits for its turn
@@ -100,6 +107,7 @@ class WorkerRun:
                 del self._over[next(iter(self._over))]
             self._left.pop(batch, None)
             self._revoked.pop(batch, None)
+            self._unwanted.discard(batch)
         self._forward(slot, batch, pack({"op": "batch_over"}))
 
     async def _run_in_turn(
@@ -107,7 +115,7 @@ class WorkerRun:
     ) -> None:
         deaths = 0
         left = self._left[batch] = list(entries)
-        while not self._ended:
+        while not self._ended and batch not in self._unwanted:
             gone = self._revoked.pop(batch, set())
             left[:] = [entry for entry in left if entry[0] not in gone]
             if not left:
@@ -208,6 +216,14 @@ class WorkerRun:
         future = self._asked.pop(batch, None)
         if future is not None and not future.done():
             future.set_result(numbers)
+
+    def give_up(self, batch: int) -> None:
+        """Kill what runs of a batch; the driver hears what of it was not run."""
+        link = self._conversing.get(batch)
+        if link is not None:
+            link.send({"op": "kill"})
+        elif batch not in self._over:  # it waits for its slot, or for a runner
+            self._unwanted.add(batch)
 
     def cancel(self) -> None:
         """Kill what runs, and begin nothing more."""
