@@ -11,6 +11,9 @@ from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.stall import Bars
 from dtf_dask.scheduler_plugins.terms import Ask
 
+_SCARCE = 3.0
+"""How much more a second on the scarcest workers counts than one on the others."""
+
 _Rank = tuple[bool, int, float, str]
 
 
@@ -212,7 +215,7 @@ class Chooser:
             if not group.free:
                 continue
             excess = lane.offsets[group] / core.settings.scarcity_s
-            takes_s = self._takes_s(ask, group.kind) * (1 + excess)
+            takes_s = self._takes_s(ask, group.kind) * (1 + _SCARCE * excess)
             if not 0 < takes_s < least_s:
                 continue
             place = group.stall(task.shape).best(bars)

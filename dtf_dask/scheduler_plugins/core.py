@@ -120,7 +120,8 @@ class Core:
             priority = min(max(ask.priority, -PRIORITY_MAX), PRIORITY_MAX)
             due -= priority * settings.priority_step_s
         if ask.deadline is not None:
-            due = min(due, ask.deadline - self.expected_s(ask))
+            task.latest = ask.deadline - self.expected_s(ask)
+            due = min(due, task.latest)
         task.due = due
 
     def expected_s(self, ask: Ask, kind: str = "") -> float:
@@ -160,11 +161,17 @@ class Core:
         if task.unit is not None:
             self.on_left(task)
 
-    def key(self, lane: Lane, task: Task, now: float) -> float:
-        """A lane's place in the race: when its head is due, by its tenant's share."""
-        if not self.shares:
-            return task.due
-        return task.due + self.tenants.offset_s(lane.tenant, now)
+    def key(
+        self, lane: Lane, task: Task, now: float, gives_way_s: float = 0.0
+    ) -> float:
+        """A lane's place in the race: when its head is due, by its tenant's share.
+
+        Neither that nor giving way to scarce work costs a task its deadline.
+        """
+        due = task.due + gives_way_s
+        if self.shares:
+            due += self.tenants.offset_s(lane.tenant, now)
+        return min(due, task.latest)
 
     def hold(self, task: Task) -> None:
         """It waits for something other than a worker."""
@@ -236,8 +243,9 @@ class Core:
 
     def _waiting_key(self, lane: Lane, group: Group, now: float) -> float:
         head = lane.head()
-        due = 0.0 if head is None else self.key(lane, head, now)
-        return due + lane.offsets.get(group, 0.0)
+        if head is None:
+            return 0.0
+        return self.key(lane, head, now, lane.offsets.get(group, 0.0))
 
     def group_entered(self, group: Group, now: float) -> None:
         """There is a new group, or one that can do more: lanes look at it."""

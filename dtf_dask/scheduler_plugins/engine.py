@@ -12,7 +12,6 @@ may be ready again then, and keeps the time from which it has waited.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -373,8 +372,9 @@ class Engine:
         head = lane.head()
         if head is None or head.unit is not None:
             return
-        if head.due <= now:
+        keep_at = self._gangs.keep_at(head, now)
+        if keep_at <= now:
             self._gangs.add_large(head)
-        elif head.due < math.inf:
+        else:
             lane.alarm = True
-            self._core.timers.add(head.due, "large", lane)
+            self._core.timers.add(keep_at, "large", lane)

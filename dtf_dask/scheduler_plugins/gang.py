@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 
 from dtf_dask.scheduler_plugins.choose import Chooser
 from dtf_dask.scheduler_plugins.core import Core
@@ -21,6 +22,7 @@ from dtf_dask.scheduler_plugins.unit import Unit
 
 _REMEMBERED_MAX = 10_000
 _LOOKED_AT_MAX = 4
+_SAMPLE_MAX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,28 @@ class Gangs:
             unit.add(task)
             self._waiting[unit] = None
             self.stirred = True
+
+    def keep_at(self, task: Task, now: float) -> float:
+        """When to keep a worker free for a task that finds no room by itself.
+
+        When it is due; if that is for a deadline, so long before as a worker needs to
+        become free.
+        """
+        if task.ask.deadline is None:
+            return task.due
+        lane, wanted = self._core.lane_of(task), task.want.workers
+        places = (
+            place
+            for group in lane.groups
+            for name, place in group.members.items()
+            if (wanted is None or name in wanted) and not place.barred
+            if not self._core.capacity_lacks(place, task.shape)
+        )
+        some = islice(places, _SAMPLE_MAX)
+        soonest = min(
+            (free_at(self._core, p, task.shape, now) for p in some), default=now
+        )
+        return task.due - max(0.0, soonest - now)
 
     def keep_for(self, task: Task, place: Place, now: float) -> None:
         """A worker is kept for a task that others on it give way to."""

@@ -136,7 +136,8 @@ class Pump:
         lane.settled = task.due
         if lane.want.hungry and not lane.alarm:
             lane.alarm = True
-            self._core.timers.add(max(task.due, now), "large", lane)
+            keep_at = self._gangs.keep_at(task, now)
+            self._core.timers.add(max(keep_at, now), "large", lane)
 
     def _wake_next(self, source: Stall | None, granted: bool, now: float) -> None:
         """If the room that let a lane race is still there, the next lane may race.

@@ -262,3 +262,26 @@ def test_long_chains_are_no_circles() -> None:
     bench = Bench()
     asks = [ask(n, after=(n - 1,) if n else ()) for n in range(10_000)]
     assert not any(one.refused for one in bench.engine.admit(asks, 0.0))
+
+
+def test_large_work_with_a_deadline_gets_its_room_in_time() -> None:
+    """A worker is kept free so early that it is free when the task must begin."""
+    bench = Bench()
+    bench.learn("s", 10.0, kind="2 threads")
+    bench.learn("big", 20.0, kind="2 threads")
+    bench.worker("w", threads=2, memory=8 * GIB)
+    bench.ready(*(ask(n, need(memory=4 * GIB), name="s") for n in range(2)))
+    bench.pump()
+    bench.ready(ask("big", need(memory=8 * GIB), deadline=100.0))
+    started = {0: 0.0, 1: 0.0}
+    n = 2
+    while "big" not in bench.where:
+        bench.now += 1
+        for key, at in list(started.items()):
+            if bench.now >= at + 10 + key % 2:
+                bench.end(key)
+                del started[key]
+        bench.ready(ask(n, need(memory=4 * GIB), name="s"))
+        n += 1
+        started |= {key: bench.now for key in bench.pump() if key != "big"}
+    assert 60 <= bench.now <= 80
