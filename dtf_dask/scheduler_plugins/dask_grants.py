@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from inspect import unwrap
 from typing import Any
 
 from dask._task_spec import DataNode
@@ -71,7 +72,7 @@ _CALL_SITES: tuple[tuple[type, str, tuple[str, ...]], ...] = (
     (SchedulerState, "_add_to_processing", ("acquire_resources", "_task_to_msg")),
     (SchedulerState, "_exit_processing_common", ("release_resources",)),
     (SchedulerState, "_task_to_msg", ("annotations", "run_id")),
-    (WorkStealing, "_get_thief", ("valid_workers",)),
+    (WorkStealing, "balance", ("_get_thief", "move_task_request")),
     (
         Scheduler,
         "handle_worker_status_change",
@@ -100,7 +101,7 @@ def broken(scheduler: Scheduler) -> tuple[str, ...]:
         f"TaskState.{name}" for name in _TASK_FIELDS if not hasattr(TaskState, name)
     ]
     for owner, caller, called in _CALL_SITES:
-        code = getattr(getattr(owner, caller, None), "__code__", None)
+        code = getattr(unwrap(getattr(owner, caller, _FOREIGN)), "__code__", None)
         missing += [
             f"{name} in {owner.__name__}.{caller}"
             for name in called
@@ -135,7 +136,7 @@ class Hold:
         self._timed_out = timed_out
         self._scheduler = scheduler
         self._places = places
-        self._before: dict[str, Any] = {}
+        self._before: list[tuple[Any, str, Any]] = []
         self._streams: dict[str, Any] = {}
         self._handlers: dict[str, Any] = {}
 
@@ -199,16 +200,24 @@ class Hold:
             check_timeouts,
         )
         for name, method in zip(_REPLACED, own, strict=True):
-            self._before[name] = vars(scheduler).get(name, _FOREIGN)
-            setattr(scheduler, name, method)
+            self._replace(scheduler, name, method)
+        stealing = scheduler.extensions.get("stealing")
+        if isinstance(stealing, WorkStealing):
+            # A task with loose restrictions is stolen whatever `valid_workers` says.
+            was_thief = stealing._get_thief
+
+            def get_thief(owner: Any, ts: TaskState, *more: Any, **kw: Any) -> Any:
+                return None if ts.key in places else was_thief(owner, ts, *more, **kw)
+
+            self._replace(stealing, "_get_thief", get_thief)
 
     def end(self) -> None:
         """Let Dask choose again; what is held is not moved by this."""
-        for name, method in self._before.items():
+        for owner, name, method in self._before:
             if method is _FOREIGN:
-                delattr(self._scheduler, name)
+                delattr(owner, name)
             else:
-                setattr(self._scheduler, name, method)
+                setattr(owner, name, method)
         for kept, handlers in (
             (self._streams, self._scheduler.stream_handlers),
             (self._handlers, self._scheduler.handlers),
@@ -216,6 +225,10 @@ class Hold:
             handlers.update(kept)
             kept.clear()
         self._before.clear()
+
+    def _replace(self, owner: Any, name: str, method: Any) -> None:
+        self._before.append((owner, name, vars(owner).get(name, _FOREIGN)))
+        setattr(owner, name, method)
 
     def listen(
         self,

@@ -128,8 +128,7 @@ class Inquiries:
             return answer | {"why": str(task.refused)}
         found = keeper.ledger.engine.explain(task.key, keeper.ledger.clock())
         if found is not None:
-            told: dict[str, Any] = _plain(found) | answer
-            return told
+            return dict(_plain(found) | answer)
         if task.stage in ("backoff", "parting", "after"):
             answer["state"] = "held"
         if task.stage == "over":

@@ -38,6 +38,7 @@ class Intake:
         self._default_class = default_class
         self._plain = replace(asks.PLAIN, priority_class=default_class)
         self._awaited: dict[Key, list[Governed]] = {}
+        self._restricted: dict[Key, None] = {}
         self._known: dict[Any, Wishes | TaskRefusedError] = {}
 
     def submitted(self, keys: Iterable[Key]) -> None:
@@ -98,15 +99,27 @@ class Intake:
             changed["near"] = posts.holders(ts, _NEAR_INPUTS_MAX)
         restricted = ts.worker_restrictions or ts.host_restrictions
         if restricted and not ts.loose_restrictions:
+            self._restricted[task.key] = None
             names = posts.names(ts.worker_restrictions, ts.host_restrictions)
             changed["need"] = replace(task.wishes.need, workers=names)
         if changed:
             task.ask = replace(task.ask, **changed)
         return task.ask
 
+    def worker_joined(self) -> None:
+        """Dask's restrictions name addresses and hosts: a new worker may be meant."""
+        restricted, self._restricted = self._restricted, {}
+        for key in restricted:
+            task = self._ledger.tasks.get(key)
+            if task is not None and task.stage == "held":
+                self._ledger.engine.withdraw(key, self._ledger.clock())
+                task.stage = "known"
+                self._ledger.arrive(task)
+
     def clear(self) -> None:
         """No task is there any more."""
         self._awaited.clear()
+        self._restricted.clear()
 
     def _taken(
         self, ts: TaskState, now: float, wall_now: float

@@ -77,6 +77,7 @@ class Keeper:
     def worker_joined(self, address: str) -> None:
         """A worker is there."""
         self.ledger.posts.joined(address, self.ledger.clock())
+        self.intake.worker_joined()
         self.ledger.wake()
 
     def worker_left(self, address: str) -> None:

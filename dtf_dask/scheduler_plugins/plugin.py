@@ -123,8 +123,12 @@ class SchedulingPlugin(SchedulerPlugin):
         self, key: Key, start: str, finish: str, *args: Any, **more: Any
     ) -> None:
         """A task was moved."""
-        if self.keeper is not None:
-            self._hear(self.keeper.moved, key, start, finish, more)
+        keeper = self.keeper
+        if keeper is not None:  # as `_hear`, without its call: there are many of these
+            try:
+                keeper.moved(key, start, finish, more)
+            except Exception as error:
+                self._give_up(error)
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
         """A worker came."""

@@ -106,7 +106,17 @@ def test_a_gpu_task_never_runs_on_a_worker_without_one() -> None:
                 await asyncio.sleep(0.1)
                 with dask.annotate(dtf={"hardware": "gpu.count >= 1"}):
                     more = made.client.map(where, range(12), pause_s=0.01, pure=False)
-                assert set(await gathered(made.client, gpu + more)) == {"w0"}
+                with dask.annotate(dtf={"gpus": 1}):
+                    loose = made.client.map(
+                        where,
+                        range(12),
+                        pause_s=0.02,
+                        pure=False,
+                        workers=["w1"],
+                        allow_other_workers=True,
+                    )
+                futures = gpu + more + loose
+                assert set(await gathered(made.client, futures)) == {"w0"}
 
     run(check)
 
@@ -145,6 +155,22 @@ def test_resources_are_never_oversubscribed(how: str) -> None:
             assert _most == 2
             (ws,) = made.scheduler.workers.values()
             assert ws.used_resources == {"BOARD": 0}
+
+    run(check)
+
+
+def test_a_restricted_task_waits_for_its_worker() -> None:
+    """Dask's ``workers=`` holds beside an annotation, also for one that comes later."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            with dask.annotate(dtf={"class": "release"}):
+                here = made.client.submit(where, 1, workers=["w0"])
+                later = made.client.submit(where, 2, workers=["127.0.0.1:45893"])
+            assert await asyncio.wait_for(here, 10) == "w0"
+            await made.until(lambda: made.held() == 1)
+            await made.worker("late", port=45893)
+            assert await asyncio.wait_for(later, 10) == "late"
 
     run(check)
 
