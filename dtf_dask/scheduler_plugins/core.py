@@ -119,6 +119,7 @@ class Core:
         if ask.priority:
             priority = min(max(ask.priority, -PRIORITY_MAX), PRIORITY_MAX)
             due -= priority * settings.priority_step_s
+        task.latest = math.inf
         if ask.deadline is not None:
             task.latest = ask.deadline - self.expected_s(ask)
             due = min(due, task.latest)

@@ -38,6 +38,7 @@ class Task:
         *(
             "kill",
             "lane",
+            "latest",
             "look_at",
             "place",
             "queued",
@@ -57,6 +58,7 @@ class Task:
         self.seq = seq
         self.ready_at = now
         self.due = now
+        self.latest = math.inf  # to begin at, for its deadline
         self.state: State = "waiting"
         self.lane: Lane | None = None
         self.unit: Unit | None = None
