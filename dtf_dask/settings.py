@@ -250,6 +250,9 @@ class RunsSettings:
     batch_max_s: float = _key("runs.batch.max", Duration(0.001, _DAY))
     crash_limit: int = _key("runs.crash-limit", Count(1, 1000))
     cancel_grace_s: float = _key("runs.cancel-grace", Duration(0, _HOUR))
+    priority_class: str | None = _key("runs.priority-class", Text(100))
+    deadline: str | None = _key("runs.deadline", Text(100))
+    tenant: str | None = _key("runs.tenant", Text(100))
 
 
 @dataclass(frozen=True, slots=True)

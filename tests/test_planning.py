@@ -75,6 +75,12 @@ def test_a_case_runs_only_where_it_fits() -> None:
     assert planner.remaining == 0
 
 
+def test_only_needs_ask_something_of_workers() -> None:
+    """A class or a deadline does not: no worker has to say what it has for it."""
+    assert not planner_of([{}, {"class": "nightly", "deadline": "1 h"}]).asks
+    assert planner_of([{}, {"memory": "1 GiB"}]).asks
+
+
 def test_scarce_work_goes_first_where_it_fits() -> None:
     """A worker that few cases fit is not taken by those that fit anywhere."""
     planner = planner_of([{}, {}, {"gpus": 1}])

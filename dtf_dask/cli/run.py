@@ -13,6 +13,7 @@ _DISTS = ("load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process
 # Title -> names of the options under it, in order; a test keeps the table complete.
 _SECTIONS = {
     "Where": ("address", "workers"),
+    "When, among other work on a cluster": ("priority_class", "deadline", "tenant"),
     "How": ("dist", "isolate", "timeout", "reruns", "duplicates"),
     "Which tests, as with pytest": (
         *("keyword", "marks", "lf", "ff", "exitfirst", "maxfail"),
@@ -70,6 +71,22 @@ class _Sectioned(click.Command):
 )
 @click.option(
     "-n", "--workers", metavar="N", help="Workers of a cluster here. [one a core]"
+)
+@click.option(
+    "--class",
+    "priority_class",
+    metavar="NAME",
+    help="Priority class of tests that name none: interactive, release, normal or"
+    " nightly, where nothing else is configured. [normal]",
+)
+@click.option(
+    "--deadline",
+    metavar="WHEN",
+    help="When the run is to be done: a time from now (2h), or a point in time"
+    " (2030-01-31T18:00+00:00). [none]",
+)
+@click.option(
+    "--tenant", metavar="NAME", help="In whose name tests run, for fair shares. [none]"
 )
 @click.option(
     "--dist",
@@ -146,6 +163,9 @@ _VALUES = {
     "timeout": "--dtf-timeout",
     "reruns": "--dtf-reruns",
     "isolate": "--dtf-isolate",
+    "priority_class": "--dtf-class",
+    "deadline": "--dtf-deadline",
+    "tenant": "--dtf-tenant",
     "duplicates": "--dtf-duplicates",
     "maxfail": "--maxfail",
     "junitxml": "--junitxml",

@@ -7,6 +7,8 @@ from typing import Any
 
 from dtf_dask.model import CaseId
 
+MISFIT_PATIENCE_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class DrivenCase:
@@ -29,4 +31,7 @@ class DriverOptions:
     retries: int = 0
     cancel_grace_s: float = 2.0
     artifact_limit: int = 64 * 2**20
-    misfit_patience_s: float = 60.0  # for a worker that fits a case to come
+    misfit_patience_s: float = (
+        MISFIT_PATIENCE_S  # for a worker that fits a case to come
+    )
+    shared: bool = True  # the cluster has other work: batches may have to give way

@@ -10,13 +10,14 @@ from typing import Any
 
 import distributed
 
+from dtf_dask.annotations import validate
 from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.quantities import format_duration
 from dtf_dask.runs.artifacts import ArtifactStore
 from dtf_dask.runs.batch import PlannedCase, PlannerSettings
 from dtf_dask.runs.batch_groups import atomic_groups
 from dtf_dask.runs.driver import RunDriver
-from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
+from dtf_dask.runs.driver_options import MISFIT_PATIENCE_S, DrivenCase, DriverOptions
 from dtf_dask.runs.kinds import kinds_of, orders, with_moments
 from dtf_dask.runs.planning import RunPlanner
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
@@ -89,7 +90,7 @@ class OpenedRun:
             If what they ask makes no sense together.
         """
         runs, scheduling = self._settings.runs, self._settings.scheduling
-        asked = with_moments(asked, self._run.started_at)
+        asked = with_moments(self._with_defaults(asked), self._run.started_at)
         classes = scheduling.classes
         groups = atomic_groups(cases, runs.dist)
         default_class = scheduling.default_class or next(iter(classes))
@@ -103,6 +104,21 @@ class OpenedRun:
             ),
             patience_s=lambda name: classes.get(name, 0.0),
         )
+
+    def _with_defaults(
+        self, asked: Sequence[Mapping[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
+        """What the whole run asks, where a case does not say otherwise."""
+        runs = self._settings.runs
+        whole = validate(
+            {
+                "priority_class": runs.priority_class,
+                "deadline": runs.deadline,
+                "tenant": runs.tenant,
+            },
+            where="this run: ",
+        )
+        return [{**whole, **one} for one in asked] if whole else asked
 
     def driver(
         self,
@@ -132,7 +148,8 @@ class OpenedRun:
                 retries=runs.retries,
                 cancel_grace_s=runs.cancel_grace_s,
                 artifact_limit=self._settings.results.artifact_limit_bytes,
-                **({"misfit_patience_s": 0.0} if closed else {}),
+                misfit_patience_s=0.0 if closed else MISFIT_PATIENCE_S,
+                shared=not closed,
             ),
             sink=sink,
             keep=keep,

@@ -20,6 +20,7 @@ from dtf_dask.runs.batch_groups import Dist
 from dtf_dask.runs.batch_lanes import Batch, Revocation
 from dtf_dask.runs.batch_portions import PlannerSettings
 from dtf_dask.runs.kinds import Kind
+from dtf_dask.scheduler_plugins.asks import PLAIN
 from dtf_dask.scheduler_plugins.terms import Offer
 
 _SHOWN_MAX = 3
@@ -88,6 +89,7 @@ class RunPlanner:
         patience_s: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
         self._cases, self._kinds, self._dist = cases, kinds, dist
+        self._distinct = {id(kind): kind for kind in kinds}.values()
         self._settings = settings or PlannerSettings()
         self._patience_s = patience_s
         self._offers: dict[str, Offer | None] = {}
@@ -209,7 +211,7 @@ class RunPlanner:
     @property
     def asks(self) -> bool:
         """Whether any case asks something of its worker."""
-        return any(kind.annotation for kind in self._kinds)
+        return any(kind.wishes.need != PLAIN.need for kind in self._distinct)
 
     @property
     def remaining(self) -> int:

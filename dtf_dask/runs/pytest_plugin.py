@@ -78,6 +78,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="refuse",
         help="tests with one id: refuse the run, or number them (id#2)",
     )
+    add("--dtf-class", metavar="NAME", help="priority class of tests that name none")
+    add(
+        "--dtf-deadline",
+        metavar="WHEN",
+        help="when the run is to be done: a time from now (2h), or a point in time",
+    )
+    add("--dtf-tenant", metavar="NAME", help="in whose name tests run, for fair shares")
     add("--dtf-results", metavar="URL", help="results store: a path or database URL")
     add("--dtf-run-id", metavar="ID", help="the id of this run (default: made up)")
     # What `dtf resume` says: a file of the ids to run, and whose they were.

@@ -33,6 +33,9 @@ def overrides(option: Any) -> dict[str, Any]:
         "runs.timeout": _number(timeout),
         "runs.retries": _number(option.dtf_reruns),
         "runs.isolate": option.dtf_isolate,
+        "runs.priority-class": option.dtf_class,
+        "runs.deadline": option.dtf_deadline,
+        "runs.tenant": option.dtf_tenant,
         "results.url": option.dtf_results,
     }
     return {key: value for key, value in given.items() if value is not None}
