@@ -27,6 +27,7 @@ class Pump:
         self._chooser = chooser
         self._gangs = gangs
         self._vain: dict[Stall, int] = {}  # lanes that raced in vain, in this run
+        self._blocked: dict[Lane, None] = {}
 
     def run(self, plan: Plan, now: float) -> None:
         """Grant all that can be granted."""
@@ -42,6 +43,11 @@ class Pump:
             while lanes.next_key() is not None:
                 self._turn(lanes.turn(), plan, now)
         self._gangs.run(plan, now)
+        blocked, self._blocked = self._blocked, {}
+        for lane in blocked:
+            task = lane.head()
+            if task is not None and lane.active is None and lane not in core.parked:
+                self._wait(lane, task, now)
 
     def _turn(self, lane: Lane, plan: Plan, now: float) -> None:
         """The most urgent lane tries to place its head."""
@@ -58,17 +64,17 @@ class Pump:
             plan.grants.append(Grant(task.key, place.name, task.gpus))
             head = lane.head()
             if head is not None and self._hopeless(lane, head):
-                self._block(lane, head, now)
+                self._block(lane)
             elif head is not None:
                 lane.level = 0
                 core.lanes.race(lane, core.key(lane, head, now), head.seq, source)
         elif lane.level + 1 < len(lane.levels) and not self._hopeless(lane, task):
             lane.level += 1
-            key = core.key(lane, task, now) + lane.levels[lane.level][0]
+            key = core.key(lane, task, now, lane.levels[lane.level][0])
             core.lanes.race(lane, key, task.seq, source)
             return
         else:
-            self._block(lane, task, now)
+            self._block(lane)
         self._wake_next(source, found is not None, now)
 
     def _hopeless(self, lane: Lane, task: Task) -> bool:
@@ -126,12 +132,21 @@ class Pump:
                 return not core.tokens.never(wanted)
         return False
 
-    def _block(self, lane: Lane, task: Task, now: float) -> None:
-        """Nobody has room: the lane waits wherever it may get some."""
+    def _block(self, lane: Lane) -> None:
+        """Nobody has room: the lane waits, from the end of this run on.
+
+        Not at once: the most urgent would be let race for the same room again, and the
+        others behind it never.
+        """
+        self._blocked[lane] = None
+
+    def _wait(self, lane: Lane, task: Task, now: float) -> None:
+        """The lane waits wherever it may get room."""
         key = self._core.key(lane, task, now)
         offsets = lane.offsets
         for stall in lane.missing:
-            stall.wait(lane, key + offsets.get(stall.group, 0.0), task.seq)
+            at = min(key + offsets.get(stall.group, 0.0), task.latest)
+            stall.wait(lane, at, task.seq)
         lane.missing.clear()
         lane.settled = task.due
         if lane.want.hungry and not lane.alarm:
@@ -170,6 +185,6 @@ class Pump:
             lane.level = next(
                 n for n, (level, _) in enumerate(lane.levels) if level >= offset
             )
-            key = core.key(lane, head, now) + lane.levels[lane.level][0]
+            key = core.key(lane, head, now, lane.levels[lane.level][0])
             core.lanes.race(lane, key, head.seq, stall)
             return
