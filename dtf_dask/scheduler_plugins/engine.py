@@ -298,6 +298,8 @@ class Engine:
             *(self._gangs.wake_at, core.breakers.wake_at),
         )
         plan.wake_at = min((at for at in times if at is not None), default=None)
+        if core.woken:  # workers that were kept for a gang are anybody's again
+            plan.wake_at = now
         return plan
 
     def explain(self, key: Key, now: float) -> Explanation | None:

@@ -214,7 +214,7 @@ class Gangs:
         ):
             return
         started = {**unit.started, **{task.key: None for task in tasks}}
-        core.keeping.release(unit)
+        kept = core.keeping.release(unit)
         for task, place in zip(tasks, places, strict=True):
             task.queued = False
             core.grant(task, place, now)
@@ -222,7 +222,7 @@ class Gangs:
         self._waiting.pop(unit, None)
         unit.started = started
         self.stirred = True  # those behind it may have workers kept for them now
-        for place in places:
+        for place in (*places, *kept):  # what was kept need not be where it starts
             core.freed(place)
 
     def _match(
