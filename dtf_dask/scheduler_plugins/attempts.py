@@ -90,6 +90,8 @@ class Attempts:
 
     def ask_whether_over(self, now: float) -> float | None:
         """Ask about attempts that were taken back; when to ask again."""
+        if not self.farewells:
+            return None
         ask, silent = self.farewells.due(now)
         for one in ask:
             dask_grants.ask_back(

@@ -113,7 +113,8 @@ class Inquiries:
             answer["worker"] = str(ts.processing_on.name)
         task = None if keeper is None else keeper.ledger.tasks.get(key)
         if keeper is None or task is None:
-            answer["why"] = "Dask itself places this task"
+            what = "actors, whatever they ask" if ts.actor else "this task"
+            answer["why"] = f"Dask itself places {what}"
             if self._plugin.failure:
                 answer["why"] = f"{answer['why']}: {self._plugin.failure}"
             return answer

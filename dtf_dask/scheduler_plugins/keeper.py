@@ -189,6 +189,8 @@ class Keeper:
 
     def _tell_arrived(self, now: float) -> None:
         tasks = self.ledger.scheduler.tasks
+        if not self.ledger.arrived:
+            return
         arrived, self.ledger.arrived = self.ledger.arrived, []
         ready = [
             (ts.priority or (), task, ts)

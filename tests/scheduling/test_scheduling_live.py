@@ -79,6 +79,26 @@ def test_plain_tasks_are_governed_and_run() -> None:
     run(check)
 
 
+def test_only_annotated_tasks_are_governed_if_so_configured() -> None:
+    """Plain ones, those bound to a worker and actors are Dask's own, and all run."""
+
+    async def check() -> None:
+        async with room(None, threads=2, govern_all=False) as made:
+            plain = made.client.map(inc, range(20))
+            bound = made.client.submit(where, 1, workers=["w0"])
+            with dask.annotate(dtf={"class": "release"}):
+                asked = made.client.submit(inc, 100)
+            needs = made.client.submit(inc, plain[0], resources={"BOARD": 1})
+            assert await gathered(made.client, plain) == list(range(1, 21))
+            assert await bound == "w0"
+            assert await asked == 101
+            await made.until(lambda: made.held() == 1)
+            ours = set(made.plugin.keeper.ledger.tasks)
+            assert ours == {asked.key, needs.key}
+
+    run(check)
+
+
 def test_a_late_worker_picks_up_a_waiting_task() -> None:
     """What nobody can run waits, and runs as soon as somebody comes who can."""
 
