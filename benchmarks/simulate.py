@@ -48,7 +48,7 @@ class Size:
 
 
 DEFAULT = Size(heavy=(20_000, 200), real=(20_000, 30), seeds=3)
-QUICK = Size(heavy=(5_000, 60), real=(4_000, 20), seeds=1)
+QUICK = Size(heavy=(10_000, 120), real=(4_000, 20), seeds=1)
 LARGE = Size(heavy=(100_000, 1_000), real=(50_000, 100), seeds=1)
 
 
