@@ -2,15 +2,13 @@
 
 Nothing here decides. A task whose key is among ``places`` is held in Dask's own state
 "no-worker" until a worker stands there, and then goes to that worker and no other.
-`broken` says what an installed version of Dask no longer has; who takes over asks it
-first, and a contract test keeps it empty.
+`dask_contract` says what an installed version of Dask no longer has of it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from inspect import unwrap
 from typing import Any
 
 from dask._task_spec import DataNode
@@ -20,98 +18,14 @@ from distributed.protocol import Serialized, serialize
 from distributed.scheduler import (
     NoValidWorkerError,
     NoWorkerError,
-    SchedulerState,
     TaskState,
     WorkerState,
 )
 from distributed.stealing import WorkStealing
 
-VERSIONS = ("2026.3", "2026.8")
-"""The oldest and the newest release of distributed that the tests were run with."""
-
-_REPLACED = (
-    "is_rootish",
-    "decide_worker_non_rootish",
-    "valid_workers",
-    "bulk_schedule_unrunnable_after_adding_worker",
-    "_check_unrunnable_task_timeouts",
-)
-_CALLED = ("transition", "transitions", "worker_send", "add_resources", "_reschedule")
-_ENTRIES = (
-    ("waiting", "processing"),
-    ("waiting", "no-worker"),
-    ("no-worker", "processing"),
-    ("no-worker", "released"),
-    ("no-worker", "erred"),
-    ("processing", "released"),
-    ("processing", "erred"),
-    ("released", "erred"),
-    ("waiting", "released"),
-)
-_STREAMS = ("task-erred", "long-running", "steal-response", "reschedule")
-_TASK_FIELDS = (
-    *("annotations", "run_id", "retries", "processing_on", "exception_blame"),
-    *("exception", "exception_text", "waiting_on", "waiters", "dependencies"),
-    *("dependents", "resource_restrictions", "worker_restrictions", "run_spec"),
-    *("host_restrictions", "loose_restrictions", "who_wants", "who_has", "actor"),
-)
-# Which function leans on which name: a replaced method that nobody calls any more
-# would be ignored without a word.
-_CALL_SITES: tuple[tuple[type, str, tuple[str, ...]], ...] = (
-    (
-        SchedulerState,
-        "_transition_waiting_processing",
-        ("is_rootish", "decide_worker_non_rootish", "_add_to_processing"),
-    ),
-    (
-        SchedulerState,
-        "_transition_no_worker_processing",
-        ("decide_worker_non_rootish", "unrunnable", "_add_to_processing"),
-    ),
-    (SchedulerState, "_transition_waiting_no_worker", ("unrunnable",)),
-    (SchedulerState, "_add_to_processing", ("acquire_resources", "_task_to_msg")),
-    (SchedulerState, "_exit_processing_common", ("release_resources",)),
-    (SchedulerState, "_task_to_msg", ("annotations", "run_id")),
-    (WorkStealing, "balance", ("_get_thief", "move_task_request")),
-    (
-        Scheduler,
-        "handle_worker_status_change",
-        ("bulk_schedule_unrunnable_after_adding_worker", "log_event"),
-    ),
-    (Scheduler, "_check_no_workers", ("_check_unrunnable_task_timeouts",)),
-    (Scheduler, "_create_taskstate_from_graph", ("update_graph", "transitions")),
-    (Scheduler, "stimulus_task_erred", ("retries", "run_id")),
-)
+from dtf_dask.scheduler_plugins.dask_contract import REPLACED
 
 _FOREIGN: Any = object()
-
-
-def broken(scheduler: Scheduler) -> tuple[str, ...]:
-    """Say what is missing of what this module uses; empty if all is there."""
-    missing = [
-        f"Scheduler.{name}"
-        for name in (*_REPLACED, *_CALLED)
-        if not callable(getattr(scheduler, name, None))
-    ]
-    table = getattr(scheduler, "_TRANSITIONS_TABLE", {})
-    missing += [f"{a} -> {b}" for a, b in _ENTRIES if (a, b) not in table]
-    streams = getattr(scheduler, "stream_handlers", {})
-    missing += [f"stream {op}" for op in _STREAMS if not callable(streams.get(op))]
-    missing += [
-        f"TaskState.{name}" for name in _TASK_FIELDS if not hasattr(TaskState, name)
-    ]
-    for owner, caller, called in _CALL_SITES:
-        code = getattr(unwrap(getattr(owner, caller, _FOREIGN)), "__code__", None)
-        missing += [
-            f"{name} in {owner.__name__}.{caller}"
-            for name in called
-            if code is None or name not in code.co_names
-        ]
-    if not isinstance(getattr(scheduler, "unrunnable", None), dict):
-        missing.append("Scheduler.unrunnable")
-    if not hasattr(scheduler, "__dict__"):
-        missing.append("methods of one scheduler that can be replaced")
-    return tuple(missing)
 
 
 class Hold:
@@ -199,7 +113,7 @@ class Hold:
             bulk_schedule,
             check_timeouts,
         )
-        for name, method in zip(_REPLACED, own, strict=True):
+        for name, method in zip(REPLACED, own, strict=True):
             self._replace(scheduler, name, method)
         stealing = scheduler.extensions.get("stealing")
         if isinstance(stealing, WorkStealing):
@@ -344,6 +258,12 @@ def ask_back(scheduler: Scheduler, address: str, key: Any, stimulus: str) -> Non
 def loop_of(scheduler: Scheduler) -> Any:
     """The event loop that Dask handles its messages in."""
     return scheduler.loop.asyncio_loop  # type: ignore[attr-defined]
+
+
+def addresses_at(scheduler: Scheduler, host: str) -> list[str]:
+    """The workers at a host, by a name that Dask knows it by."""
+    known = scheduler.host_info.get(scheduler.coerce_hostname(host), {})
+    return sorted(known.get("addresses", ()))
 
 
 def is_running(ws: WorkerState) -> bool:

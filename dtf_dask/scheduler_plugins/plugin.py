@@ -13,7 +13,7 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
-from dtf_dask.scheduler_plugins import dask_grants, upstream
+from dtf_dask.scheduler_plugins import dask_contract, dask_grants, upstream
 from dtf_dask.scheduler_plugins.governed import Key
 from dtf_dask.scheduler_plugins.inquiries import Inquiries
 from dtf_dask.scheduler_plugins.keeper import Keeper
@@ -73,7 +73,7 @@ class SchedulingPlugin(SchedulerPlugin):
         if self._scheduler is scheduler:
             return
         self._scheduler = scheduler
-        missing = dask_grants.broken(scheduler)
+        missing = dask_contract.broken(scheduler)
         Inquiries(self, scheduler).answer()
         if missing:
             self._say_failure(f"Dask has no {', '.join(missing)}")

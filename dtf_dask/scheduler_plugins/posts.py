@@ -175,10 +175,7 @@ class Posts:
             post = self._by_address.get(address)
             found.add(post.name if post is not None else address)
         for host in hosts or ():
-            known = self._scheduler.host_info.get(
-                self._scheduler.coerce_hostname(host), {}
-            )
-            for address in known.get("addresses", ()):
+            for address in dask_grants.addresses_at(self._scheduler, host):
                 if address in self._by_address:
                     found.add(self._by_address[address].name)
         return frozenset(found)

@@ -7,7 +7,7 @@ import pytest
 from dask_room import room, run
 from distributed.scheduler import Scheduler, SchedulerState
 
-from dtf_dask.scheduler_plugins import dask_grants
+from dtf_dask.scheduler_plugins import dask_contract, dask_grants
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -19,7 +19,7 @@ def test_the_installed_dask_has_what_the_seam_uses() -> None:
 
     async def check() -> None:
         async with room() as made:
-            assert dask_grants.broken(made.scheduler) == ()
+            assert dask_contract.broken(made.scheduler) == ()
             assert made.plugin.failure == ""
 
     run(check)
@@ -27,7 +27,7 @@ def test_the_installed_dask_has_what_the_seam_uses() -> None:
 
 def test_the_installed_dask_is_one_that_was_tested() -> None:
     """The range that is stated includes what these tests run with."""
-    oldest, newest = map(version, dask_grants.VERSIONS)
+    oldest, newest = map(version, dask_contract.VERSIONS)
     assert oldest <= version(distributed.__version__) <= newest
 
 
@@ -43,7 +43,7 @@ def test_a_name_that_is_gone_leaves_scheduling_to_dask() -> None:
                 return real(self, key, stimulus_id)
 
             patch.setattr(SchedulerState, "_transition_waiting_processing", other)
-            patch.setattr(dask_grants, "_REPLACED", ("no_such",))
+            patch.setattr(dask_contract, "REPLACED", ("no_such",))
             async with room(None) as made:
                 assert "Scheduler.no_such" in made.plugin.failure
                 assert "is_rootish in" in made.plugin.failure
