@@ -138,7 +138,7 @@ class DriverProcess:
 
     async def _run(self, asking: dict[str, Any]) -> None:
         # Imported here: what keeps results is not needed while the suite is collected.
-        from dtf_dask.runs.opened_run import OpenedRun
+        from dtf_dask.runs.opened_run import OpenedRun, run_planner
 
         names = asking["cases"]
         ids = [CaseId(case["id"]) for case in names]
@@ -152,10 +152,9 @@ class DriverProcess:
             policy=asking["policy"],
             environment=asking["environment"],
         )
+        asked = [case.get("asked", {}) for case in names]
+        planner = run_planner(self._settings, run, ids, _planned(asking), asked)
         opened = OpenedRun(self._settings, run, ids, Path(asking["state_folder"]))
-        planner = opened.planner(
-            _planned(asking), [case.get("asked", {}) for case in names]
-        )
         if planner.asks and self._cluster is not None:
             await self._cluster.heed_hardware(self._settings.scheduling)
         driver = opened.driver(

@@ -20,7 +20,7 @@ from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
 from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase
-from dtf_dask.runs.opened_run import OpenedRun
+from dtf_dask.runs.opened_run import OpenedRun, run_planner
 from dtf_dask.runs.reports import html, jsonlines, junit, markdown
 from dtf_dask.runs.results.recorder import RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
@@ -78,6 +78,9 @@ class RunHandle:
             policy={"dist": settings.runs.dist, "retries": settings.runs.retries},
         )
         ids = [CaseId(case.name) for case in cases]
+        planned = [PlannedCase(n, "", "", None, None, ()) for n in range(len(ids))]
+        asked = [case.annotations for case in cases]
+        self._planner = run_planner(settings, self.run, ids, planned, asked)
         self._opened = OpenedRun(settings, self.run, ids, state_folder(Path.cwd()))
         self._came: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._driver: RunDriver | None = None
@@ -168,13 +171,7 @@ class RunHandle:
                     )
                     for case in self._cases
                 ],
-                self._opened.planner(
-                    [
-                        PlannedCase(number, "", "", None, None, ())
-                        for number in range(len(self._cases))
-                    ],
-                    [case.annotations for case in self._cases],
-                ),
+                self._planner,
                 {
                     "kind": "cases",
                     "run": self.run.id,

@@ -55,7 +55,8 @@ class Kind:
         A worker of which nothing is known runs what asks for nothing.
         """
         if offer is None:
-            return ("says nothing of its hardware",) if self.annotation else ()
+            asks = self.wishes.need != PLAIN.need
+            return ("says nothing of its hardware",) if asks else ()
         want = _WANTS.of(self.wishes.need)
         lacking = Capacity.of(offer).lacks(want.shape)
         lacking += hardware_lacks(want, offer.facts)

@@ -31,6 +31,55 @@ _PRUNED_RUNS_MAX = 100  # at the end of one run; what is left goes with the next
 _PRUNE_S = 10.0  # nobody waits longer for old results to go
 
 
+def run_planner(
+    settings: Settings,
+    run: Run,
+    case_ids: Sequence[CaseId],
+    cases: Sequence[PlannedCase],
+    asked: Sequence[Mapping[str, Any]],
+) -> RunPlanner:
+    """A planner over the cases, by number.
+
+    Parameters
+    ----------
+    asked
+        By case, its annotations; see `annotations.validate`.
+
+    Raises
+    ------
+    UsageError
+        If what they ask makes no sense together.
+    """
+    runs, classes = settings.runs, settings.scheduling.classes
+    groups = atomic_groups(cases, runs.dist)
+    default_class = settings.scheduling.default_class or next(iter(classes))
+    asked = with_moments(_with_defaults(settings, asked), run.started_at)
+    return RunPlanner(
+        cases,
+        kinds_of(asked, groups, tuple(classes), default_class),
+        after=orders(asked, case_ids),
+        dist=runs.dist,
+        settings=PlannerSettings(target_s=runs.batch_target_s, max_s=runs.batch_max_s),
+        patience_s=lambda name: classes.get(name, 0.0),
+    )
+
+
+def _with_defaults(
+    settings: Settings, asked: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, Any]]:
+    """What the whole run asks, where a case does not say otherwise."""
+    runs = settings.runs
+    whole = validate(
+        {
+            "priority_class": runs.priority_class,
+            "deadline": runs.deadline,
+            "tenant": runs.tenant,
+        },
+        where="this run: ",
+    )
+    return [{**whole, **one} for one in asked] if whole else asked
+
+
 class OpenedRun:
     """What every run has, whoever asked for it: pytest or ``run_cases``.
 
@@ -52,7 +101,7 @@ class OpenedRun:
     def __init__(
         self, settings: Settings, run: Run, case_ids: Sequence[CaseId], folder: Path
     ) -> None:
-        self._settings, self._run, self._case_ids = settings, run, case_ids
+        self._settings, self._run = settings, run
         results = settings.results
         self.url = results.url or str(folder / "results.sqlite")
         artifacts_url = results.artifacts_url or str(folder / "artifacts")
@@ -73,52 +122,6 @@ class OpenedRun:
             cache_path=cache_path,
             also=also,
         )
-
-    def planner(
-        self, cases: Sequence[PlannedCase], asked: Sequence[Mapping[str, Any]]
-    ) -> RunPlanner:
-        """A planner over the cases, by number.
-
-        Parameters
-        ----------
-        asked
-            By case, its annotations; see `annotations.validate`.
-
-        Raises
-        ------
-        UsageError
-            If what they ask makes no sense together.
-        """
-        runs, scheduling = self._settings.runs, self._settings.scheduling
-        asked = with_moments(self._with_defaults(asked), self._run.started_at)
-        classes = scheduling.classes
-        groups = atomic_groups(cases, runs.dist)
-        default_class = scheduling.default_class or next(iter(classes))
-        return RunPlanner(
-            cases,
-            kinds_of(asked, groups, tuple(classes), default_class),
-            after=orders(asked, self._case_ids),
-            dist=runs.dist,
-            settings=PlannerSettings(
-                target_s=runs.batch_target_s, max_s=runs.batch_max_s
-            ),
-            patience_s=lambda name: classes.get(name, 0.0),
-        )
-
-    def _with_defaults(
-        self, asked: Sequence[Mapping[str, Any]]
-    ) -> Sequence[Mapping[str, Any]]:
-        """What the whole run asks, where a case does not say otherwise."""
-        runs = self._settings.runs
-        whole = validate(
-            {
-                "priority_class": runs.priority_class,
-                "deadline": runs.deadline,
-                "tenant": runs.tenant,
-            },
-            where="this run: ",
-        )
-        return [{**whole, **one} for one in asked] if whole else asked
 
     def driver(
         self,

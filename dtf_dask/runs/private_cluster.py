@@ -20,6 +20,7 @@ dask.config.set(
         "distributed.admin.tick.interval": "500ms",
         "distributed.admin.system-monitor.gil.enabled": False,
         "distributed.scheduler.worker-ttl": None,
+        "distributed.diagnostics.nvml": False,  # a driver that fails would end the run
         # A worker's memory limit is its share of this machine, for tests that say how
         # much they need. The worker itself holds next to nothing: it watches nothing.
         "distributed.worker.memory.target": False,

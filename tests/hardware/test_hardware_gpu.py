@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from fake_nvml import LOST, MISMATCH, NO_LIBRARY, Card, FakeNvml
+from nvidia_driver import with_driver
 
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
 from dtf_dask.worker_plugins.hardware.gpu_choice import architecture
@@ -194,64 +194,12 @@ def test_names_of_architectures(capability: tuple[int, int], name: Any) -> None:
     assert architecture(capability) == name
 
 
-LIBRARY = r"""
-#include <string.h>
-typedef void *device;
-static int card;
-int nvmlInitWithFlags(unsigned flags) { return 0; }
-int nvmlInit_v2(void) { return 0; }
-int nvmlShutdown(void) { return 0; }
-const char *nvmlErrorString(int code) { return code == 15 ? "GPU is lost" : "Error"; }
-int nvmlSystemGetDriverVersion(char *to, unsigned n) { strcpy(to, "535.1"); return 0; }
-int nvmlSystemGetCudaDriverVersion(int *to) { *to = 12020; return 0; }
-int nvmlDeviceGetCount_v2(unsigned *to) { *to = 2; return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned i, device *to) {
-    if (i == 1) return 15;
-    *to = &card;
-    return 0;
-}
-int nvmlDeviceGetUUID(device d, char *to, unsigned n) {
-    strcpy(to, "GPU-11111111");
-    return 0;
-}
-int nvmlDeviceGetName(device d, char *to, unsigned n) {
-    strcpy(to, "Fake A100");
-    return 0;
-}
-int nvmlDeviceGetMemoryInfo(device d, unsigned long long *to) {
-    to[0] = 40ull << 30;
-    to[1] = to[0];
-    to[2] = 0;
-    return 0;
-}
-int nvmlDeviceGetCudaComputeCapability(device d, int *major, int *minor) {
-    *major = 8;
-    *minor = 0;
-    return 0;
-}
-int nvmlDeviceGetTemperature(device d, unsigned sensor, unsigned *to) {
-    *to = 51;
-    return 0;
-}
-"""
-
-
 def test_the_drivers_own_library_is_asked(tmp_path: Path) -> None:
     """`pynvml` over a library of NVIDIA's name: one GPU answers, one is lost.
 
     The library knows nothing of throttling and MIG, as an old driver.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler to build a driver's library with")
-    (tmp_path / "nvml.c").write_text(LIBRARY)
-    library = tmp_path / "libnvidia-ml.so.1"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-w", "-o", str(library), "nvml.c"],
-        cwd=tmp_path,
-        check=True,
-    )
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
+    environment = os.environ | with_driver(tmp_path)
     environment.pop("CUDA_VISIBLE_DEVICES", None)
     code = "from dtf_dask.cli.main import main; main()"
     done = subprocess.run(
