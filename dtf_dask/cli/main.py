@@ -20,6 +20,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),
     "hardware": ("dtf_dask.cli.hardware:hardware", "Show what tests can ask for here."),
+    "queue": ("dtf_dask.cli.queue:queue", "Show what waits for a worker, and why."),
+    "explain": ("dtf_dask.cli.explain:explain", "Tell why a task waits or runs."),
+    "workers": ("dtf_dask.cli.workers:workers", "Show the workers of a scheduler."),
     "config": ("dtf_dask.cli.config:config", "Show the configuration in force."),
 }
 
