@@ -14,13 +14,18 @@ _ID_LENGTH_MAX = 200
 _NAMED = ("GPU-", "MIG-")
 
 
+def is_device_id(name: str) -> bool:
+    """Whether CUDA knows a device by this, whichever process of the host asks."""
+    return name.startswith(_NAMED)
+
+
 def granted(gpus: Iterable[tuple[str, int]]) -> dict[str, Any]:
     """The annotation for these devices, each with its id and number.
 
     By its id where CUDA knows that: numbers hang on the order in which CUDA counts.
     """
     return {
-        "gpus": [name if name.startswith(_NAMED) else index for name, index in gpus]
+        "gpus": [name if is_device_id(name) else index for name, index in gpus]
     }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dtf_dask.scheduler_plugins.core import Core
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
 from dtf_dask.scheduler_plugins.stall import Bars
 from dtf_dask.scheduler_plugins.terms import Ask
+from dtf_dask.scheduler_plugins.unit import Unit
 
 _SCARCE = 3.0
 """How much more a second on the scarcest workers counts than one on the others."""
@@ -101,20 +102,34 @@ class Chooser:
 
     def _kept_from(self, place: Place, task: Task, now: float) -> bool:
         """Whether a worker is kept for others, and the task would be in their way."""
-        unit = place.reserved
-        if unit is None or unit is task.unit:
-            return False
-        if task.unit is None and (task.due, task.seq) < (unit.due, unit.seq):
-            return False
-        ask = task.ask
-        estimate = self._core.estimates.of(
-            ask.name, place.kind, self._core.settings.default_s, ask.priority_class
-        )
-        end = now + estimate.seconds + estimate.spread_s
-        if estimate.source != "default" and end <= unit.start_at:
-            return False
-        shape = unit.tasks[unit.kept.index(place)].shape
-        return not place.fits_both(task.shape, shape)
+        for unit, kept in self.kept(place, task):
+            if task.unit is None and (task.due, task.seq) < (unit.due, unit.seq):
+                continue
+            ask = task.ask
+            estimate = self._core.estimates.of(
+                ask.name, place.kind, self._core.settings.default_s, ask.priority_class
+            )
+            end = now + estimate.seconds + estimate.spread_s
+            if estimate.source != "default" and end <= unit.start_at:
+                continue
+            shape = unit.tasks[unit.kept.index(kept)].shape
+            if not kept.fits_both(task.shape, shape):
+                return True
+        return False
+
+    def kept(self, place: Place, task: Task) -> Iterator[tuple[Unit, Place]]:
+        """The units whose workers a task would run on here, or on devices of theirs."""
+        own = place.reserved
+        if own is not None and own is not task.unit:
+            yield own, place
+        if not task.shape.devices:
+            return
+        for unit in self._core.keeping.units:
+            if unit is task.unit:
+                continue
+            for other, waiting in zip(unit.kept, unit.tasks, strict=True):
+                if other is not place and waiting.shape.devices and other.shares(place):
+                    yield unit, other
 
     def _others(self, lane: Lane, avoid: frozenset[str]) -> bool:
         """Whether there is a worker for the lane that is not to be avoided."""

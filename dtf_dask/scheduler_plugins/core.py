@@ -368,6 +368,7 @@ class Core:
         self.past[task.key] = task
         if len(self.past) > _PAST_MAX:
             del self.past[next(iter(self.past))]
+        sharers = place.sharers(task) if task.gpus else ()
         self.begun(place.give(task), now)
         if task.want.tokens:
             self.tokens.give(task.want.tokens)
@@ -375,3 +376,5 @@ class Core:
         if self.parked:
             self.unpark(now)
         self.freed(place)
+        for other in sharers:
+            self.freed(other)

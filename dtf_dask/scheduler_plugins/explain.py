@@ -173,10 +173,12 @@ class Explainer:
         words = self._core.breakers.allows(name, ask.name, place.kind, now)
         if not words and self._core.policies.filters:
             words = "; ".join(self._core.policies.filter(ask, place.view()))
-        if not words and place.reserved is not None:
-            unit = place.reserved
+        kept = None if words else next(self._chooser.kept(place, task), None)
+        if kept is not None:
+            unit, other = kept
             whose = "a larger task" if unit.large else f"the gang {unit.name!r}"
-            words = f"it is kept free for {whose}"
+            what = "it is" if other is place else "a device that it shares is"
+            words = f"{what} kept free for {whose}"
         return words or "a policy rules it out"
 
     def _position(self, task: Task, lane: Lane) -> int:

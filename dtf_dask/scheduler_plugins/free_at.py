@@ -26,8 +26,8 @@ def expected_end(core: Core, task: Task, place: Place, now: float) -> float:
 def free_at(core: Core, place: Place, shape: Shape, now: float) -> float:
     """When so much will be free on a worker that could have it, if nothing is added.
 
-    Devices are counted as if each task that ends freed its own wholly: a bound from
-    below, good enough to choose by.
+    Devices are counted as if each task that ends freed its own wholly, those that run
+    on other workers too: a bound from below, good enough to choose by.
     """
     if place.fits(shape):
         return now
@@ -38,14 +38,17 @@ def free_at(core: Core, place: Place, shape: Shape, now: float) -> float:
         for name, _ in shape.custom
     }
     idle = sum(device.idle and device.gpu.usable for device in place.devices.values())
-    devices = max(shape.gpu, 1 if shape.gpu_memory else 0)
     ends = [
         (expected_end(core, task, place, now), task.seq, task)
         for task in place.held.values()
     ]
+    if shape.devices:
+        ends += _elsewhere(core, place, now)
     at = now
     for at, _, task in sorted(ends):
-        if not task.queued:
+        if task.place is not place:
+            idle += 1
+        elif not task.queued:
             cpu += task.cpu
             memory += task.shape.memory
             idle += len(task.gpus)
@@ -54,7 +57,19 @@ def free_at(core: Core, place: Place, shape: Shape, now: float) -> float:
                     custom[name] += amount
         if shape.exclusive or cpu < shape.cpu or memory < shape.memory:
             continue
-        if idle < devices or any(custom[n] < amount for n, amount in shape.custom):
+        if idle < shape.devices or any(
+            custom[n] < amount for n, amount in shape.custom
+        ):
             continue
         return at
     return at
+
+
+def _elsewhere(core: Core, place: Place, now: float) -> list[tuple[float, int, Task]]:
+    """The tasks of other workers on a device of this one, each for each device."""
+    return [
+        (expected_end(core, task, task.place, now), task.seq, task)
+        for device in place.devices.values()
+        for task in device.card.tasks.values()
+        if task.place is not None and task.place is not place
+    ]

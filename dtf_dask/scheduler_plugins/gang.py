@@ -14,6 +14,7 @@ from itertools import islice
 
 from dtf_dask.scheduler_plugins.choose import Chooser
 from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.devices import clashes
 from dtf_dask.scheduler_plugins.free_at import free_at
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.places import Place
@@ -23,6 +24,7 @@ from dtf_dask.scheduler_plugins.unit import Unit
 _REMEMBERED_MAX = 10_000
 _LOOKED_AT_MAX = 4
 _SAMPLE_MAX = 64
+_TRIES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ class Gangs:
             return
         for unit in list(self._core.keeping.units):
             fits = [p.fits(t.shape) for p, t in zip(unit.kept, unit.tasks, strict=True)]
-            if all(fits):
+            starting = list(zip(unit.tasks, unit.kept, strict=True))
+            if all(fits) and not clashes(starting):
                 self._start(unit, unit.kept, plan, now)
         if not (self.stirred or now >= self.look_at or self._enough()):
             return
@@ -245,7 +248,17 @@ class Gangs:
             if key not in lists:
                 lists[key] = self._candidates(unit, task, lane, now, begun, kept_too)
             wanted.append(lists[key])
-        return _assigned(wanted)
+        for _ in range(_TRIES_MAX):
+            found = _assigned(wanted)
+            if found is None:
+                return None
+            places = [one.place for one in found]
+            starting = list(zip(unit.tasks, places, strict=True))
+            left = clashes(starting, idle=not begun)
+            if not left:
+                return found
+            wanted = [[c for c in some if c.place not in left] for some in wanted]
+        return None
 
     def _candidates(
         self, unit: Unit, task: Task, lane: Lane, now: float, begun: bool, kept: bool
@@ -276,6 +289,8 @@ class Gangs:
                 *(one.place.load, one.place.name),
             )
         )
+        if shape.devices and len(unit.tasks) > 1:
+            return found  # some may have their devices in common
         return found[: len(unit.tasks)]
 
     def _forget(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dtf_dask.demand import Expression
+from dtf_dask.scheduler_plugins.devices import Cards
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
 from dtf_dask.scheduler_plugins.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.match import (
@@ -114,6 +115,7 @@ class Places:
         self._settings = settings
         self.traits = Traits()
         self.workers: dict[str, Place] = {}
+        self._cards = Cards()
         self._groups: dict[tuple[Any, ...], Group] = {}
         self._serial = 0
         self.threads = 0
@@ -129,7 +131,8 @@ class Places:
     def join(self, name: str, offer: Offer, now: float) -> tuple[Place, bool]:
         """A worker is here; whether lanes must look at its group anew."""
         self._serial += 1
-        place = self.workers[name] = Place(name, offer, self._serial, now)
+        place = Place(name, offer, self._serial, now, self._cards)
+        self.workers[name] = place
         return place, self._enter(place)
 
     def change(self, place: Place, offer: Offer) -> tuple[list[Task], bool]:
@@ -158,6 +161,7 @@ class Places:
         place = self.workers.pop(name, None)
         if place is None or place.group is None:
             return None
+        place.disconnect()
         group = place.group
         group.remove(place, place.offer.memory, place.threads)
         self.threads -= place.threads

@@ -5,7 +5,11 @@ Pure.
 
 from __future__ import annotations
 
+import math
+
+from dtf_dask.grant import is_device_id
 from dtf_dask.scheduler_plugins.core import Core
+from dtf_dask.scheduler_plugins.devices import Card
 from dtf_dask.scheduler_plugins.groups import Group
 from dtf_dask.scheduler_plugins.places import Place
 
@@ -26,6 +30,7 @@ def check(core: Core) -> None:
         _check_group(group)
     _check_tasks(core)
     _check_kept(core)
+    _check_devices(core)
     for name, used in core.tokens.used.items():
         total = core.tokens.total.get(name, 0.0)
         fine = used <= total + _CLOSE or name in core.tokens.shrunk
@@ -50,24 +55,50 @@ def _check_place(place: Place) -> None:
         assert alone, f"{place.name}: {task.key} is not alone"
         for name, amount in task.shape.custom:
             assert amount <= place.custom[name] + _CLOSE
-    _check_devices(place)
-
-
-def _check_devices(place: Place) -> None:
-    whole: list[int] = []
-    parts: dict[int, float] = {}
     for task in place.held.values():
-        for index in task.gpus:
-            if task.shape.gpu:
-                whole.append(index)
+        count = len(place.cards.get(task.key, ()))
+        assert count == len(task.gpus) == task.shape.devices, (
+            f"{task.key}: {count} gpus"
+        )
+    with_cards = [task.key for task in place.held.values() if task.gpus]
+    assert sorted(map(repr, place.cards)) == sorted(map(repr, with_cards))
+    for device in place.devices.values():
+        assert place in device.card.places, f"{place.name}: a device is not its own"
+
+
+def _check_devices(core: Core) -> None:
+    """Whichever workers have a device, no two tasks have the same of it."""
+    whole: dict[Card, int] = {}
+    parts: dict[Card, float] = {}
+    most: dict[Card, float] = {}
+    named: dict[str, Card] = {}
+    for place in core.places:
+        for device in place.devices.values():
+            card, gpu = device.card, device.gpu
+            most[card] = max(gpu.memory, most.get(card, 0.0))
+            if is_device_id(gpu.id):
+                assert named.setdefault(gpu.id, card) is card, f"{gpu.id} is two"
             else:
-                parts[index] = parts.get(index, 0.0) + task.shape.gpu_memory
-    assert len(whole) == len(set(whole)), f"{place.name}: a device is given twice"
-    assert not set(whole) & set(parts), f"{place.name}: a device is whole and shared"
-    for index, used in parts.items():
-        device = place.devices.get(index)
-        if device is not None and not place.shrunk:
-            assert used <= device.gpu.memory + _CLOSE, f"{place.name}: gpu {index}"
+                assert list(card.places) == [place], (
+                    f"{gpu.id} of {place.name} is shared"
+                )
+        for task in place.held.values():
+            for card in place.cards.get(task.key, ()):
+                if task.shape.gpu:
+                    whole[card] = whole.get(card, 0) + 1
+                else:
+                    parts[card] = parts.get(card, 0.0) + task.shape.gpu_memory
+                if place.shrunk:
+                    most[card] = math.inf
+    assert all(count == 1 for count in whole.values()), "a device is given twice"
+    assert not whole.keys() & parts.keys(), "a device is whole and shared"
+    for card in dict.fromkeys((*most, *whole, *parts)):
+        assert card.whole is (card in whole), "a device is miscounted"
+        used = parts.get(card, 0.0)
+        assert abs(card.used - used) < 1, (
+            f"a device's memory: {card.used} is not {used}"
+        )
+        assert used <= most.get(card, math.inf) + _CLOSE, "more than a device has"
 
 
 def _check_group(group: Group) -> None:

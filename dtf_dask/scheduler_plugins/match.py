@@ -25,7 +25,8 @@ class Shape:
     """What room a task takes on a worker. Equal shapes are one object."""
 
     __slots__ = (
-        *("cpu", "custom", "exclusive", "gpu", "gpu_memory", "memory", "plain"),
+        *("cpu", "custom", "devices", "exclusive", "gpu", "gpu_memory", "memory"),
+        *("plain",),
     )
 
     def __init__(
@@ -41,6 +42,7 @@ class Shape:
         self.memory = memory
         self.gpu = gpu
         self.gpu_memory = gpu_memory
+        self.devices = max(gpu, 1 if gpu_memory else 0)  # on how many it runs
         self.custom = custom
         self.exclusive = exclusive
         # Only what takes one thread and nothing else may wait on a worker: all that a
@@ -163,9 +165,9 @@ class Capacity:
         return tuple(reasons)
 
     def _lacks_gpus(self, shape: Shape) -> list[str]:
-        if not (shape.gpu or shape.gpu_memory):
+        wanted = shape.devices
+        if not wanted:
             return []
-        wanted = max(shape.gpu, 1)
         if len(self.gpus) < wanted:
             return [f"needs gpu {wanted}; has {len(self.gpus)} usable"]
         large = sum(size >= shape.gpu_memory for size in self.gpus)

@@ -14,6 +14,7 @@ from typing import Any
 from dtf_dask.demand import Expression, parse
 from dtf_dask.errors import DemandError
 from dtf_dask.facts import DEVICES_COUNT_MAX, SIZE_BYTES_MAX, TASK_FACTS, checked
+from dtf_dask.grant import is_device_id
 from dtf_dask.hints import shown
 from dtf_dask.scheduler_plugins.asks import AMOUNT_MAX, resource_name
 from dtf_dask.scheduler_plugins.terms import Gpu, Offer
@@ -86,12 +87,15 @@ def _gpus(told: object, problems: list[str]) -> tuple[Gpu, ...]:
         )
         return ()
     gpus: dict[int, Gpu] = {}
+    ids: set[str] = set()
     for one in told:
         gpu = _gpu(one)
-        if gpu is None or gpu.index in gpus:
-            problems.append(f"{shown(one)} is no GPU; it is not used")
-        else:
-            gpus[gpu.index] = gpu
+        if gpu is None or gpu.index in gpus or gpu.id in ids:
+            problems.append(f"{shown(one)} is no GPU, or told twice; it is not used")
+            continue
+        gpus[gpu.index] = gpu
+        if is_device_id(gpu.id):
+            ids.add(gpu.id)
     return tuple(gpus.values())
 
 

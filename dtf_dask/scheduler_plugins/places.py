@@ -9,31 +9,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from dtf_dask.scheduler_plugins.devices import Card, Cards, Device, pick
 from dtf_dask.scheduler_plugins.lanes import Task
 from dtf_dask.scheduler_plugins.match import Shape
 from dtf_dask.scheduler_plugins.policies import WorkerView
-from dtf_dask.scheduler_plugins.terms import Gpu, Key, Offer
+from dtf_dask.scheduler_plugins.terms import Key, Offer
 
 if TYPE_CHECKING:
     from dtf_dask.scheduler_plugins.groups import Group
     from dtf_dask.scheduler_plugins.unit import Unit
 
 _CLOSE = 1e-6  # amounts are sums of floats
-
-
-class Device:
-    """One GPU, and what is taken of it: all, or parts of its memory."""
-
-    __slots__ = ("free", "gpu", "whole")
-
-    def __init__(self, gpu: Gpu) -> None:
-        self.gpu = gpu
-        self.free = float(gpu.memory)
-        self.whole = False
-
-    @property
-    def idle(self) -> bool:
-        return not self.whole and self.free >= self.gpu.memory - _CLOSE
 
 
 class Place:
@@ -44,19 +30,34 @@ class Place:
     """
 
     __slots__ = (
-        *("barred", "cpu", "custom", "devices", "exclusive", "foreign", "group"),
+        *(
+            "barred",
+            "cards",
+            "cpu",
+            "custom",
+            "devices",
+            "exclusive",
+            "foreign",
+            "group",
+        ),
         *("held", "kind", "load", "memory", "name", "offer", "paused", "queue"),
         *("queue_max", "queue_s", "queue_s_max", "reserved", "serial", "shrunk"),
-        *("free", "joined_at", "threads"),
+        *("_cards", "free", "joined_at", "threads"),
     )
 
-    def __init__(self, name: str, offer: Offer, serial: int, now: float) -> None:
+    def __init__(
+        self, name: str, offer: Offer, serial: int, now: float, cards: Cards
+    ) -> None:
         self.name = name
         self.serial = serial
         self.joined_at = now
         self.kind = ""
         self.group: Group | None = None
         self.held: dict[Key, Task] = {}
+        # The devices of those that have some; what they are stays so while they run.
+        self.cards: dict[Key, tuple[Card, ...]] = {}
+        self.devices: dict[int, Device] = {}
+        self._cards = cards
         self.queue: dict[Key, Task] = {}
         self.queue_s = 0.0
         self.queue_s_max = 0.0
@@ -77,15 +78,33 @@ class Place:
         self.cpu = 0.0
         self.memory = 0.0
         self.custom: dict[str, float] = {}
-        self.devices = {gpu.index: Device(gpu) for gpu in offer.gpus}
+        self._connect()
         bereft = []
         for task in self.held.values():
             self._add(task)
-            if any(not self._usable(index) for index in task.gpus):
+            if not all(map(self._usable, task.gpus, self.cards.get(task.key, ()))):
                 bereft.append(task)
         self.shrunk = bool(self.overuse())
         self.reload()
         return bereft
+
+    def disconnect(self) -> None:
+        """It has no devices any more; what runs on them still does."""
+        for device in self.devices.values():
+            device.card.places.pop(self, None)
+        self.devices = {}
+
+    def shares(self, other: Place) -> bool:
+        """Whether it has a device that another worker has too."""
+        return any(other in device.card.places for device in self.devices.values())
+
+    def sharers(self, task: Task) -> list[Place]:
+        """The other workers that have a device of a task of this one."""
+        found: dict[Place, None] = {}
+        for card in self.cards.get(task.key, ()):
+            found.update(card.places)
+        found.pop(self, None)
+        return list(found)
 
     def reload(self) -> None:
         """Count its load anew."""
@@ -128,7 +147,7 @@ class Place:
         """Whether two tasks could begin at once, devices apart."""
         if shape.exclusive or other.exclusive or not self.fits(shape):
             return False
-        if (shape.gpu or shape.gpu_memory) and (other.gpu or other.gpu_memory):
+        if shape.devices and other.devices:
             return False
         amounts = dict(shape.custom)
         for name, amount in other.custom:
@@ -170,8 +189,11 @@ class Place:
     def take(self, task: Task) -> None:
         """A task gets its room here; which devices, too."""
         shape = task.shape
-        if shape.gpu or shape.gpu_memory:
-            task.gpus = tuple(sorted(d.gpu.index for d in self._pick(shape)))
+        if shape.devices:
+            picked = pick(self.devices.values(), shape)
+            picked.sort(key=lambda device: device.gpu.index)
+            task.gpus = tuple(device.gpu.index for device in picked)
+            self.cards[task.key] = tuple(device.card for device in picked)
         task.place = self
         self.held[task.key] = task
         if task.queued:
@@ -188,6 +210,8 @@ class Place:
             self._subtract(task)
         else:
             self._unqueue(task)
+        if task.gpus:
+            del self.cards[task.key]
         begun = self.promote()
         if self.shrunk:
             self.shrunk = bool(self.overuse())
@@ -240,14 +264,32 @@ class Place:
         for name, used in self.custom.items():
             if used > self.offer.resources.get(name, 0) + _CLOSE:
                 return f"{used:g} of {self.offer.resources.get(name, 0):g} {name}"
-        for index, device in self.devices.items():
-            if device.free < -_CLOSE:
-                return f"memory of gpu {index}"
+        for key, cards in self.cards.items():
+            for index, card in zip(self.held[key].gpus, cards, strict=True):
+                device = self.devices.get(index)
+                if device is None or device.card is not card:
+                    continue  # what it runs on is gone
+                if device.free < -_CLOSE:
+                    return f"memory of gpu {index}"
         return ""
 
-    def _usable(self, index: int) -> bool:
+    def _connect(self) -> None:
+        """Have the devices that it offers, and no others."""
+        running = {
+            index: card
+            for key, cards in self.cards.items()
+            for index, card in zip(self.held[key].gpus, cards, strict=True)
+            if not card.named
+        }
+        self.disconnect()
+        for gpu in self.offer.gpus:
+            card = self._cards.of(gpu) or running.get(gpu.index) or Card()
+            card.places[self] = None
+            self.devices[gpu.index] = Device(gpu, card)
+
+    def _usable(self, index: int, card: Card) -> bool:
         device = self.devices.get(index)
-        return device is not None and device.gpu.usable
+        return device is not None and device.card is card and device.gpu.usable
 
     def _has_room(self, shape: Shape) -> bool:
         if shape.exclusive and (self.held or self.foreign):
@@ -259,20 +301,7 @@ class Place:
             free = resources.get(name, 0) - self.custom.get(name, 0.0)
             if amount > free + _CLOSE:
                 return False
-        if shape.gpu or shape.gpu_memory:
-            return bool(self._pick(shape))
-        return True
-
-    def _pick(self, shape: Shape) -> list[Device]:
-        """The devices for a task: the smallest that do; none if there is no room."""
-        able = [d for d in self.devices.values() if d.gpu.usable]
-        if shape.gpu:
-            able = [d for d in able if d.idle and d.gpu.memory >= shape.gpu_memory]
-            able.sort(key=lambda d: (d.gpu.memory, d.gpu.index))
-            return able[: shape.gpu] if len(able) >= shape.gpu else []
-        able = [d for d in able if not d.whole and d.free >= shape.gpu_memory]
-        # A part goes where it leaves least: whole devices stay whole.
-        return [min(able, key=lambda d: (d.free, d.gpu.index))] if able else []
+        return not shape.devices or bool(pick(self.devices.values(), shape))
 
     def _unqueue(self, task: Task) -> None:
         task.queued = False
@@ -297,14 +326,9 @@ class Place:
         self.memory += sign * shape.memory
         for name, amount in shape.custom:
             self.custom[name] = self.custom.get(name, 0.0) + sign * amount
-        for index in task.gpus:
-            device = self.devices.get(index)
-            if device is None:
-                continue
-            if shape.gpu:
-                device.whole = sign > 0
-            else:
-                device.free -= sign * shape.gpu_memory
+        if task.gpus:
+            for card in self.cards[task.key]:
+                card.take(task) if sign > 0 else card.give(task)
         if shape.exclusive:
             self.exclusive = task if sign > 0 else None
         if not self.held:

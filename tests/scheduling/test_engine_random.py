@@ -195,9 +195,27 @@ class Play:
 
     def join(self) -> None:
         name = f"w{self.random.randrange(6)}"
-        self.offers[name] = self.random.choice(OFFERS)
+        self.offers[name] = self.with_devices(self.random.choice(OFFERS), name)
         self.asleep.pop(name, None) if name not in self.offers else None
         self.engine.worker_joined(name, self.offers[name], self.now)
+
+    def with_devices(self, offer: Offer, name: str) -> Offer:
+        """Devices that others have too, or of its own; some are lost."""
+        if not offer.gpus:
+            return offer
+        own = self.random.choice(("", f"-{name}", "nameless"))
+        lost = self.random.random() < 0.2
+        return replace(
+            offer,
+            gpus=tuple(
+                replace(
+                    gpu,
+                    id=f"gpu {gpu.index}" if own == "nameless" else gpu.id + own,
+                    usable=not (lost and number == 0),
+                )
+                for number, gpu in enumerate(offer.gpus)
+            ),
+        )
 
     def change(self) -> None:
         if self.offers:
@@ -246,7 +264,9 @@ class Play:
         self.asleep.clear()
         for n in range(9):
             name = f"w{n}"
-            self.offers[name] = OFFERS[n % 3]
+            offer = OFFERS[n % 3]  # with devices of its own: large gangs need them
+            own = (replace(gpu, id=f"{gpu.id}-{name}") for gpu in offer.gpus)
+            self.offers[name] = replace(offer, gpus=tuple(own))
             self.engine.worker_joined(name, self.offers[name], self.now)
         for _ in range(400):
             if not self.waiting and not self.running:
