@@ -37,7 +37,7 @@ class DriverLink:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile(prefix="dtf-driver-")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dtf_dask.runs.driver_process"],
+            [sys.executable, "-P", "-m", "dtf_dask.runs.driver_start"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

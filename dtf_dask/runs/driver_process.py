@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,9 +310,3 @@ def main() -> None:
     """Run until the controller hangs up or the run is over."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
     asyncio.run(_main())
-
-
-if __name__ == "__main__":
-    main()
-    sys.stdout.flush()
-    os._exit(0)  # the interpreter's own goodbye costs 0.1 s and has nothing to say

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from dtf_dask.runs.driver_link import DriverLink
@@ -13,10 +14,12 @@ def main() -> int:
     # Started before pytest is imported: by the time the suite is collected it is ready.
     link = DriverLink()
     try:
+        gc.disable()  # while nothing but modules is made
         import pytest
 
         from dtf_dask.runs.pytest_plugin import HOLDER, DriverHolder
 
+        gc.enable()
         holder = DriverHolder(link)
         holder.__name__ = HOLDER  # type: ignore[attr-defined]  # pluggy's name for it
         return int(pytest.main(sys.argv[1:], plugins=[holder]))

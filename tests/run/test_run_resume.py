@@ -115,7 +115,7 @@ def test_killed(slow, who):
             ended = interrupt(process, signal.SIGTERM)
             assert ended.code != 0
         else:
-            [driver] = [p for p in alive(mark) if "driver_process" in str(p.cmdline())]
+            [driver] = [p for p in alive(mark) if "driver_start" in str(p.cmdline())]
             driver.kill()
             ended = interrupt(process, 0)
             assert ended.code == 19, ended.out
@@ -142,7 +142,7 @@ def test_runner_killed(slow):
         process = start(slow, dtf("run", "-n", "1"), mark)
         await_file(slow / "started", "\n")
         children = psutil.Process(process.pid).children()
-        [runner] = [p for p in children if "driver_process" not in str(p.cmdline())]
+        [runner] = [p for p in children if "driver_start" not in str(p.cmdline())]
         (slow / "be_quick").write_text("")
         runner.kill()
         ended = interrupt(process, 0)
