@@ -39,6 +39,9 @@ class Hold:
     timed_out
         Hears which governed tasks have been held for longer than Dask's
         ``no-workers-timeout``, the oldest first; says which of them failed for it.
+    unplaced
+        Keys of tasks that Dask itself found no worker for. Its owner keeps it: among
+        a hundred thousand that are held, a worker that joins must not look for them.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Hold:
         scheduler: Scheduler,
         places: Mapping[Any, WorkerState | None],
         timed_out: Callable[[list[Any]], set[Any]] = lambda keys: set(),
+        unplaced: dict[Any, None] | None = None,
     ) -> None:
+        self._unplaced: dict[Any, None] = {} if unplaced is None else unplaced
         self._timed_out = timed_out
         self._scheduler = scheduler
         self._places = places
@@ -57,6 +62,9 @@ class Hold:
     def begin(self) -> None:
         """Replace the methods that choose, on this one scheduler."""
         scheduler, places = self._scheduler, self._places
+        for ts in scheduler.unrunnable:
+            if ts.key not in places:
+                self._unplaced[ts.key] = None
         was_rootish = scheduler.is_rootish
         was_decided = scheduler.decide_worker_non_rootish
         was_valid = scheduler.valid_workers
@@ -80,8 +88,9 @@ class Hold:
 
         def bulk_schedule(ws: WorkerState) -> dict[Any, str]:
             runnable = []
-            for ts in scheduler.unrunnable:
-                if ts.key not in places:
+            for key in self._unplaced:
+                ts = scheduler.tasks.get(key)
+                if ts is not None and ts in scheduler.unrunnable and key not in places:
                     valid = was_valid(ts)
                     if valid is None or ws in valid:
                         runnable.append(ts)

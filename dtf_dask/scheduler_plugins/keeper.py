@@ -64,6 +64,10 @@ class Keeper:
             if finish == "processing" or start == "processing":
                 self.ledger.posts.foreign_moved(key, more.get("worker"))
                 self.ledger.wake()
+            if finish == "no-worker":
+                self.ledger.unplaced[key] = None
+            elif start == "no-worker":
+                self.ledger.unplaced.pop(key, None)
         elif finish == "no-worker":
             self.ledger.arrive(task)
         elif start == "processing":
@@ -109,6 +113,7 @@ class Keeper:
                 ledger.engine.withdraw(task.key, now)
         ledger.tasks.clear()
         ledger.places.clear()
+        ledger.unplaced.clear()
         ledger.arrived.clear()
         ledger.refused.clear()
         self.intake.clear()

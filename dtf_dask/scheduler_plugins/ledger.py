@@ -108,6 +108,8 @@ class Ledger:
         self.tasks: dict[Key, Governed] = {}
         self.places: dict[Key, WorkerState | None] = {}
         """Shared with `dask_grants.Hold`: where each governed task may run."""
+        self.unplaced: dict[Key, None] = {}
+        """Those that are not governed, and that Dask found no worker for."""
         self.arrived: list[Governed] = []
         """Those whose inputs are there, of which the engine does not know yet."""
         self.refused: list[Governed] = []

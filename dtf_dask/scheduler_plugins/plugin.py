@@ -91,6 +91,7 @@ class SchedulingPlugin(SchedulerPlugin):
             scheduler,
             ledger.places,
             lambda keys: self._hear(keeper.fail_hopeless, keys) or set(),
+            ledger.unplaced,
         )
         self.keeper = keeper
         for address in list(scheduler.workers):
