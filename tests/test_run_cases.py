@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from xml.etree import ElementTree
 
 import psutil
@@ -158,6 +159,32 @@ def test_cases_that_make_no_sense(
     with pytest.raises(error, match=words):
         client.run_cases(cases)
     assert not Path(".dtf").exists()
+
+
+def test_a_case_that_cannot_be_sent(client: Client, tmp_path: Path) -> None:
+    """It is named, and the run is not kept as one that passed."""
+    cases = [Case("fine", fn=sum, args=([1],)), Case("l", fn=id, args=(Lock(),))]
+    handle = client.run_cases(cases)
+    with pytest.raises(UsageError, match="case 'l' cannot be sent"):
+        handle.wait(60)
+    with ResultsStore.open(tmp_path / ".dtf" / "results.sqlite") as store:
+        run = store.run(handle.run.id)
+    assert (run.status, run.exit_code) == ("error", UsageError.exit_code)
+
+
+def test_hardware_of_cases(client: Client) -> None:
+    """A case runs where it fits; one that fits nowhere waits, and can be cancelled."""
+    asks = {"hardware": "cpu.threads >= 1", "memory": "1 MiB", "class": "interactive"}
+    handle = client.run_cases([Case("fits", fn=sum, args=([1],), annotations=asks)])
+    assert handle.wait(60) == {"passed": 1}
+    never = Case("never", fn=id, annotations={"hardware": "resource.FPGA >= 1"})
+    handle = client.run_cases([never])
+    deadline = time.monotonic() + 30
+    while not handle.notices and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert "needs resource.FPGA >= 1, has 0 (2 workers)" in handle.notices[0]
+    handle.cancel()
+    assert handle.wait(60) == {}
 
 
 def test_a_case_that_cannot_be_loaded(client: Client, tmp_path: Path) -> None:

@@ -189,6 +189,9 @@ class RunHandle:
             end = await self._driver.drive()
         except DtfError as error:
             end.error = error
+        except Exception as error:  # it is raised, and must not be kept as a success
+            end.error = DtfError(f"{type(error).__name__}: {error}")
+            raise
         finally:
             self.outcomes = end.outcomes
             self.stored = await self._opened.close(end, self.notices.append)
@@ -216,7 +219,13 @@ class RunHandle:
 
 
 def _payload(case: Case) -> bytes:
-    payload: bytes = cloudpickle.dumps(case)
+    try:
+        payload: bytes = cloudpickle.dumps(case)
+    except Exception as error:  # whatever an argument's own code raises
+        raise UsageError(
+            f"case {case.name!r} cannot be sent to a worker: {error}; give it plain"
+            " arguments, and make locks, files and connections inside the function"
+        ) from error
     if len(payload) > _PAYLOAD_BYTES_MAX:
         raise UsageError(
             f"case {case.name!r} is {len(payload)} bytes when pickled; the limit is"
