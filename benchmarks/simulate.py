@@ -88,7 +88,8 @@ def simulate(workload: Workload, way: Way, *, validate: bool = False) -> Row:
 def _head() -> str:
     waits = " ".join(f"{name[:11] + ' wait':>17}" for name in CLASSES)
     return (
-        f"{'workload':13} {'seed':>4} {'way':8} {'missed':>8} {'hopeless':>8} {waits} {'makespan':>8} "
+        f"{'workload':13} {'seed':>4} {'way':8} {'missed':>8} {'hopeless':>8} "
+        f"{waits} {'makespan':>8} "
         f"{'busy':>5} {'fair':>5} {'CPU us':>7} {'wall':>6}"
     )
 

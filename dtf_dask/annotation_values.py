@@ -206,6 +206,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "tenant": _name,
     "deadline": _deadline,
     "on_late": _word(get_args(Late)),
+    "expected": _duration,
     "timeout": _duration,
     "retries": _count(RETRIES_MAX),
     "preemptible": _flag,

@@ -34,6 +34,8 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
         ``deadline``: seconds or ``"10 min"`` from submission, or a point in time (a
         `datetime` with a time zone, or ISO text); ``on_late``: "run", "refuse" or
         "cancel"; ``timeout``: seconds or text.
+        ``expected``: a duration, how long it is thought to take. A case's is believed
+        until the case has run; a task's always, for tasks of one name may be unlike.
         ``retries``: a whole number. ``preemptible``: whether it may be interrupted.
         ``after``: keys or case names to wait for. ``on_upstream_failure``: "skip",
         "run" or "fail".

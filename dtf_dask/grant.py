@@ -24,9 +24,7 @@ def granted(gpus: Iterable[tuple[str, int]]) -> dict[str, Any]:
 
     By its id where CUDA knows that: numbers hang on the order in which CUDA counts.
     """
-    return {
-        "gpus": [name if is_device_id(name) else index for name, index in gpus]
-    }
+    return {"gpus": [name if is_device_id(name) else index for name, index in gpus]}
 
 
 def visible_devices(annotations: Mapping[str, Any] | None) -> str | None:

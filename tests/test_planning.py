@@ -89,7 +89,11 @@ def test_scarce_work_goes_first_where_it_fits() -> None:
     batch = planner.next_batch("gpu")
     assert batch is not None
     assert batch.indices == (2,)
-    assert planner.annotation(batch.id) == {"gpus": 1}
+    asked = planner.annotation(batch, preemptible=True)
+    assert asked == {"gpus": 1, "preemptible": True, "expected": batch.estimate_s}
+    batch = planner.next_batch("plain")
+    assert batch is not None
+    assert planner.annotation(batch, preemptible=False) == {}
 
 
 def test_the_more_urgent_class_goes_first_then_the_deadline() -> None:

@@ -245,9 +245,8 @@ class RunDriver:
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
         slot.outstanding.append(batch.id)
-        asked = dict(self._planner.annotation(batch.id))
-        if self._options.shared:
-            asked["preemptible"] = True
+        shared = self._options.shared
+        asked = self._planner.annotation(batch, preemptible=shared)
         with dask.annotate(dtf=asked) if asked else nullcontext():
             future = self._client.submit(
                 run_batch,

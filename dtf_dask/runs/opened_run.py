@@ -54,7 +54,7 @@ def run_planner(
     groups = atomic_groups(cases, runs.dist)
     default_class = settings.scheduling.default_class or next(iter(classes))
     asked = with_moments(_with_defaults(settings, asked), run.started_at)
-    return RunPlanner(
+    planner = RunPlanner(
         cases,
         kinds_of(asked, groups, tuple(classes), default_class),
         after=orders(asked, case_ids),
@@ -62,6 +62,10 @@ def run_planner(
         settings=PlannerSettings(target_s=runs.batch_target_s, max_s=runs.batch_max_s),
         patience_s=lambda name: classes.get(name, 0.0),
     )
+    expected = {n: one["expected"] for n, one in enumerate(asked) if "expected" in one}
+    if expected:  # until earlier runs are known, and then for what never ran
+        planner.learn(expected)
+    return planner
 
 
 def _with_defaults(

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from dtf_dask.annotation_values import DURATION_S_MAX
 from dtf_dask.errors import UsageError
 from dtf_dask.runs.batch import Planner
 from dtf_dask.runs.batch_estimates import PlannedCase
@@ -24,6 +25,7 @@ from dtf_dask.scheduler_plugins.asks import PLAIN
 from dtf_dask.scheduler_plugins.terms import Offer
 
 _SHOWN_MAX = 3
+_LEAST_S = 0.001
 
 
 class _Part:
@@ -246,9 +248,17 @@ class RunPlanner:
                 return replace(found, batch_id=number, indices=indices)
         return None
 
-    def annotation(self, batch_id: int) -> Mapping[str, object]:
-        """What the scheduler is told of a batch; empty if its cases ask nothing."""
-        return self._batches[batch_id][0].kind.annotation
+    def annotation(self, batch: Batch, *, preemptible: bool) -> dict[str, object]:
+        """What the scheduler is told of a batch; empty if there is nothing to ask.
+
+        How long it takes, too: all batches have one name, and none is like another.
+        """
+        asked: dict[str, object] = dict(self._batches[batch.id][0].kind.annotation)
+        if preemptible:
+            asked["preemptible"] = True
+        if asked:
+            asked["expected"] = min(max(batch.estimate_s, _LEAST_S), DURATION_S_MAX)
+        return asked
 
     def misfits(self) -> dict[int, str]:
         """The cases that wait and that no worker fits, with the reason, in words."""

@@ -122,9 +122,7 @@ class Admitting:
         """
         core, ask = self._core, task.ask
         kind = lane.groups[0].kind if lane.groups else ""
-        estimate = core.estimates.of(
-            ask.name, kind, core.settings.default_s, ask.priority_class
-        )
+        estimate = core.estimate(ask, kind)
         backlog = batch.setdefault(lane, Backlog())
         together_s = backlog.ahead_s(task.due + 1.0)  # with all that is due as early
         backlog.add(task.due, estimate.seconds)

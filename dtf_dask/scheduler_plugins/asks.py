@@ -48,6 +48,7 @@ class Wishes:
     gang: Gang | None = None
     preemptible: bool = False
     upstream: Upstream = "fail"
+    expected_s: float | None = None
 
 
 PLAIN = Wishes()
@@ -133,6 +134,7 @@ def ask(
         after=wishes.after,
         gang=wishes.gang,
         preemptible=wishes.preemptible,
+        expected_s=wishes.expected_s,
     )
 
 
@@ -184,6 +186,7 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         gang=Gang(**plain["gang"]) if "gang" in plain else None,
         preemptible=plain.get("preemptible", False),
         upstream=plain.get("on_upstream_failure", "fail"),
+        expected_s=plain.get("expected"),
     )
 
 

@@ -106,9 +106,7 @@ class Chooser:
             if task.unit is None and (task.due, task.seq) < (unit.due, unit.seq):
                 continue
             ask = task.ask
-            estimate = self._core.estimates.of(
-                ask.name, place.kind, self._core.settings.default_s, ask.priority_class
-            )
+            estimate = self._core.estimate(ask, place.kind)
             end = now + estimate.seconds + estimate.spread_s
             if estimate.source != "default" and end <= unit.start_at:
                 continue
@@ -241,9 +239,7 @@ class Chooser:
 
     def _takes_s(self, ask: Ask, kind: str) -> float:
         """How long it will take there; 0 if nobody knows."""
-        estimate = self._core.estimates.of(
-            ask.name, kind, self._core.settings.default_s, ask.priority_class
-        )
+        estimate = self._core.estimate(ask, kind)
         return 0.0 if estimate.source == "default" else estimate.seconds
 
     def _chosen(
@@ -266,10 +262,7 @@ class Chooser:
         """Whether a task may be held behind others; sets what it is reckoned at."""
         core = self._core
         settings = core.settings
-        ask = task.ask
-        estimate = core.estimates.of(
-            ask.name, kind, settings.default_s, ask.priority_class
-        )
+        estimate = core.estimate(task.ask, kind)
         if estimate.source == "default":
             task.estimate_s = math.inf
             return settings.prefetch_s > 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from dtf_dask.scheduler_plugins.breaker import Breakers
 from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.estimate import Estimates
+from dtf_dask.scheduler_plugins.estimate import Estimate, Estimates
 from dtf_dask.scheduler_plugins.groups import Group, Places
 from dtf_dask.scheduler_plugins.lanes import Lane, Lanes, Task
 from dtf_dask.scheduler_plugins.match import Capacity, Shape, Want, Wants, task_facts
@@ -127,10 +127,16 @@ class Core:
 
     def expected_s(self, ask: Ask, kind: str = "") -> float:
         """How long it will take, on some kind of worker."""
-        estimate = self.estimates.of(
+        return self.estimate(ask, kind).seconds
+
+    def estimate(self, ask: Ask, kind: str) -> Estimate:
+        """The same, with what stands behind it."""
+        expected_s = ask.expected_s
+        if expected_s is not None:
+            return Estimate(expected_s, expected_s / 2, 0, "asked")
+        return self.estimates.of(
             ask.name, kind, self.settings.default_s, ask.priority_class
         )
-        return estimate.seconds
 
     def wait(self, task: Task, now: float) -> None:
         """It waits for a worker from now on."""

@@ -32,7 +32,7 @@ class Endings:
             self.look_at_breakers(now)
             core.rebar(place, now)
         if ending == "done":
-            if duration_s is not None:
+            if duration_s is not None and ask.expected_s is None:
                 core.estimates.learn(
                     ask.name, place.kind, duration_s, ask.priority_class
                 )

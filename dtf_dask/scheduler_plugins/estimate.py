@@ -23,8 +23,10 @@ NAME_LENGTH_MAX = 1000
 """Durations of longer names are not learned."""
 
 _GROUPS_ASKED_MAX = 3
+_GUESSES_MAX = 10_000  # names of which it is kept what they should take elsewhere,
+_GUESSED_GROUPS_MAX = 256  # and where, of each
 
-Source = Literal["runs", "other groups", "similar", "class", "default"]
+Source = Literal["runs", "other groups", "similar", "class", "default", "asked"]
 Row = tuple[str, str, str, tuple[float, ...]]
 """What is kept of one thing: its kind, its name, the group, the numbers."""
 
@@ -117,6 +119,10 @@ class Estimates:
         """What others keep of a name; it is dropped when the name is learned of."""
         # All of them with the one that was learned of last at the end.
         self._names: dict[str, dict[str, _Runs]] = {}
+        # By name and group, until either the name or the groups' speeds change: each
+        # decision asks of each group (a third of the CPU of deciding, without this).
+        self._guesses: dict[str, dict[str, Estimate]] = {}
+        self._solved = 0
         self._similar: dict[str, _Runs] = {}  # as on a group of factor 1
         self._classes: dict[str, _Runs] = {}  # as on a group of factor 1
 
@@ -129,8 +135,7 @@ class Estimates:
             runs = groups.get(group)
             if runs is not None:
                 return runs._answer or runs.typical()
-            base_s = self._base_s(groups)
-            return self._guess(base_s, base_s / 2, group, "other groups")
+            return self._elsewhere(name, groups, group)
         wider = _wider(name)
         while wider:
             runs = self._similar.get(wider)
@@ -158,6 +163,7 @@ class Estimates:
         seconds = min(seconds, SECONDS_MAX)
         settings = self._settings
         self.derived.pop(name, None)
+        self._guesses.pop(name, None)
         names = self._names
         groups = names.pop(name, None)
         if groups is None:
@@ -207,6 +213,7 @@ class Estimates:
             self._restore(*checked)
         self.speeds.solve()
         self.derived.clear()
+        self._guesses.clear()
         return refused
 
     def _restore(
@@ -232,6 +239,26 @@ class Estimates:
             )
             for seconds in numbers:
                 self._learn_similar(table, size, name, seconds)
+
+    def _elsewhere(self, name: str, groups: dict[str, _Runs], group: str) -> Estimate:
+        """What a test takes in a group that it did not run in, by those it ran in."""
+        guesses = self._guesses
+        if self._solved != self.speeds.solved:
+            self._solved = self.speeds.solved
+            guesses.clear()
+        known = guesses.get(name)
+        if known is None:
+            if len(guesses) >= _GUESSES_MAX:
+                guesses.clear()
+            known = guesses[name] = {}
+        guess = known.get(group)
+        if guess is None:
+            if len(known) >= _GUESSED_GROUPS_MAX:
+                known.clear()
+            base_s = self._base_s(groups)
+            guess = self._guess(base_s, base_s / 2, group, "other groups")
+            known[group] = guess
+        return guess
 
     def _guess(
         self, base_s: float, spread_s: float, group: str, source: Source

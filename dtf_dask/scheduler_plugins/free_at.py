@@ -12,10 +12,7 @@ _LATE_SHARE = 0.5
 
 def expected_end(core: Core, task: Task, place: Place, now: float) -> float:
     """When a running task ends. One that is late takes half again what it took."""
-    ask = task.ask
-    estimate = core.estimates.of(
-        ask.name, place.kind, core.settings.default_s, ask.priority_class
-    )
+    estimate = core.estimate(task.ask, place.kind)
     begun_at = task.granted_at if task.begun_at is None else task.begun_at
     end = begun_at + estimate.seconds + estimate.spread_s
     if end <= now:

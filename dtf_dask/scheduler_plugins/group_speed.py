@@ -47,6 +47,8 @@ class GroupSpeeds:
         self._learned = 0
         self._learned_next = 2
         self._stale = False
+        self.solved = 0
+        """How often the factors were reckoned."""
 
     def factor(self, group: str) -> float:
         """Times as slow as is usual; 1 for an unknown one."""
@@ -92,6 +94,7 @@ class GroupSpeeds:
         if not self._stale:
             return
         self._stale = False
+        self.solved += 1
         self._learned_next = min(2 * self._learned_next, self._settings.learned_max)
         self._learned = 0
         tests: dict[str, dict[str, float]] = {}

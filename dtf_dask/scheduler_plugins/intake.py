@@ -154,9 +154,9 @@ class Intake:
         if annotation is None and resources is None:
             return self._plain
         try:
-            # Tasks that ask the same share what was read, whatever their deadlines.
+            # Tasks that ask the same share what was read, whatever these two are.
             rest = dict(annotation or ())
-            deadline = rest.pop("deadline", None)
+            deadline, expected = rest.pop("deadline", None), rest.pop("expected", None)
             asked = tuple((key, type(value), value) for key, value in rest.items())
             known = (asked, tuple((resources or {}).items()))
             found = self._known.get(known)
@@ -166,14 +166,14 @@ class Intake:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             found = self._known[known] = self._read_anew(rest, resources)
-        if deadline is None or isinstance(found, TaskRefusedError):
+        if isinstance(found, TaskRefusedError) or (deadline is None is expected):
             return found
-        if isinstance(deadline, float) and 0 < deadline <= DURATION_S_MAX:
-            return replace(found, deadline=deadline)
-        dated = self._read_anew({"deadline": deadline}, None)
-        if isinstance(dated, TaskRefusedError):
-            return dated
-        return replace(found, deadline=dated.deadline)
+        if not all(one is None or _in_seconds(one) for one in (deadline, expected)):
+            times = self._read_anew({"deadline": deadline, "expected": expected}, None)
+            if isinstance(times, TaskRefusedError):
+                return times
+            deadline, expected = times.deadline, times.expected_s
+        return replace(found, deadline=deadline, expected_s=expected)
 
     def _read_anew(
         self, annotation: object, resources: object
@@ -210,3 +210,8 @@ class Intake:
             task.note = answer.warning
             if answer.refused is not None:
                 self._ledger.refuse(task, error_of(answer.refused))
+
+
+def _in_seconds(value: object) -> bool:
+    """Whether it is a duration as `annotations.validate` returns it."""
+    return isinstance(value, float) and 0 < value <= DURATION_S_MAX

@@ -80,6 +80,10 @@ class Ask:
         Dask's own: the higher, the sooner.
     deadline
         A point in time of the engine's clock.
+    expected_s
+        How long it is thought to take, by whoever asks; None to go by what is learned
+        of its name. If it is given it is believed, and nothing is learned from the
+        task: tasks of its name, batches of tests say, are not alike.
     timeout_s
         The longest it may run.
     after
@@ -106,6 +110,7 @@ class Ask:
     preemptible: bool = False
     avoid: frozenset[str] = frozenset()
     near: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    expected_s: float | None = None
 
 
 # -- offered ----------------------------------------------------------------------
