@@ -11,11 +11,11 @@ from sim_loop import VirtualLoop
 from sim_scheduler import Way
 from sim_workloads import Machine, SimTask, Workload
 
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.plugin import SchedulingPlugin
-from dtf_dask.scheduler_plugins.quota import Quota
-from dtf_dask.scheduler_plugins.terms import Ask, Key
+from dtf_dask.scheduler_plugins.adapter.plugin import SchedulingPlugin
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Key
+from dtf_dask.scheduler_plugins.policies.quota import Quota
 
 
 class NamingEngine(Engine):

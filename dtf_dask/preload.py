@@ -20,8 +20,8 @@ async def dask_setup(server: Any) -> None:
     """Add dtf's plugins to a scheduler or worker that starts; called by Dask."""
     if isinstance(server, Scheduler):
         from dtf_dask.config import load
-        from dtf_dask.scheduler_plugins.composed import scheduling_plugin
-        from dtf_dask.scheduler_plugins.plugin import NAME as SCHEDULING
+        from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
+        from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
         from dtf_dask.scheduler_plugins.topics import NAME as TOPICS
         from dtf_dask.scheduler_plugins.topics import TopicPlugin
 

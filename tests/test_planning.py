@@ -16,7 +16,7 @@ from dtf_dask.runs.batch_estimates import PlannedCase
 from dtf_dask.runs.kinds import Kind, orders, together, with_moments
 from dtf_dask.runs.misfits import NO_WORKERS_S, Misfits
 from dtf_dask.runs.planning import RunPlanner
-from dtf_dask.scheduler_plugins.terms import Gpu, Offer
+from dtf_dask.scheduler_plugins.engine.terms import Gpu, Offer
 
 CLASSES = {"interactive": 0.0, "normal": 600.0, "nightly": 3600.0}
 PLAIN = Offer(threads=1, memory=2**34, facts={"cpu.arch": "x86_64"})

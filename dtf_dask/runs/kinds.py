@@ -13,9 +13,9 @@ from typing import Any
 
 from dtf_dask.errors import UsageError
 from dtf_dask.hints import nearest
-from dtf_dask.scheduler_plugins.asks import PLAIN, Wishes, read
-from dtf_dask.scheduler_plugins.match import Capacity, Wants, hardware_lacks
-from dtf_dask.scheduler_plugins.terms import Offer
+from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, Wishes, read
+from dtf_dask.scheduler_plugins.engine.match import Capacity, Wants, hardware_lacks
+from dtf_dask.scheduler_plugins.engine.terms import Offer
 
 PLANNED = (
     *("hardware", "prefer", "memory", "gpus", "gpu_memory", "cpus", "resources"),

@@ -21,8 +21,8 @@ from dtf_dask.runs.batch_groups import Dist
 from dtf_dask.runs.batch_lanes import Batch, Revocation
 from dtf_dask.runs.batch_portions import PlannerSettings
 from dtf_dask.runs.kinds import Kind
-from dtf_dask.scheduler_plugins.asks import PLAIN
-from dtf_dask.scheduler_plugins.terms import Offer
+from dtf_dask.scheduler_plugins.adapter.asks import PLAIN
+from dtf_dask.scheduler_plugins.engine.terms import Offer
 
 _SHOWN_MAX = 3
 _LEAST_S = 0.001

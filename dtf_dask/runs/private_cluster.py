@@ -82,7 +82,7 @@ class PrivateCluster:
 
         Most runs ask for nothing, and need not wait for it.
         """
-        from dtf_dask.scheduler_plugins.composed import scheduling_plugin
+        from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
         from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin
 
         plugin = scheduling_plugin(scheduling)

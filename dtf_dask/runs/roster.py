@@ -13,7 +13,7 @@ import distributed
 from dtf_dask.runs.workers import WorkerDoor
 
 if TYPE_CHECKING:
-    from dtf_dask.scheduler_plugins.terms import Offer
+    from dtf_dask.scheduler_plugins.engine.terms import Offer
 
 
 @dataclass(slots=True)
@@ -139,6 +139,6 @@ class Roster:
 def _offer(advert: Any, threads: int, memory: int, resources: Any) -> Offer:
     """What a worker has, by what it and the scheduler say."""
     # Imported here: most runs ask for nothing, and need not wait for it.
-    from dtf_dask.scheduler_plugins.offers import offer
+    from dtf_dask.scheduler_plugins.adapter.offers import offer
 
     return offer(advert, threads=threads, memory=memory, resources=resources)[0]

@@ -11,9 +11,9 @@ from typing import Any
 import dask.config
 import distributed
 
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.plugin import NAME, SchedulingPlugin
-from dtf_dask.scheduler_plugins.posts import EXTRA
+from dtf_dask.scheduler_plugins.adapter.plugin import NAME, SchedulingPlugin
+from dtf_dask.scheduler_plugins.adapter.posts import EXTRA
+from dtf_dask.scheduler_plugins.engine.engine import Engine
 
 WAIT_S = 30.0
 _QUIET: dict[str, Any] = {

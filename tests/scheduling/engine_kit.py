@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from dtf_dask.demand import parse, parse_preference
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.terms import Ask, Ending, Gang, Gpu, Need, Offer, Plan
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
+from dtf_dask.scheduler_plugins.engine.terms import (
+    Ask,
+    Ending,
+    Gang,
+    Gpu,
+    Need,
+    Offer,
+    Plan,
+)
 
 GIB = 1 << 30
 

@@ -7,7 +7,7 @@ import pytest
 from dask_room import room, run
 from distributed.scheduler import Scheduler, SchedulerState
 
-from dtf_dask.scheduler_plugins import dask_contract, dask_grants
+from dtf_dask.scheduler_plugins.adapter import dask_contract, dask_grants
 
 
 def version(text: str) -> tuple[int, ...]:

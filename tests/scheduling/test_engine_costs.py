@@ -11,9 +11,9 @@ from time import process_time
 
 from engine_kit import ask, need
 
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.terms import Ask, Need, Offer
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Need, Offer
 
 PLAIN_S = 75e-6
 KINDS_S = 180e-6

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from engine_kit import GIB, Bench, ask, gpus, need
 
-from dtf_dask.scheduler_plugins.offers import offer
-from dtf_dask.scheduler_plugins.terms import Gpu, Offer
+from dtf_dask.scheduler_plugins.adapter.offers import offer
+from dtf_dask.scheduler_plugins.engine.terms import Gpu, Offer
 
 ONE = gpus(1)
 WHOLE = need(gpu=1)

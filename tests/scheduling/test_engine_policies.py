@@ -6,17 +6,17 @@ from typing import Any
 
 from engine_kit import Bench, ask, need
 
-from dtf_dask.scheduler_plugins.breaker import BreakerSettings
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.engine_settings import (
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.engine_settings import (
     CLASSES,
     EngineSettings,
     PriorityClass,
 )
-from dtf_dask.scheduler_plugins.overload import OverloadSettings
-from dtf_dask.scheduler_plugins.policies import Policies, WorkerView
-from dtf_dask.scheduler_plugins.quota import Quota, TenantSettings
-from dtf_dask.scheduler_plugins.terms import Ask
+from dtf_dask.scheduler_plugins.engine.terms import Ask
+from dtf_dask.scheduler_plugins.policies.breaker import BreakerSettings
+from dtf_dask.scheduler_plugins.policies.custom import Policies, WorkerView
+from dtf_dask.scheduler_plugins.policies.overload import OverloadSettings
+from dtf_dask.scheduler_plugins.policies.quota import Quota, TenantSettings
 
 
 def test_a_deadline_that_cannot_be_met_is_said_at_once() -> None:

@@ -22,10 +22,15 @@ from hypothesis import strategies as st
 
 from dtf_dask.demand import parse
 from dtf_dask.facts import TASK_FACTS
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.match import Capacity, Wants, hardware_lacks, task_facts
-from dtf_dask.scheduler_plugins.terms import Ask, Gang, Offer
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
+from dtf_dask.scheduler_plugins.engine.match import (
+    Capacity,
+    Wants,
+    hardware_lacks,
+    task_facts,
+)
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Gang, Offer
 
 OFFERS = [
     Offer(4, 16 * GIB, {"cpu.arch": "x86_64", "memory": 16 * GIB}),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from engine_kit import GIB, Bench, ask, gpus, need
 
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.terms import Ask, Gpu, Need, Offer, Reject
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Gpu, Need, Offer, Reject
 
 
 def test_a_task_gets_a_free_thread() -> None:
@@ -419,7 +419,7 @@ def test_the_example_in_the_docstring_holds() -> None:
     """What `Engine` shows is what it does."""
     import doctest
 
-    from dtf_dask.scheduler_plugins import engine
+    from dtf_dask.scheduler_plugins.engine import engine
 
     assert doctest.testmod(engine).failed == 0
     assert Engine().settings.classes[0].name == "interactive"

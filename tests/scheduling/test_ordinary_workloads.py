@@ -307,7 +307,7 @@ def test_runs_as_without_the_plugin(
             assert made.plugin.failure == ""
             assert made.plugin.keeper is not None
             made.scheduler.remove_client(made.client.id)
-            ledger = made.plugin.keeper.ledger
+            ledger = made.plugin.keeper.holding
             await made.until(lambda: not ledger.tasks, 20)
             made.scheduler.validate_state()
             engine: Any = made.plugin.engine

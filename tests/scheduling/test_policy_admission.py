@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.admission import (
+from dtf_dask.scheduler_plugins.policies.admission import (
     Backlog,
     answer,
     finish_s,
     hopeless,
     outlook,
 )
-from dtf_dask.scheduler_plugins.estimate import Estimate
+from dtf_dask.scheduler_plugins.policies.estimate import Estimate
 
 MIN = 60.0
 

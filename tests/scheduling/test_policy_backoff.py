@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.backoff import Backoff, BackoffSettings
+from dtf_dask.scheduler_plugins.policies.backoff import Backoff, BackoffSettings
 
 
 def test_bounds_double_up_to_the_longest() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.breaker import Breakers, BreakerSettings
+from dtf_dask.scheduler_plugins.policies.breaker import Breakers, BreakerSettings
 
 
 def breakers(**settings: Any) -> Breakers:

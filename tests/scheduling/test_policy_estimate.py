@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.estimate import (
+from dtf_dask.scheduler_plugins.policies.estimate import (
     SECONDS_MAX,
     Estimates,
     EstimateSettings,
 )
-from dtf_dask.scheduler_plugins.group_speed import GroupSpeeds, SpeedSettings
+from dtf_dask.scheduler_plugins.policies.group_speed import GroupSpeeds, SpeedSettings
 
 NAME = "tests/test_a.py::TestIt::test_one[x]"
 

@@ -10,10 +10,10 @@ import pytest
 
 EVENTS = """
 import random
-from dtf_dask.scheduler_plugins.breaker import Breakers
-from dtf_dask.scheduler_plugins.estimate import Estimates
-from dtf_dask.scheduler_plugins.placement import Placement
-from dtf_dask.scheduler_plugins.quota import Tenants
+from dtf_dask.scheduler_plugins.policies.breaker import Breakers
+from dtf_dask.scheduler_plugins.policies.estimate import Estimates
+from dtf_dask.scheduler_plugins.policies.placement import Placement
+from dtf_dask.scheduler_plugins.policies.quota import Tenants
 
 rng, now = random.Random(3), 0.0
 estimates, tenants, breakers = Estimates(), Tenants(), Breakers()

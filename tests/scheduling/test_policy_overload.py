@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.overload import Overload, OverloadSettings, Waiting
+from dtf_dask.scheduler_plugins.policies.overload import (
+    Overload,
+    OverloadSettings,
+    Waiting,
+)
 
 
 def overload(bound: int = 10) -> Overload:

@@ -7,8 +7,8 @@ from timeit import timeit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.estimate import Estimates
-from dtf_dask.scheduler_plugins.placement import SCORE_NEUTRAL, Placement
+from dtf_dask.scheduler_plugins.policies.estimate import Estimates
+from dtf_dask.scheduler_plugins.policies.placement import SCORE_NEUTRAL, Placement
 
 
 def learned(runs: int = 9, **seconds: float) -> Placement:

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.policies import Policies, PolicySettings, WorkerView
-from dtf_dask.scheduler_plugins.terms import Ask, Need
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Need
+from dtf_dask.scheduler_plugins.policies.custom import (
+    Policies,
+    PolicySettings,
+    WorkerView,
+)
 
 ASK = Ask("key", "name", Need())
 WORKER = WorkerView("w", "g", {"cpu.count": 4}, threads=4, free={"cpu": 2.0})

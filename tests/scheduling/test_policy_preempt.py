@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.preempt import (
+from dtf_dask.scheduler_plugins.policies.preempt import (
     Preemption,
     PreemptSettings,
     Running,

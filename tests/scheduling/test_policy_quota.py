@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.quota import Quota, Tenants, TenantSettings
+from dtf_dask.scheduler_plugins.policies.quota import Quota, Tenants, TenantSettings
 
 ONE = (("cpu", 1.0),)
 

@@ -12,10 +12,20 @@ from hypothesis import strategies as st
 
 from dtf_dask.config import load
 from dtf_dask.errors import ConfigurationError, DeadlineError, TaskRefusedError
-from dtf_dask.scheduler_plugins import composed
-from dtf_dask.scheduler_plugins.asks import NESTED_BONUS, PLAIN, Wishes, ask, read
-from dtf_dask.scheduler_plugins.farewells import LONGEST_S, SILENCE_MAX_S, Farewells
-from dtf_dask.scheduler_plugins.offers import offer
+from dtf_dask.scheduler_plugins.adapter import composed
+from dtf_dask.scheduler_plugins.adapter.asks import (
+    NESTED_BONUS,
+    PLAIN,
+    Wishes,
+    ask,
+    read,
+)
+from dtf_dask.scheduler_plugins.adapter.farewells import (
+    LONGEST_S,
+    SILENCE_MAX_S,
+    Farewells,
+)
+from dtf_dask.scheduler_plugins.adapter.offers import offer
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

@@ -104,7 +104,7 @@ def test_churn(seed: int) -> None:
             await made.until(lambda: not engine._core.running, 20)
             assert not engine._core.lanes.tasks
             assert made.plugin.keeper is not None
-            assert not made.plugin.keeper.ledger.tasks
-            assert all(post.own == 0 for post in made.plugin.keeper.ledger.posts.all())
+            assert not made.plugin.keeper.holding.tasks
+            assert all(post.own == 0 for post in made.plugin.keeper.holding.posts.all())
 
     run(check)

@@ -15,8 +15,8 @@ import pytest
 from dask_room import advert, gathered, room, run
 
 from dtf_dask import LocalCluster
-from dtf_dask.scheduler_plugins.engine import Engine
-from dtf_dask.scheduler_plugins.terms import Kill, Plan
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.terms import Kill, Plan
 
 
 class Killer(Engine):

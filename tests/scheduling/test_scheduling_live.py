@@ -67,13 +67,13 @@ def test_plain_tasks_are_governed_and_run() -> None:
             futures = made.client.map(inc, range(200))
             total = made.client.submit(sum, futures)
             assert await asyncio.wait_for(total, 20) == sum(range(1, 201))
-            granted = {task.stage for task in made.plugin.keeper.ledger.tasks.values()}
+            granted = {task.stage for task in made.plugin.keeper.holding.tasks.values()}
             assert granted == {"over"}
-            assert len(made.plugin.keeper.ledger.tasks) == 200
+            assert len(made.plugin.keeper.holding.tasks) == 200
             del futures, total
             await made.until(lambda: not made.scheduler.tasks)
             assert settled(made)
-            assert made.plugin.keeper.ledger.tasks == {}
+            assert made.plugin.keeper.holding.tasks == {}
             assert made.plugin.failure == ""
 
     run(check)
@@ -93,7 +93,7 @@ def test_only_annotated_tasks_are_governed_if_so_configured() -> None:
             assert await bound == "w0"
             assert await asked == 101
             await made.until(lambda: made.held() == 1)
-            ours = set(made.plugin.keeper.ledger.tasks)
+            ours = set(made.plugin.keeper.holding.tasks)
             assert ours == {asked.key, needs.key}
 
     run(check)
@@ -452,7 +452,7 @@ def fail_later(plugin: Any, hook: str, count: int) -> None:
 
     setattr(plugin.keeper, hook, broken)
     if hook == "pump":
-        plugin.keeper.ledger.pump = broken
+        plugin.keeper.holding.pump = broken
 
 
 @pytest.mark.logs("Tasks are scheduled by Dask alone", "The scheduling engine failed")

@@ -1,0 +1,212 @@
+"""What a task asks of the scheduler, from its annotations and Dask's own fields. Pure.
+
+The client has checked the annotations already. They are checked again: the scheduler
+believes no client, and whoever is refused is told why.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dtf_dask.annotation_values import AMOUNT_MAX as AMOUNT_MAX
+from dtf_dask.annotation_values import NAME_LENGTH_MAX, Late, Upstream
+from dtf_dask.annotations import validate
+from dtf_dask.demand import parse_demand, parse_preference
+from dtf_dask.errors import DeadlineError, TaskRefusedError, UsageError
+from dtf_dask.hints import shown
+from dtf_dask.scheduler_plugins.engine.terms import Ask, Gang, Key, Need
+
+NESTED_BONUS = 1.0
+"""What a task is put forward by that was submitted by a task: that one waits for it."""
+
+_OWN_AMOUNTS = ("cpu", "memory", "gpu", "gpu_memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What tasks of one annotation ask, whichever of them it is.
+
+    Parameters
+    ----------
+    deadline
+        Seconds from submission, or a point in time as ISO text.
+    retries
+        None if the annotation says nothing of it.
+    """
+
+    need: Need = Need()  # noqa: RUF009 - frozen
+    priority_class: str = "normal"
+    tenant: str = "default"
+    deadline: float | str | None = None
+    on_late: Late = "run"
+    timeout_s: float | None = None
+    retries: int | None = None
+    after: tuple[Key, ...] = ()
+    gang: Gang | None = None
+    preemptible: bool = False
+    upstream: Upstream = "fail"
+    expected_s: float | None = None
+
+
+PLAIN = Wishes()
+
+
+def read(
+    annotation: object = None, resources: object = None, default_class: str = "normal"
+) -> Wishes:
+    """Check what a task asks.
+
+    Parameters
+    ----------
+    annotation
+        What stands under ``dtf`` in its annotations, if anything does.
+    resources
+        Dask's own ``resources=``, if it has any.
+
+    Raises
+    ------
+    TaskRefusedError
+        Naming the key, what was given and what was expected.
+
+    Examples
+    --------
+    >>> read({"gpus": 1}, {"licence": 2}).need.amounts
+    (('gpu', 1), ('licence', 2.0))
+    """
+    try:
+        return _read(annotation, resources, default_class)
+    except UsageError as error:
+        raise TaskRefusedError(f"this task is refused: {error}") from None
+
+
+def ask(
+    key: Hashable,
+    name: str,
+    wishes: Wishes,
+    *,
+    now: float,
+    wall_now: float,
+    priority: float = 0.0,
+    nested: bool = False,
+    need: Need | None = None,
+) -> Ask:
+    """One task's ask.
+
+    Parameters
+    ----------
+    now, wall_now
+        The engine's clock and that of the world when the task was submitted: a
+        relative deadline counts from there.
+    nested
+        Whether a running task submitted it.
+    need
+        Instead of that of the wishes.
+
+    Raises
+    ------
+    DeadlineError
+        If its deadline has passed already, and it does not want to run all the same.
+    """
+    deadline: float | None = None
+    if isinstance(wishes.deadline, str):
+        moment = datetime.datetime.fromisoformat(wishes.deadline)
+        ahead = moment.timestamp() - wall_now
+        if ahead <= 0 and wishes.on_late != "run":
+            raise DeadlineError(
+                f"this task is refused: its deadline, {wishes.deadline}, has passed"
+            )
+        deadline = now + ahead
+    elif wishes.deadline is not None:
+        deadline = now + wishes.deadline
+    return Ask(
+        key,
+        name,
+        need or wishes.need,
+        priority_class=wishes.priority_class,
+        tenant=wishes.tenant,
+        priority=priority + NESTED_BONUS if nested else priority,
+        deadline=deadline,
+        on_late=wishes.on_late,
+        timeout_s=wishes.timeout_s,
+        after=wishes.after,
+        gang=wishes.gang,
+        preemptible=wishes.preemptible,
+        expected_s=wishes.expected_s,
+    )
+
+
+def resource_name(name: object) -> str:
+    """How one of Dask's resources is called in amounts: never as one of ours.
+
+    Examples
+    --------
+    >>> resource_name("GPU"), resource_name("memory")
+    ('GPU', 'dask.memory')
+    """
+    word = str(name)[:NAME_LENGTH_MAX]
+    return f"dask.{word}" if word in _OWN_AMOUNTS else word
+
+
+def _read(annotation: object, resources: object, default_class: str) -> Wishes:
+    given = {} if annotation is None else annotation
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"the annotation dtf = {shown(given)}: expected a mapping such as "
+            '{"hardware": "gpu.count >= 1"}'
+        )
+    plain = validate(given)
+    amounts = _amounts_of(_named(plain.get("resources", {})), resources)
+    for name, key in (
+        ("cpu", "cpus"),
+        ("memory", "memory"),
+        ("gpu", "gpus"),
+        ("gpu_memory", "gpu_memory"),
+    ):
+        if plain.get(key):
+            amounts[name] = plain[key]
+    need = Need(
+        hardware=parse_demand(plain["hardware"]) if "hardware" in plain else None,
+        prefer=parse_preference(plain["prefer"]) if "prefer" in plain else None,
+        amounts=tuple(sorted(amounts.items())),
+        tokens=tuple(sorted(_named(plain.get("tokens", {})).items())),
+        exclusive=plain.get("exclusive", False),
+    )
+    return Wishes(
+        need,
+        priority_class=plain.get("priority_class", default_class),
+        tenant=plain.get("tenant", "default"),
+        deadline=plain.get("deadline"),
+        on_late=plain.get("on_late", "run"),
+        timeout_s=plain.get("timeout"),
+        retries=plain.get("retries"),
+        after=tuple(_key(key) for key in plain.get("after", ())),
+        gang=Gang(**plain["gang"]) if "gang" in plain else None,
+        preemptible=plain.get("preemptible", False),
+        upstream=plain.get("on_upstream_failure", "fail"),
+        expected_s=plain.get("expected"),
+    )
+
+
+def _amounts_of(ours: dict[str, float], dasks: object) -> dict[str, float]:
+    """Custom amounts, of which Dask's ``resources=`` are some."""
+    if isinstance(dasks, Mapping):
+        dasks = _named(dasks)
+    for name, amount in validate({"resources": dasks or {}})["resources"].items():
+        if ours.setdefault(name, amount) != amount:
+            raise UsageError(
+                f"resources: {name} is {ours[name]:g} in the annotation and "
+                f"{amount:g} in Dask's resources=; give one of them"
+            )
+    return ours
+
+
+def _named(amounts: Mapping[Any, Any]) -> dict[str, Any]:
+    return {resource_name(name): amount for name, amount in amounts.items()}
+
+
+def _key(key: Any) -> Key:
+    """A key as Dask has it: plain data has lists for tuples."""
+    return tuple(key) if isinstance(key, list) else key

@@ -1,0 +1,177 @@
+"""What the parts of the adapter share: the governed tasks, the clock, the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from distributed import Scheduler
+from distributed.scheduler import TaskState, WorkerState
+
+from dtf_dask.errors import (
+    DeadlineError,
+    DtfError,
+    OverloadedError,
+    TaskRefusedError,
+    UpstreamFailedError,
+)
+from dtf_dask.scheduler_plugins.adapter import dask_grants, upstream
+from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
+from dtf_dask.scheduler_plugins.adapter.posts import Posts
+from dtf_dask.scheduler_plugins.engine.terms import (
+    Admission,
+    Ask,
+    Ending,
+    Explanation,
+    Offer,
+    Plan,
+    Reject,
+)
+
+_ERRORS: dict[str, type[DtfError]] = {
+    "deadline": DeadlineError,
+    "shed": OverloadedError,
+    "upstream": UpstreamFailedError,
+}
+
+
+class Engine(Protocol):
+    """What is used of the engine; see `dtf_dask.scheduler_plugins.engine.engine`."""
+
+    def worker_joined(self, name: str, offer: Offer, now: float) -> None: ...
+    def worker_changed(self, name: str, offer: Offer, now: float) -> None: ...
+    def worker_left(self, name: str, now: float) -> object: ...
+    def worker_load(self, name: str, foreign: int, now: float) -> None: ...
+    def worker_paused(self, name: str, paused: bool, now: float) -> None: ...
+    def admit(
+        self,
+        asks: Sequence[Ask],
+        now: float,
+        *,
+        known: Callable[[Key], bool] | None = None,
+    ) -> list[Admission]: ...
+    def ready(self, ask: Ask, now: float) -> None: ...
+    def withdraw(self, key: Key, now: float) -> None: ...
+    def ended(
+        self,
+        key: Key,
+        ending: Ending,
+        duration_s: float | None,
+        now: float,
+        *,
+        final: bool = True,
+    ) -> None: ...
+    def begun(self, key: Key, now: float) -> None: ...
+    def seceded(self, key: Key, now: float) -> None: ...
+    def pump(self, now: float) -> Plan: ...
+    def explain(self, key: Key, now: float) -> Explanation | None: ...
+    def queue_rows(self, now: float) -> list[dict[str, Any]]: ...
+    def worker_rows(self, now: float) -> list[dict[str, Any]]: ...
+    def summary(self, now: float) -> dict[str, Any]: ...
+    def reprioritize(
+        self,
+        keys: Sequence[Key],
+        now: float,
+        *,
+        priority_class: str | None = None,
+        priority: float | None = None,
+        deadline: float | None = None,
+    ) -> int: ...
+
+
+class Holding:
+    """One scheduler's governed tasks.
+
+    Parameters
+    ----------
+    loop
+        Has ``call_soon`` and ``call_later``, as asyncio's has.
+    guarded
+        Wraps what the loop calls, so that a failure there is seen.
+    clock, wall
+        The engine's clock, and the world's.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        engine: Engine,
+        *,
+        loop: Any,
+        guarded: Callable[[Callable[[], None]], Callable[[], None]],
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.scheduler, self.engine = scheduler, engine
+        self.clock, self.wall = clock, wall
+        self.tasks: dict[Key, Governed] = {}
+        self.places: dict[Key, WorkerState | None] = {}
+        """Shared with `dask_grants.Hold`: where each governed task may run."""
+        self.unplaced: dict[Key, None] = {}
+        """Those that are not governed, and that Dask found no worker for."""
+        self.arrived: list[Governed] = []
+        """Those whose inputs are there, of which the engine does not know yet."""
+        self.refused: list[Governed] = []
+        self.posts = Posts(engine, scheduler)
+        self.pump: Callable[[], None] = lambda: None
+        self.awake = False
+        self._loop, self._guarded = loop, guarded
+
+    def wake(self) -> None:
+        """Have the engine decide as soon as Dask has handled what it handles now."""
+        if not self.awake:
+            self.awake = True
+            self.soon(self.pump)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        """Call this when Dask is in the middle of nothing."""
+        self._loop.call_soon(self._guarded(act))
+
+    def later(self, delay_s: float, act: Callable[[], None]) -> Any:
+        """Call this after a while; what is returned can be cancelled."""
+        return self._loop.call_later(delay_s, self._guarded(act))
+
+    def arrive(self, task: Governed) -> None:
+        """A task may be given to the engine."""
+        self.arrived.append(task)
+        self.wake()
+
+    def running(self, key: Key) -> tuple[Governed, TaskState, WorkerState] | None:
+        """A task that is on a worker, by what the engine and Dask know."""
+        task, ts = self.tasks.get(key), self.scheduler.tasks.get(key)
+        if task is None or ts is None or task.stage != "granted":
+            return None
+        place = task.place
+        return (task, ts, place) if place and ts.processing_on is place else None
+
+    def refuse(self, task: Governed, error: BaseException) -> None:
+        """Let it fail when Dask is in the middle of nothing, now and ever again."""
+        task.refused = error
+        self.refused.append(task)
+        self.wake()
+
+    def fail(self, task: Governed, error: BaseException) -> None:
+        """Let a task end with an error of ours, and see to those that depend on it."""
+        ts = self.scheduler.tasks.get(task.key)
+        if ts is not None:
+            free = upstream.settle(self.scheduler, self.tasks, ts, str(error))
+            dask_grants.fail(self.scheduler, task.key, error)
+            dask_grants.go_on(self.scheduler, free)
+
+
+def error_of(reject: Reject) -> DtfError:
+    """The error that the futures of a rejected task get."""
+    return _ERRORS.get(reject.kind, TaskRefusedError)(reject.message)
+
+
+def computed(startstops: object) -> float | None:
+    """The seconds that a task computed, by its worker's word; not what it waited."""
+    if not isinstance(startstops, list | tuple):
+        return None
+    times = [
+        one["stop"] - one["start"]
+        for one in startstops
+        if isinstance(one, dict) and one.get("action") == "compute"
+    ]
+    return max(0.0, sum(times)) if times else None

@@ -1,0 +1,219 @@
+"""Which of Dask's tasks are the engine's, and what they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from distributed.scheduler import TaskState
+
+from dtf_dask.annotation_values import DURATION_S_MAX
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.scheduler_plugins.adapter import asks
+from dtf_dask.scheduler_plugins.adapter.asks import Wishes
+from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
+from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
+from dtf_dask.scheduler_plugins.engine.terms import Ask
+
+ANNOTATION = "dtf"
+_NEAR_INPUTS_MAX = 64
+_KNOWN_MAX = 1024
+_OVER = ("memory", "erred", "forgotten")
+
+
+class Intake:
+    """Reads tasks as they are submitted, and once more when they are ready.
+
+    Parameters
+    ----------
+    govern_all
+        Whether plain root tasks are the engine's too, and not only those that ask
+        something of it.
+    """
+
+    def __init__(
+        self, holding: Holding, *, govern_all: bool, default_class: str
+    ) -> None:
+        self._holding = holding
+        self._govern_all = govern_all
+        self._default_class = default_class
+        self._plain = replace(asks.PLAIN, priority_class=default_class)
+        self._awaited: dict[Key, list[Governed]] = {}
+        self._restricted: dict[Key, None] = {}
+        self._known: dict[Any, Wishes | TaskRefusedError] = {}
+
+    def submitted(self, keys: Iterable[Key]) -> None:
+        """Tasks came, and none of them has been moved yet."""
+        holding = self._holding
+        now, wall_now = holding.clock(), holding.wall()
+        special: list[Governed] = []
+        for key in keys:
+            ts = holding.scheduler.tasks[key]
+            if key in holding.tasks or ts.state != "released" or not self.governs(ts):
+                continue
+            task, refused = self._taken(ts, now, wall_now)
+            holding.tasks[key] = task
+            holding.places[key] = None
+            if refused is not None:
+                holding.refuse(task, refused)
+            elif task.wishes is not self._plain:
+                if task.wishes.retries is not None and not ts.retries:
+                    ts.retries = task.wishes.retries
+                special.append(task)
+        # Only now, for a task may name one that came with it.
+        for task in special:
+            if task.ask.after:
+                self._wait_for_foreign(task)
+        self._admit(special, now)
+
+    def governs(self, ts: TaskState) -> bool:
+        """Whether a task is the engine's: it asks something, or it is a plain root.
+
+        An actor never is: Dask cannot hold one.
+        """
+        if ts.actor or ts.run_spec is None:
+            return False
+        if ts.resource_restrictions or (
+            ts.annotations and ANNOTATION in ts.annotations
+        ):
+            return True
+        restricted = ts.worker_restrictions or ts.host_restrictions
+        return self._govern_all and not ts.dependencies and not restricted
+
+    def foreign_over(self, key: Key, finish: str) -> None:
+        """A task is over, for whoever waits for just that."""
+        if self._awaited and finish in _OVER:
+            for task in self._awaited.pop(key, ()):
+                assert task.after is not None
+                task.after.discard(key)
+                if not task.after and task.stage == "after":
+                    task.stage = "known"
+                    self._holding.arrive(task)
+
+    def ask_now(self, task: Governed, ts: TaskState) -> Ask:
+        """What it asks, with what is known only now that its inputs are there."""
+        changed: dict[str, Any] = {}
+        posts = self._holding.posts
+        if task.avoid:
+            changed["avoid"] = task.avoid
+        if ts.dependencies:
+            changed["near"] = posts.holders(ts, _NEAR_INPUTS_MAX)
+        restricted = ts.worker_restrictions or ts.host_restrictions
+        if restricted and not ts.loose_restrictions:
+            self._restricted[task.key] = None
+            names = posts.names(ts.worker_restrictions, ts.host_restrictions)
+            changed["need"] = replace(task.wishes.need, workers=names)
+        if changed:
+            task.ask = replace(task.ask, **changed)
+        return task.ask
+
+    def worker_joined(self) -> None:
+        """Dask's restrictions name addresses and hosts: a new worker may be meant."""
+        restricted, self._restricted = self._restricted, {}
+        for key in restricted:
+            task = self._holding.tasks.get(key)
+            if task is not None and task.stage == "held":
+                self._holding.engine.withdraw(key, self._holding.clock())
+                task.stage = "known"
+                self._holding.arrive(task)
+
+    def clear(self) -> None:
+        """No task is there any more."""
+        self._awaited.clear()
+        self._restricted.clear()
+
+    def _taken(
+        self, ts: TaskState, now: float, wall_now: float
+    ) -> tuple[Governed, TaskRefusedError | None]:
+        wishes: Wishes | TaskRefusedError = self._plain
+        if ts.annotations or ts.resource_restrictions:
+            wishes = self._read(ts)
+        name = ts.prefix.name
+        if isinstance(wishes, TaskRefusedError):
+            return Governed(
+                ts.key, Ask(ts.key, name, asks.PLAIN.need), asks.PLAIN
+            ), wishes
+        assert ts.priority is not None
+        refused = None
+        try:
+            ask = asks.ask(
+                ts.key,
+                name,
+                wishes,
+                now=now,
+                wall_now=wall_now,
+                priority=-ts.priority[0],
+                nested=ts.priority[1] % 1 != 0,
+            )
+        except TaskRefusedError as error:
+            refused, ask = error, Ask(ts.key, name, wishes.need)
+        return Governed(ts.key, ask, wishes), refused
+
+    def _read(self, ts: TaskState) -> Wishes | TaskRefusedError:
+        annotation = (ts.annotations or {}).get(ANNOTATION)
+        resources = ts.resource_restrictions or None
+        if annotation is None and resources is None:
+            return self._plain
+        try:
+            # Tasks that ask the same share what was read, whatever these two are.
+            rest = dict(annotation or ())
+            deadline, expected = rest.pop("deadline", None), rest.pop("expected", None)
+            asked = tuple((key, type(value), value) for key, value in rest.items())
+            known = (asked, tuple((resources or {}).items()))
+            found = self._known.get(known)
+        except (TypeError, ValueError):  # no mapping, or it holds lists
+            return self._read_anew(annotation, resources)
+        if found is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            found = self._known[known] = self._read_anew(rest, resources)
+        if isinstance(found, TaskRefusedError) or (deadline is None is expected):
+            return found
+        if not all(one is None or _in_seconds(one) for one in (deadline, expected)):
+            times = self._read_anew({"deadline": deadline, "expected": expected}, None)
+            if isinstance(times, TaskRefusedError):
+                return times
+            deadline, expected = times.deadline, times.expected_s
+        return replace(found, deadline=deadline, expected_s=expected)
+
+    def _read_anew(
+        self, annotation: object, resources: object
+    ) -> Wishes | TaskRefusedError:
+        try:
+            return asks.read(annotation, resources, self._default_class)
+        except TaskRefusedError as error:
+            return error
+
+    def _wait_for_foreign(self, task: Governed) -> None:
+        """Of the tasks that it runs after, look oneself for those not the engine's."""
+        holding = self._holding
+        keep, after = [], set()
+        key: Key
+        for key in task.ask.after:
+            ts = holding.scheduler.tasks.get(key)
+            if ts is not None and ts.state in _OVER:
+                continue
+            if key in holding.tasks or ts is None:
+                keep.append(key)  # the engine knows it, or refuses it
+            else:
+                after.add(key)
+                self._awaited.setdefault(key, []).append(task)
+        task.after = after
+        task.ask = replace(task.ask, after=tuple(keep))
+
+    def _admit(self, tasks: list[Governed], now: float) -> None:
+        if not tasks:
+            return
+        ours = self._holding.tasks
+        asks = [task.ask for task in tasks]
+        answers = self._holding.engine.admit(asks, now, known=ours.__contains__)
+        for task, answer in zip(tasks, answers, strict=True):
+            task.note = answer.warning
+            if answer.refused is not None:
+                self._holding.refuse(task, error_of(answer.refused))
+
+
+def _in_seconds(value: object) -> bool:
+    """Whether it is a duration as `annotations.validate` returns it."""
+    return isinstance(value, float) and 0 < value <= DURATION_S_MAX

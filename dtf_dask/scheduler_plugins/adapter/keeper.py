@@ -1,0 +1,273 @@
+"""Carries events from Dask's scheduler to the engine, and what it decides back.
+
+It decides nothing about who runs where. It keeps what only an adapter can know: which
+of Dask's tasks are the engine's (`intake`), what becomes of them on their workers
+(`attempts`), and when one that failed may be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dtf_dask.scheduler_plugins.adapter import dask_grants
+from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, ask
+from dtf_dask.scheduler_plugins.adapter.attempts import Attempts
+from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
+from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
+from dtf_dask.scheduler_plugins.adapter.intake import Intake
+from dtf_dask.scheduler_plugins.engine.terms import Notice, Revoke
+
+_SOON_S = 0.001
+_HOPELESS_MAX = 100  # looked at in one go
+
+
+class Keeper:
+    """One scheduler's governed tasks, and the engine that places them.
+
+    Parameters
+    ----------
+    delay_s
+        How long the n-th failed attempt of a task is followed by none.
+    notify
+        Hears what operators should know.
+    """
+
+    def __init__(
+        self,
+        holding: Holding,
+        *,
+        govern_all: bool = True,
+        default_class: str = "normal",
+        delay_s: Callable[[int], float] = lambda attempt: 0.0,
+        notify: Callable[[Notice], None] = lambda notice: None,
+    ) -> None:
+        self.holding = holding
+        self.intake = Intake(
+            holding, govern_all=govern_all, default_class=default_class
+        )
+        self.attempts = Attempts(holding)
+        self._delay_s, self._notify = delay_s, notify
+        self._timer: Any = None
+        self._timer_at = float("-inf")
+        holding.pump = self.pump
+
+    # -- what happens in Dask ------------------------------------------------------
+
+    def submitted(self, keys: Iterable[Key]) -> None:
+        """Tasks came, and none of them has been moved yet."""
+        self.intake.submitted(keys)
+
+    def moved(self, key: Key, start: str, finish: str, more: Mapping[str, Any]) -> None:
+        """A task went from one of Dask's states to another."""
+        task = self.holding.tasks.get(key)
+        if task is None:
+            if finish == "processing" or start == "processing":
+                self.holding.posts.foreign_moved(key, more.get("worker"))
+                self.holding.wake()
+            if finish == "no-worker":
+                self.holding.unplaced[key] = None
+            elif start == "no-worker":
+                self.holding.unplaced.pop(key, None)
+        elif finish == "no-worker":
+            self.holding.arrive(task)
+        elif start == "processing":
+            self.attempts.off_worker(task, finish, more)
+        elif start == "no-worker" and finish != "processing":
+            self._withdraw(task)
+        self.intake.foreign_over(key, finish)
+        if task is not None and finish in ("forgotten", "erred"):
+            self._over(task, finish)
+
+    def worker_joined(self, address: str) -> None:
+        """A worker is there."""
+        self.holding.posts.joined(address, self.holding.clock())
+        self.intake.worker_joined()
+        self.holding.wake()
+
+    def worker_left(self, address: str) -> None:
+        """A worker is gone, with whatever ran there."""
+        now = self.holding.clock()
+        self.attempts.worker_left(address, now)
+        self.holding.posts.left(address, now)
+        self.holding.wake()
+
+    def worker_touched(self, address: str) -> None:
+        """A worker was paused or resumed, or a task on it left its thread to others."""
+        if self.holding.posts.touched(address):
+            self.holding.wake()
+
+    def worker_told(self, address: str, advert: Any = None) -> None:
+        """A worker says something new of itself, or its resources were changed."""
+        if self.holding.posts.told(address, advert):
+            self.holding.wake()
+
+    def restarted(self) -> None:
+        """Dask forgot all tasks, most of them without a word."""
+        holding, now = self.holding, self.holding.clock()
+        self.attempts.clear(now)
+        for task in holding.tasks.values():
+            self.attempts.forget(task)
+            if task.stage == "granted":
+                holding.engine.ended(task.key, "released", None, now)
+            else:
+                holding.engine.withdraw(task.key, now)
+        holding.tasks.clear()
+        holding.places.clear()
+        holding.unplaced.clear()
+        holding.arrived.clear()
+        holding.refused.clear()
+        self.intake.clear()
+        holding.posts.recount()
+        holding.wake()
+
+    def reprioritize(self, keys: list[Key], changes: dict[str, Any]) -> int:
+        """Change the urgency of tasks, whether they wait or will."""
+        now, wall_now = self.holding.clock(), self.holding.wall()
+        if "deadline" in changes:
+            wish = replace(PLAIN, deadline=changes["deadline"])
+            changes = {
+                **changes,
+                "deadline": ask("", "", wish, now=now, wall_now=wall_now).deadline,
+            }
+        waiting, count = [], 0
+        for key in dict.fromkeys(keys):
+            task = self.holding.tasks.get(key)
+            if task is None or task.stage in ("granted", "over"):
+                continue
+            task.ask = replace(task.ask, **changes)
+            if task.stage == "held":
+                waiting.append(key)
+            else:
+                count += 1
+        count += self.holding.engine.reprioritize(waiting, now, **changes)
+        self.holding.wake()
+        return count
+
+    def fail_hopeless(self, keys: list[Key]) -> set[Key]:
+        """Of tasks held for Dask's ``no-workers-timeout``, fail those nobody can run.
+
+        A task that merely queues is let be.
+        """
+        holding, failed = self.holding, set()
+        now = holding.clock()
+        for key in keys[:_HOPELESS_MAX]:
+            task = holding.tasks.get(key)
+            if task is None or task.stage != "held":
+                continue
+            found = holding.engine.explain(key, now)
+            if found is not None and found.state == "waiting" and not found.busy:
+                holding.fail(task, dask_grants.no_worker_error(holding.scheduler, key))
+                failed.add(key)
+        return failed
+
+    # -- deciding ------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Tell the engine what happened, and do what it says."""
+        holding = self.holding
+        holding.awake = False
+        now = holding.clock()
+        for post in holding.posts.refresh(now):
+            # What it has not begun it will not begin soon.
+            self.attempts.revoke(
+                [
+                    Revoke(task.key, post.name)
+                    for task in holding.tasks.values()
+                    if task.place is post.ws
+                ]
+            )
+        refused, holding.refused = holding.refused, []
+        for task in refused:
+            self._refuse(task)
+        self._tell_arrived(now)
+        plan = holding.engine.pump(now)
+        for reject in plan.rejects:
+            if (rejected := holding.tasks.get(reject.key)) is not None:
+                rejected.stage = "over"
+                holding.fail(rejected, error_of(reject))
+        for notice in plan.notices:
+            self._notify(notice)
+        self.attempts.revoke(plan.revokes)
+        self.attempts.kill(plan.kills)
+        self.attempts.grant(plan.grants, now)
+        self._wake_at((plan.wake_at, self.attempts.ask_whether_over(now)), now)
+
+    def _tell_arrived(self, now: float) -> None:
+        tasks = self.holding.scheduler.tasks
+        if not self.holding.arrived:
+            return
+        arrived, self.holding.arrived = self.holding.arrived, []
+        ready = [
+            (ts.priority or (), task, ts)
+            for task in dict.fromkeys(arrived)
+            if (ts := tasks.get(task.key)) is not None and ts.state == "no-worker"
+        ]
+        # Dask's own order within what came at once: the roots of a graph are met
+        # in no order, and some orders need far more memory than others.
+        ready.sort(key=lambda one: one[0])
+        for _, task, ts in ready:
+            if task.stage in ("held", "granted"):
+                continue
+            if task.refused is not None:
+                self._refuse(task)
+            elif self.attempts.farewells.get(task.key) is not None:
+                if not self.attempts.resume(task, now):
+                    task.stage = "parting"
+            elif task.after:
+                task.stage = "after"
+            elif not self._back_off(task):
+                task.stage = "held"
+                self.holding.engine.ready(self.intake.ask_now(task, ts), now)
+
+    def _back_off(self, task: Governed) -> bool:
+        """Whether a task that has just failed is to wait a while.
+
+        One with nothing but Dask's own ``retries=`` is tried again at once, as in Dask.
+        """
+        if task.stage != "over" or not task.attempts or task.wishes.retries is None:
+            return False
+        delay = self._delay_s(task.attempts)
+        if delay <= 0:
+            return False
+        task.stage = "backoff"
+        self.holding.later(delay, lambda: self._again(task))
+        return True
+
+    def _again(self, task: Governed) -> None:
+        if self.holding.tasks.get(task.key) is task and task.stage == "backoff":
+            task.stage = "known"
+            self.holding.arrive(task)
+
+    def _refuse(self, task: Governed) -> None:
+        if task.refused is not None and self.holding.tasks.get(task.key) is task:
+            task.stage = "over"
+            self.holding.fail(task, task.refused)
+
+    def _withdraw(self, task: Governed) -> None:
+        if task.stage == "held":
+            self.holding.engine.withdraw(task.key, self.holding.clock())
+            self.holding.wake()
+        task.stage = "known"
+
+    def _over(self, task: Governed, finish: str) -> None:
+        """It never ran, or will not again: whoever runs after it need not wait."""
+        if task.stage != "granted":
+            self.holding.engine.withdraw(task.key, self.holding.clock())
+        if finish == "forgotten":
+            self.attempts.forget(task)
+            self.holding.tasks.pop(task.key, None)
+            self.holding.places.pop(task.key, None)
+
+    def _wake_at(self, times: tuple[float | None, ...], now: float) -> None:
+        known = [at for at in times if at is not None]
+        if not known:
+            return
+        at = max(min(known), now + _SOON_S)
+        if self._timer is not None and now < self._timer_at <= at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self.holding.later(at - now, self.holding.wake)

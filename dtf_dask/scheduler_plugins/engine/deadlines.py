@@ -1,0 +1,61 @@
+"""Deadlines of waiting tasks: when one cannot be met any more, and what then. Pure."""
+
+from __future__ import annotations
+
+from dtf_dask.quantities import format_duration
+from dtf_dask.scheduler_plugins.engine.core import Core
+from dtf_dask.scheduler_plugins.engine.lanes import Task
+from dtf_dask.scheduler_plugins.engine.terms import Notice, Reject
+
+_NOTICES_MAX = 1000
+
+
+class Deadlines:
+    """Watches deadlines, and counts those that were met and missed."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def watch(self, task: Task) -> None:
+        """Look at it when it must have begun; that is also when it is most urgent."""
+        deadline = task.ask.deadline
+        assert deadline is not None
+        start_by = deadline - self._core.expected_s(task.ask)
+        if task.ask.on_late == "cancel":
+            self._core.timers.add(start_by, "late", (task, task.ask))
+
+    def due(self, subject: tuple[Task, object], now: float) -> None:
+        """It should have begun by now; if it has not, it is hopeless."""
+        task, ask = subject
+        core = self._core
+        if core.lanes.tasks.get(task.key) is not task or task.ask is not ask:
+            return
+        deadline = task.ask.deadline
+        assert deadline is not None
+        needs_s = core.expected_s(task.ask)
+        if now + needs_s <= deadline:  # it has become faster meanwhile
+            core.timers.add(deadline - needs_s, "late", subject)
+            return
+        left = format_duration(round(max(0.0, deadline - now), 3))
+        needs = format_duration(round(needs_s, 3))
+        message = (
+            f"cannot meet its deadline: no worker had room for it in time; needs "
+            f"about {needs}, the deadline is in {left}"
+        )
+        core.take(task, now)
+        core.rejects.append(Reject(task.key, "deadline", message))
+
+    def ended(self, task: Task, now: float) -> None:
+        """It is done: in time, or not."""
+        core = self._core
+        deadline = task.ask.deadline
+        assert deadline is not None
+        if now <= deadline:
+            core.met += 1
+            return
+        core.missed += 1
+        if len(core.notices) < _NOTICES_MAX:
+            late = format_duration(round(now - deadline, 3))
+            core.notices.append(
+                Notice("deadline", str(task.key), f"ended {late} after its deadline")
+            )
