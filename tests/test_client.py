@@ -262,6 +262,8 @@ def test_frames_of_a_run_do_not_stay_in_the_scheduler():
             await until(lambda: not topics["dtf-run-1"].subscribers)
             await writer.log_event("dtf-run-1", "late")
             assert "dtf-run-1" not in topics
+            scheduler.log_event("dtf-hardware", {"facts": {}})
+            assert "dtf-hardware" not in topics
             # A client that is gone takes its topics along.
             reader.subscribe_topic("dtf-run-2", seen.append)
             await until(lambda: topics["dtf-run-2"].subscribers)

@@ -46,9 +46,10 @@ def forget_topic(scheduler: Scheduler, topic: str) -> None:
     scheduler._broker._topics.pop(topic, None)
 
 
-def topics_with_prefix(scheduler: Scheduler, prefix: str) -> list[str]:
+def topics_with_prefix(scheduler: Scheduler, prefixes: tuple[str, ...]) -> list[str]:
     """The names of existing topics, in the order in which they came to be."""
-    return [name for name in scheduler._broker._topics if str(name).startswith(prefix)]
+    topics = scheduler._broker._topics
+    return [name for name in topics if str(name).startswith(prefixes)]
 
 
 def unsubscribe_everywhere(

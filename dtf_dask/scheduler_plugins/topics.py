@@ -1,8 +1,8 @@
-"""Keeps the topics that carry runs' frames from filling the scheduler's memory.
+"""Keeps dtf's topics from filling the scheduler's memory.
 
 Dask keeps the last ``distributed.admin.low-level-log-length`` events of every topic,
-whatever their size, and every topic for ever. The frames of a run are delivered once
-and are of no use afterwards.
+whatever their size, and every topic for ever. The frames of a run, and what workers say
+of their hardware, are delivered once and are of no use afterwards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dtf_dask.scheduler_plugins import dask_seam
 logger = logging.getLogger(__name__)
 
 NAME = "dtf-topics"
-TOPIC_PREFIX = "dtf-run-"
+TOPIC_PREFIXES = ("dtf-run-", "dtf-hardware")
 
 
 class TopicPlugin(SchedulerPlugin):
@@ -46,7 +46,7 @@ class TopicPlugin(SchedulerPlugin):
 
     def log_event(self, topic: str, msg: Any) -> None:
         """Called by Dask after the event went out to the subscribers."""
-        if isinstance(topic, str) and topic.startswith(TOPIC_PREFIX):
+        if isinstance(topic, str) and topic.startswith(TOPIC_PREFIXES):
             self._guarded(self._delivered, topic)
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
@@ -60,7 +60,7 @@ class TopicPlugin(SchedulerPlugin):
             dask_seam.forget_topic(scheduler, topic)
 
     def _left(self, scheduler: Scheduler, client: str) -> None:
-        topics = dask_seam.topics_with_prefix(scheduler, TOPIC_PREFIX)
+        topics = dask_seam.topics_with_prefix(scheduler, TOPIC_PREFIXES)
         dask_seam.unsubscribe_everywhere(scheduler, client, topics)
         for topic in topics:
             if not dask_seam.has_subscribers(scheduler, topic):
