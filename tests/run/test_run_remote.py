@@ -199,3 +199,43 @@ def test_another_environment(cluster, tmp_path, check, code):
     assert ended.code == code, ended.out
     named = "only-here-pkg: 1.5 here, missing on the worker" in ended.out
     assert named == (check != "off"), ended.out
+
+
+_LONG = """
+import pathlib, time
+HERE = pathlib.Path({folder!r})  # the suite itself travels to a folder of the worker
+
+def test_long():
+    with (HERE / "started").open("a") as file:
+        file.write("x\\n")
+    while not (HERE / "be_quick").exists():
+        time.sleep(0.05)
+"""
+_URGENT = """
+import pytest
+
+@pytest.mark.dtf(priority_class="interactive", deadline="10 s", expected="1 s")
+def test_now(): pass
+"""
+
+
+def test_a_less_urgent_run_gives_way(tmp_path):
+    """Its running test is ended for a deadline of another run, and run again later."""
+    with _serving(tmp_path, "scheduler", "--port", "0", "--no-dashboard") as scheduler:
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        with _serving(tmp_path, *words):
+            text = _LONG.format(folder=str(tmp_path))
+            long = suite(tmp_path / "long", test_l=text)
+            night = start(long, dtf("run", "--address", address, "--class", "nightly"))
+            await_file(tmp_path / "started", "x\n")
+            urgent = suite(tmp_path / "urgent", test_u=_URGENT)
+            ended = run(urgent, dtf("run", "--address", address))
+            assert ended.code == 0, ended.out
+            assert night.poll() is None  # it was not waited for
+            (tmp_path / "be_quick").write_text("")
+            later = end(night)
+    assert later.code == 0, later.out
+    assert (tmp_path / "started").read_text() == "x\nx\n"
+    [tries] = attempts(long).values()
+    assert [attempt.outcome.value for attempt in tries] == ["passed"]
