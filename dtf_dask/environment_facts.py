@@ -75,20 +75,6 @@ def facts(
     }
 
 
-def suite_distributions(modules: Iterable[str]) -> set[str]:
-    """The normalised names of the distributions that these modules come from.
-
-    A namespace package without a distribution of its name belongs to none: which of
-    those that share it are used cannot be told from its name.
-
-    Examples
-    --------
-    >>> suite_distributions(["_pytest.config", "json"])
-    {'pytest'}
-    """
-    return _used(modules, _installed())
-
-
 def normalised(name: str) -> str:
     """A distribution's name as PEP 503 compares it."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -125,6 +111,11 @@ def _distribution(folder: str, entry: str) -> _Distribution:
 
 
 def _used(modules: Iterable[str], installed: dict[str, _Distribution]) -> set[str]:
+    """The distributions that these modules come from.
+
+    A namespace package without a distribution of its name belongs to none: which of
+    those that share it are used cannot be told from its name.
+    """
     tops = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names
     used = {name for name in map(normalised, tops) if name in installed}
     folders = {one.folder for one in installed.values()}

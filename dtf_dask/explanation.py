@@ -6,11 +6,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# The engine's states, and Dask's where the engine has none: in words that users know.
+# Dask's states where the engine has none, in words that users know.
 _STATES = {
     "no-worker": "waiting",
     "queued": "waiting",
-    "granted": "running",
     "processing": "running",
     "memory": "done",
     "erred": "failed",
@@ -44,6 +43,8 @@ class Lack:
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What the scheduler knows of one task; ``print`` it.
+
+    The engine makes it as well, of what it knows itself: see `of`.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ class Explanation:
             eta_s=answer.get("eta_s"),
             why=answer.get("why") or "",
             help=answer.get("help") or "",
-            warning=answer.get("note") or "",
+            warning=answer.get("warning") or "",
             error=answer.get("error") or "",
         )
 

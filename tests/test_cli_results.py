@@ -323,7 +323,8 @@ def test_html_links_the_artifacts_that_are_there(
     dtf: Dtf, project: Path, tmp_path: Path
 ) -> None:
     """A page beside the project leads to the files that its tests left."""
-    digest = ArtifactStore(project.parent / "artifacts").put_bytes(b"a core dump")
+    (tmp_path / "core").write_bytes(b"a core dump")
+    digest = ArtifactStore(project.parent / "artifacts").put_file(tmp_path / "core")
     refs = (
         ArtifactRef("core", digest, 11),
         ArtifactRef("gone", "0" * 64, 1),

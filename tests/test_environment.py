@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dtf_dask
-from dtf_dask.environment_facts import facts, normalised, suite_distributions
+from dtf_dask.environment_facts import facts, normalised
 from dtf_dask.runs.environment import (
     DESCRIBED_MAX,
     TEXT_CHARACTERS_MAX,
@@ -146,8 +146,8 @@ def test_the_suite_s_distributions_are_found_by_their_modules() -> None:
     """By name, by top-level module of another name; not the library's nor tests'."""
     import yaml  # of PyYAML, whose name differs
 
-    used = suite_distributions(["_pytest.config", yaml.__name__, "json", __name__])
-    assert used == {"pytest", "pyyaml"}
+    used = facts(["_pytest.config", yaml.__name__, "json", __name__])["packages"]
+    assert set(used) == {"pytest", "pyyaml"}
     assert set(facts([yaml.__name__])["packages"]) == {"pyyaml"}
 
 
@@ -199,9 +199,9 @@ def test_modules_are_found_in_records_and_lists(
         if "/" in place:
             module.__path__ = [str(site / "pkg_a")]
         monkeypatch.setitem(sys.modules, name, module)
-    assert suite_distributions(["pkg_a.x"]) == {"one"}
-    assert suite_distributions(["ext_c"]) == {"two"}
-    assert suite_distributions(["mod_b", "pkg_d"]) == {"one", "three"}
+    assert set(facts(["pkg_a.x"])["packages"]) == {"one"}
+    assert set(facts(["ext_c"])["packages"]) == {"two"}
+    assert set(facts(["mod_b", "pkg_d"])["packages"]) == {"one", "three"}
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ class ArtifactStore:
     Examples
     --------
     >>> store = ArtifactStore("memory://example")
-    >>> digest = store.put_bytes(b"screen shot")
+    >>> digest = store.put_file(__file__)
     >>> with store.open(digest) as file:
-    ...     file.read()
-    b'screen shot'
+    ...     file.read() == Path(__file__).read_bytes()
+    True
     """
 
     def __init__(self, url: str | Path, *, bytes_max: int = ARTIFACT_BYTES_MAX) -> None:
@@ -56,27 +56,6 @@ class ArtifactStore:
         self._root: str = root.rstrip("/")
         self._is_local = "file" in _protocols(self._fs)
         self.bytes_max = bytes_max
-
-    def put_bytes(self, content: bytes) -> str:
-        """Keep ``content``; return its digest (hex).
-
-        Raises
-        ------
-        UsageError
-            If it is over ``bytes_max``.
-        ResultsUnavailableError
-            If it cannot be written.
-        """
-        if len(content) > self.bytes_max:
-            raise self._too_large("an artifact")
-        digest = hashlib.sha256(content).hexdigest()
-        with self._guarded():
-            if not self._refresh(digest):
-                with self._incoming() as (file, name):
-                    file.write(content)
-                    file.close()
-                    self._publish(name, digest)
-        return digest
 
     def put_file(self, path: str | Path) -> str:
         """Keep a copy of the file at ``path``; return its digest (hex).

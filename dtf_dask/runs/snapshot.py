@@ -46,23 +46,16 @@ class Snapshot:
     source: Source
     notes: tuple[str, ...] = ()
 
-    def read_chunks(self, digest: str, chunk_bytes: int) -> Iterator[bytes]:
-        """Yield a content in pieces of ``chunk_bytes``; one empty piece if it is empty.
+    def parts(self, digests: Iterable[str], message_bytes: int) -> Iterator[list[Part]]:
+        """Yield what a worker lacks as messages of at most ``message_bytes`` content.
 
-        The last piece is only yielded when all of them together have the digest.
+        Small contents share a message: thousands of files cost few round trips. The
+        last piece of a content is only sent when all of them together have the digest.
 
         Raises
         ------
         SnapshotError
-            When the file has changed since the snapshot was built.
-        """
-        for part in self._content(digest, self._places([digest])[digest], chunk_bytes):
-            yield part.chunk
-
-    def parts(self, digests: Iterable[str], message_bytes: int) -> Iterator[list[Part]]:
-        """Yield what a worker lacks as messages of at most ``message_bytes`` content.
-
-        Small contents share a message: thousands of files cost few round trips.
+            When a file has changed since the snapshot was built.
         """
         message: list[Part] = []
         filled = 0

@@ -88,7 +88,13 @@ def test_artifacts_go_when_nothing_refers_to_them(
 ) -> None:
     """What another run refers to, what is new and what nobody pruned stays."""
     kept = ArtifactStore(tmp_path / "artifacts")
-    alone, shared, fresh, other = (kept.put_bytes(b"%d" % n) for n in range(4))
+    file = tmp_path / "file"
+
+    def put(n: int) -> str:
+        file.write_text(str(n))
+        return kept.put_file(file)
+
+    alone, shared, fresh, other = map(put, range(4))
     for digest in (alone, shared, other):
         os.utime(kept.url(digest), (NOW - DAY_S, NOW - DAY_S))
     os.utime(kept.url(fresh), (NOW, NOW))

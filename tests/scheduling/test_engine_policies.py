@@ -364,7 +364,7 @@ def test_an_explanation_says_when() -> None:
     assert 15 < found.eta_s < 35
     granted = bench.engine.explain(0, bench.now)
     assert granted is not None
-    assert (granted.state, granted.worker) == ("granted", "w")
+    assert (granted.state, granted.worker) == ("running", "w")
     assert bench.engine.explain("nobody", 0.0) is None
 
 

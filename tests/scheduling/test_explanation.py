@@ -15,7 +15,7 @@ ANSWER = {
     "worker": "",
     "why": "",
     "help": "start a worker with gpu.count >= 2",
-    "note": "needs about 40 min, the deadline is in 10",
+    "warning": "needs about 40 min, the deadline is in 10",
     "error": "",
 }
 
@@ -39,7 +39,7 @@ def test_an_answer_of_the_scheduler_becomes_words():
 def test_states_of_dask_and_of_the_engine_are_one_vocabulary():
     """Users hear of six states, whoever told them."""
     states = {
-        "granted": "running",
+        "running": "running",
         "processing": "running",
         "no-worker": "waiting",
         "held": "held",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dtf_dask.scheduler_plugins.policies.preempt import (
+    Fits,
     Preemption,
     PreemptSettings,
     Running,
-    fits_amounts,
 )
 
 ONE = (("cpu", 1.0),)
@@ -23,6 +24,22 @@ NOW = 100.0
 def running(key: str, worker: str = "w", ran_s: float = 10.0, **more: Any) -> Running:
     fields = {"rank": 2, "preemptible": True, "amounts": ONE, **more}
     return Running(key, worker, started=NOW - ran_s, **fields)
+
+
+def fits_amounts(
+    wanted: tuple[tuple[str, float], ...],
+    free: Mapping[str, Mapping[str, float]],
+) -> Fits:
+    """`Fits` by plain sums: ``free`` is what each worker has left of each thing."""
+
+    def fits(worker: str, without: Sequence[Running]) -> bool:
+        left = dict(free.get(worker, {}))
+        for task in without:
+            for name, amount in task.amounts:
+                left[name] = left.get(name, 0.0) + amount
+        return all(left.get(name, 0.0) + 1e-9 >= amount for name, amount in wanted)
+
+    return fits
 
 
 def chosen(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from distributed import Scheduler
 from distributed.scheduler import TaskState, WorkerState
@@ -19,65 +19,14 @@ from dtf_dask.errors import (
 from dtf_dask.scheduler_plugins.adapter import dask_grants, upstream
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.posts import Posts
-from dtf_dask.scheduler_plugins.engine.terms import (
-    Admission,
-    Ask,
-    Ending,
-    Explanation,
-    Offer,
-    Plan,
-    Reject,
-)
+from dtf_dask.scheduler_plugins.engine.engine import Engine
+from dtf_dask.scheduler_plugins.engine.terms import Reject
 
 _ERRORS: dict[str, type[DtfError]] = {
     "deadline": DeadlineError,
     "shed": OverloadedError,
     "upstream": UpstreamFailedError,
 }
-
-
-class Engine(Protocol):
-    """What is used of the engine; see `dtf_dask.scheduler_plugins.engine.engine`."""
-
-    def worker_joined(self, name: str, offer: Offer, now: float) -> None: ...
-    def worker_changed(self, name: str, offer: Offer, now: float) -> None: ...
-    def worker_left(self, name: str, now: float) -> object: ...
-    def worker_load(self, name: str, foreign: int, now: float) -> None: ...
-    def worker_paused(self, name: str, paused: bool, now: float) -> None: ...
-    def admit(
-        self,
-        asks: Sequence[Ask],
-        now: float,
-        *,
-        known: Callable[[Key], bool] | None = None,
-    ) -> list[Admission]: ...
-    def ready(self, ask: Ask, now: float) -> None: ...
-    def withdraw(self, key: Key, now: float) -> None: ...
-    def ended(
-        self,
-        key: Key,
-        ending: Ending,
-        duration_s: float | None,
-        now: float,
-        *,
-        final: bool = True,
-    ) -> None: ...
-    def begun(self, key: Key, now: float) -> None: ...
-    def seceded(self, key: Key, now: float) -> None: ...
-    def pump(self, now: float) -> Plan: ...
-    def explain(self, key: Key, now: float) -> Explanation | None: ...
-    def queue_rows(self, now: float) -> list[dict[str, Any]]: ...
-    def worker_rows(self, now: float) -> list[dict[str, Any]]: ...
-    def summary(self, now: float) -> dict[str, Any]: ...
-    def reprioritize(
-        self,
-        keys: Sequence[Key],
-        now: float,
-        *,
-        priority_class: str | None = None,
-        priority: float | None = None,
-        deadline: float | None = None,
-    ) -> int: ...
 
 
 class Holding:

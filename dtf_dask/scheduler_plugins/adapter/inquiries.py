@@ -124,7 +124,7 @@ class Inquiries:
         return answer
 
     def _of_governed(self, keeper: Keeper, task: Governed) -> dict[str, Any]:
-        answer: dict[str, Any] = {"note": task.note, "error": task.error}
+        answer: dict[str, Any] = {"warning": task.note, "error": task.error}
         if task.refused is not None:
             return answer | {"why": str(task.refused)}
         found = keeper.holding.engine.explain(task.key, keeper.holding.clock())

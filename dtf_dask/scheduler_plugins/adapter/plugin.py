@@ -15,9 +15,10 @@ from distributed import Scheduler, SchedulerPlugin
 
 from dtf_dask.scheduler_plugins.adapter import dask_contract, dask_grants, upstream
 from dtf_dask.scheduler_plugins.adapter.governed import Key
-from dtf_dask.scheduler_plugins.adapter.holding import Engine, Holding
+from dtf_dask.scheduler_plugins.adapter.holding import Holding
 from dtf_dask.scheduler_plugins.adapter.inquiries import Inquiries
 from dtf_dask.scheduler_plugins.adapter.keeper import Keeper
+from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.terms import Notice
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dtf_dask.explanation import Explanation
 from dtf_dask.scheduler_plugins.engine.admitting import Admitting
 from dtf_dask.scheduler_plugins.engine.after import Afters
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
@@ -37,7 +38,6 @@ from dtf_dask.scheduler_plugins.engine.terms import (
     Admission,
     Ask,
     Ending,
-    Explanation,
     Key,
     Offer,
     Plan,

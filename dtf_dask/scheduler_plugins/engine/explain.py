@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dtf_dask.explanation import Explanation, Lack
 from dtf_dask.quantities import format_duration
 from dtf_dask.scheduler_plugins.engine.after import Afters
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
@@ -10,7 +11,7 @@ from dtf_dask.scheduler_plugins.engine.forecast import Forecast
 from dtf_dask.scheduler_plugins.engine.gang import Gangs
 from dtf_dask.scheduler_plugins.engine.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.engine.match import needs_text
-from dtf_dask.scheduler_plugins.engine.terms import Explanation, Key, Lack
+from dtf_dask.scheduler_plugins.engine.terms import Key
 
 _LACKS_MAX = 20
 _SHOWN_MAX = 5
@@ -56,7 +57,7 @@ class Explainer:
         assert place is not None
         return Explanation(
             key=task.key,
-            state="granted",
+            state="running",
             needs=needs_text(task.want),
             worker=place.name,
             why=self._decision(task, now),
@@ -160,7 +161,7 @@ class Explainer:
                 else:
                     busy += 1
         lacks = [
-            Lack(len(names), reasons, min(names)) for reasons, names in found.items()
+            Lack(len(names), min(names), reasons) for reasons, names in found.items()
         ]
         lacks.sort(key=lambda lack: (-lack.workers, lack.example))
         return tuple(lacks[:_LACKS_MAX]), busy

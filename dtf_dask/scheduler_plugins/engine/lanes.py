@@ -245,10 +245,6 @@ class Lanes:
         lane.active = key
         heappush(self._race, (key, seq, lane.serial, lane))
 
-    def racing(self) -> bool:
-        """Whether any lane wants to be looked at."""
-        return bool(self._race)
-
     def next_key(self) -> float | None:
         """The key of the lane whose turn it is."""
         race = self._race

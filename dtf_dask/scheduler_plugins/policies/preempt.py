@@ -9,7 +9,7 @@ cheapest are taken: what is lost is the time they have run since their last chec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -191,19 +191,3 @@ class Preemption:
         if task.checkpoint_s is not None:
             lost_s = min(lost_s, task.checkpoint_s)
         return lost_s + self._settings.restart_s
-
-
-def fits_amounts(
-    wanted: tuple[tuple[str, float], ...],
-    free: Mapping[str, Mapping[str, float]],
-) -> Fits:
-    """`Fits` by plain sums: ``free`` is what each worker has left of each thing."""
-
-    def fits(worker: str, without: Sequence[Running]) -> bool:
-        left = dict(free.get(worker, {}))
-        for task in without:
-            for name, amount in task.amounts:
-                left[name] = left.get(name, 0.0) + amount
-        return all(left.get(name, 0.0) + 1e-9 >= amount for name, amount in wanted)
-
-    return fits
