@@ -23,6 +23,7 @@ Upstream = Literal["skip", "run", "fail"]
 is given the error in place of the result, or it fails as in Dask."""
 
 NAME_LENGTH_MAX = 100
+TASK_NAME_LENGTH_MAX = 1000
 KEY_LENGTH_MAX = 1000
 KEY_PARTS_MAX = 8
 AFTER_COUNT_MAX = 1000
@@ -64,6 +65,19 @@ def _name(value: object) -> str:
         raise ValueError(
             "expected a name: a letter, then letters, digits, '.', '_' or '-', "
             f"at most {NAME_LENGTH_MAX} characters"
+        )
+    return value
+
+
+def _task_name(value: object) -> str:
+    if (
+        not isinstance(value, str)
+        or not 0 < len(value) <= TASK_NAME_LENGTH_MAX
+        or not value.isprintable()
+    ):
+        raise ValueError(
+            f"expected 1 to {TASK_NAME_LENGTH_MAX} printable characters, such as "
+            '"train-resnet"'
         )
     return value
 
@@ -192,6 +206,7 @@ def _part(value: object, number: bool = False) -> Any:
 
 
 READERS: dict[str, Callable[[object], Any]] = {
+    "name": _task_name,
     "hardware": _hardware,
     "prefer": _prefer,
     "memory": _size,

@@ -25,6 +25,8 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
     Parameters
     ----------
     annotations
+        ``name``: text, under which a task's durations are learned and its failures
+        counted; without it the prefix of its key is.
         ``hardware``: an expression over a worker's facts (`dtf_dask.demand`).
         ``prefer``: expressions with weights.
         ``memory``, ``gpu_memory``: sizes; ``cpus``, ``gpus``: whole numbers;

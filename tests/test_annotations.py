@@ -19,6 +19,7 @@ from dtf_dask.annotations import (
 from dtf_dask.errors import UsageError
 
 FULL = {
+    "name": "train-resnet",
     "hardware": "gpu.count >= 1 and gpu.memory >= '16 GiB'",
     "prefer": "gpu.arch == 'hopper'",
     "memory": "2 GiB",
@@ -46,6 +47,7 @@ def test_everything_becomes_plain_data_that_validates_to_itself():
     """What comes out is msgpack-able, and validating it again changes nothing."""
     plain = validate(FULL)
     assert plain == {
+        "name": "train-resnet",
         "hardware": "gpu.count >= 1 and gpu.memory >= '16 GiB'",
         "prefer": "gpu.arch == 'hopper'",
         "memory": 2 * 2**30,
@@ -95,7 +97,7 @@ def test_a_deadline_is_seconds_or_a_point_in_time_in_utc(deadline, plain):
     ("annotations", "words"),
     [
         ({"harware": "x"}, "did you mean 'hardware'"),
-        ({"zzz": 1}, "known are hardware, prefer"),
+        ({"zzz": 1}, "known are name, hardware"),
         ({3: 1}, "unknown annotation 3"),
         ({"hardware": ""}, "expected an expression"),
         ({"hardware": 7}, "expected an expression"),
@@ -138,6 +140,10 @@ def test_a_deadline_is_seconds_or_a_point_in_time_in_utc(deadline, plain):
         ({"gang": "ring"}, "a name and a size"),
         ({"gang": {"name": "ring"}}, "a name and a size"),
         ({"gang": {"name": "ring", "size": 0}}, "of 1 to 10000"),
+        ({"name": ""}, "1 to 1000 printable"),
+        ({"name": 7}, "1 to 1000 printable"),
+        ({"name": "a\nb"}, "1 to 1000 printable"),
+        ({"name": "x" * 1001}, "1 to 1000 printable"),
         ({"on_late": "later"}, "expected one of run, refuse, cancel"),
         ({"on_upstream_failure": True}, "expected one of skip, run, fail"),
     ],

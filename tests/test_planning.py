@@ -206,6 +206,7 @@ def test_a_group_asks_what_its_cases_ask_together() -> None:
     ("asked", "words"),
     [
         ({"gang": {"name": "g", "size": 2}}, "gang is for tasks"),
+        ({"name": "train"}, "name is for tasks"),
         ({"class": "nihgtly"}, "did you mean 'nightly'"),
     ],
 )

@@ -27,7 +27,7 @@ ITEMS_MAX = 1000
 TEXT_LENGTH_MAX = 32_768
 TIMEOUT_S_MAX = 7 * 86_400.0
 
-_ANNOTATIONS = tuple(key for key in KEYS if key != "timeout")
+_ANNOTATIONS = tuple(key for key in KEYS if key not in ("name", "timeout"))
 _KEYS = (
     *("name", "argv", "function", "args", "kwargs", "timeout", "exit_codes"),
     *("artifacts", "env", "cwd", "labels", "matrix", "exclude"),

@@ -24,7 +24,7 @@ PLANNED = (
 """The annotations that decide where and when a case runs. The others (its timeout,
 retries, what it comes after) are of the case alone."""
 
-_OF_TASKS_ONLY = ("gang", "on_upstream_failure", "preemptible")
+_OF_TASKS_ONLY = ("name", "gang", "on_upstream_failure", "preemptible")
 _LARGEST = ("memory", "gpus", "gpu_memory", "cpus", "exclusive")
 _BY_NAME = ("resources", "tokens")
 _SAME = ("priority_class", "tenant", "deadline", "on_late")

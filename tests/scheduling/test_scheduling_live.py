@@ -52,6 +52,11 @@ def where(number: int = 0, pause_s: float = 0.0) -> str:
     return str(get_worker().name)
 
 
+def only_on(name: str) -> None:
+    if where() != name:
+        raise ValueError(f"it runs on {name} only")
+
+
 def settled(made: Room) -> bool:
     """Whether nothing is left of what ran."""
     engine: Any = made.plugin.engine
@@ -305,6 +310,8 @@ def test_a_task_that_runs_too_long_fails_in_time() -> None:
         ({"hardware": "gpu.cont >= 1"}, "did you mean 'gpu.count'"),
         ({"memory": -5}, "memory = -5"),
         ({"colour": "red"}, "unknown annotation 'colour'"),
+        ({"name": ""}, "1 to 1000 printable"),
+        ({"name": "x" * 1001, "deadline": 5.0}, "1 to 1000 printable"),
         ("gpu please", "expected a mapping"),
     ],
 )
@@ -322,6 +329,56 @@ def test_nonsense_is_refused_and_the_scheduler_goes_on(wish: Any, words: str) ->
                 await asyncio.wait_for(after, 10)
             assert await made.client.submit(inc, 5) == 6
             assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_a_task_is_learned_of_under_the_name_that_it_has() -> None:
+    """Calls of one function that are named differ, and other calls are apart."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            client, engine = made.client, made.plugin.engine
+            for name, pause_s in (("quick", 0.0), ("slow[a]", 0.3), ("slow[b]", 0.3)):
+                with dask.annotate(dtf={"name": name, "class": "release"}):
+                    await client.submit(where, 1, pause_s, pure=False)
+            await client.submit(where, 2)
+            learned = {
+                name: estimate.seconds
+                for name in ("quick", "slow[a]", "slow[b]", "where")
+                for estimate in engine._core.estimates.groups(name).values()
+            }
+            assert (
+                learned["quick"] < 0.2 <= learned["slow[a]"] <= learned["slow[b]"] * 2
+            )
+            assert learned["where"] < 0.2
+            with dask.annotate(dtf={"name": "slow[c]", "deadline": 0.1}):
+                late = client.submit(where, 3)
+            await late
+            note = made.plugin.keeper.holding.tasks[late.key].note
+            assert "cannot meet: needs about" in note
+
+    run(check)
+
+
+def test_failures_are_counted_under_the_name_of_a_task() -> None:
+    """What fails on one kind of machine under one name is kept from it; no other is."""
+
+    async def check() -> None:
+        kinds = [advert({"cpu.model": model}) for model in ("Good", "Bad")]
+        async with room(*kinds) as made:
+            for model, name in (("Good", "picky"), *[("Bad", "picky")] * 3):
+                wish = {"name": name, "hardware": f"cpu.model == '{model}'"}
+                with dask.annotate(dtf=wish):
+                    future = made.client.submit(only_on, "w0", pure=False)
+                if model == "Good":
+                    await future
+                else:
+                    with pytest.raises(ValueError, match="on w0 only"):
+                        await future
+            rows = made.plugin.engine._core.breakers.rows(time.monotonic())
+            assert "picky" in {name for (name, _), _, _ in rows}
+            assert "only_on" not in {name for (name, _), _, _ in rows}
 
     run(check)
 

@@ -35,6 +35,8 @@ class Wishes:
         Seconds from submission, or a point in time as ISO text.
     retries
         None if the annotation says nothing of it.
+    name
+        Under which it is learned how tasks fare; None for the prefix of their keys.
     """
 
     need: Need = Need()  # noqa: RUF009 - frozen
@@ -49,6 +51,7 @@ class Wishes:
     preemptible: bool = False
     upstream: Upstream = "fail"
     expected_s: float | None = None
+    name: str | None = None
 
 
 PLAIN = Wishes()
@@ -97,6 +100,8 @@ def ask(
 
     Parameters
     ----------
+    name
+        For tasks whose wishes name none.
     now, wall_now
         The engine's clock and that of the world when the task was submitted: a
         relative deadline counts from there.
@@ -123,7 +128,7 @@ def ask(
         deadline = now + wishes.deadline
     return Ask(
         key,
-        name,
+        wishes.name or name,
         need or wishes.need,
         priority_class=wishes.priority_class,
         tenant=wishes.tenant,
@@ -187,6 +192,7 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         preemptible=plain.get("preemptible", False),
         upstream=plain.get("on_upstream_failure", "fail"),
         expected_s=plain.get("expected"),
+        name=plain.get("name"),
     )
 
 

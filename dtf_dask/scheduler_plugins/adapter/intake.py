@@ -20,6 +20,7 @@ ANNOTATION = "dtf"
 _NEAR_INPUTS_MAX = 64
 _KNOWN_MAX = 1024
 _OVER = ("memory", "erred", "forgotten")
+_OWN = ("name", "deadline", "expected")  # what differs from task to task
 
 
 class Intake:
@@ -156,9 +157,9 @@ class Intake:
         if annotation is None and resources is None:
             return self._plain
         try:
-            # Tasks that ask the same share what was read, whatever these two are.
+            # Tasks that ask the same share what was read, whatever these are.
             rest = dict(annotation or ())
-            deadline, expected = rest.pop("deadline", None), rest.pop("expected", None)
+            own = {key: rest.pop(key) for key in _OWN if rest.get(key) is not None}
             asked = tuple((key, type(value), value) for key, value in rest.items())
             known = (asked, tuple((resources or {}).items()))
             found = self._known.get(known)
@@ -168,14 +169,15 @@ class Intake:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             found = self._known[known] = self._read_anew(rest, resources)
-        if isinstance(found, TaskRefusedError) or (deadline is None is expected):
+        if isinstance(found, TaskRefusedError) or not own:
             return found
-        if not all(one is None or _in_seconds(one) for one in (deadline, expected)):
-            times = self._read_anew({"deadline": deadline, "expected": expected}, None)
-            if isinstance(times, TaskRefusedError):
-                return times
-            deadline, expected = times.deadline, times.expected_s
-        return replace(found, deadline=deadline, expected_s=expected)
+        name, deadline, expected = map(own.get, _OWN)
+        if name or not all(map(_in_seconds, own.values())):
+            read = self._read_anew(own, None)
+            if isinstance(read, TaskRefusedError):
+                return read
+            name, deadline, expected = read.name, read.deadline, read.expected_s
+        return replace(found, name=name, deadline=deadline, expected_s=expected)
 
     def _read_anew(
         self, annotation: object, resources: object

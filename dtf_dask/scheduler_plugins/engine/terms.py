@@ -73,7 +73,8 @@ class Ask:
     Parameters
     ----------
     name
-        Under which durations are learned: a test's id, or the prefix of its key.
+        Under which durations are learned and failures are counted: what the task is
+        called by whoever submits it, or else the prefix of its key.
     priority_class, tenant
         Of the configured ones; unknown classes are refused by `Engine.admit`.
     priority
