@@ -31,7 +31,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
 PURE = (
     *("dtf_dask.errors", "dtf_dask.model", "dtf_dask.quantities", "dtf_dask.settings"),
     *("dtf_dask.annotations", "dtf_dask.frames", "dtf_dask.runs.matrix"),
-    *("dtf_dask.runs.codec", "dtf_dask.runs.reports.*"),
+    *("dtf_dask.runs.codec", "dtf_dask.runs.reports.*", "dtf_dask.ha.raft.*"),
 )
 
 SEPARATE = ("scheduler_plugins", "worker_plugins", "ha", "web", "security")
