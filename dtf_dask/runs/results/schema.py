@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeDecorator
 
 from dtf_dask.runs.codec import escape_text, unescape_text
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 
 VERSION_TABLE = "dtf_revision"
@@ -187,4 +187,19 @@ artifacts = Table(
     PrimaryKeyConstraint("run_key", "case_key", "number", "worker", "position"),
     Index(None, "digest"),
     sqlite_with_rowid=False,
+)
+
+# What schedulers remember, by what it is about. The digest is of all three, since an
+# index of PostgreSQL holds no long names.
+learned = Table(
+    "dtf_learned",
+    metadata,
+    Column("digest", LargeBinary(), nullable=False),
+    Column("kind", ExactText(), nullable=False),
+    Column("name", ExactText(), nullable=False),
+    Column("hardware", ExactText(), nullable=False),
+    Column("numbers", Text(), nullable=False),
+    Column("used_at", Double(), nullable=False),
+    PrimaryKeyConstraint("digest"),
+    Index(None, "used_at"),
 )

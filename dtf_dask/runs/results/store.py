@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dtf_dask.errors import UsageError
 from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId, RunStatus
 from dtf_dask.runs.results import engine as engines
-from dtf_dask.runs.results import queries, retention, schema, writes
+from dtf_dask.runs.results import learned, queries, retention, schema, writes
 from dtf_dask.runs.results.verdicts import (
     Comparison,
     FlakyCase,
@@ -196,7 +196,30 @@ class ResultsStore:
                 runs_max,
             )
 
+    def remember(self, rows: Iterable[learned.Addition], now: float) -> None:
+        """Add to what schedulers remember; what others added meanwhile is kept.
+
+        Parameters
+        ----------
+        rows
+            Of what was learned: its kind, its name, the kind of machine, the new
+            numbers, the oldest first, and how many of all that there are stay.
+        now
+            Seconds of the epoch. Beyond the bound the rows that were added to longest
+            ago go.
+        """
+        with engines.guarded(self._url):
+            learned.add(self._writer, rows, now)
+
     # -- reading -----------------------------------------------------------------
+
+    def remembered(self) -> Iterator[list[learned.Remembered]]:
+        """Yield what schedulers remember in pages, what was added to last at the end.
+
+        Rows are as they were found: whoever uses them checks them.
+        """
+        with engines.guarded(self._url):
+            yield from learned.pages(self._engine)
 
     def run(self, run_ref: str) -> Run:
         """Return a run by its id, a unique beginning of its id, or ``"last"``.
