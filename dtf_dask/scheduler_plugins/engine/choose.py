@@ -272,8 +272,8 @@ class Chooser:
     def _spare(self, task: Task, place: Place) -> bool:
         """Whether this worker may hold it behind others.
 
-        Of what nothing is known, each thread holds one beyond the one it runs.
+        Of what nothing is known, a thread that is free soon holds one, and no more.
         """
         if task.estimate_s < math.inf:
             return True
-        return len(place.queue) < place.threads
+        return len(place.queue) < place.brisk

@@ -345,6 +345,7 @@ class Core:
         self.take(task, now)
         task.state = "granted"
         task.granted_at = now
+        task.brisk = task.queued or self._brisk(task.ask, place.kind)
         place.take(task)
         self.running[task.key] = task
         if task.queued:
@@ -357,6 +358,11 @@ class Core:
         if not self.breakers.quiet:
             self.breakers.started(place.name, ask.name, place.kind, now)
             self.rebar(place, now)
+
+    def _brisk(self, ask: Ask, kind: str) -> bool:
+        """Whether it may be over before the next is there; who knows nothing hopes."""
+        estimate, prefetch_s = self.estimate(ask, kind), self.settings.prefetch_s
+        return estimate.seconds <= prefetch_s or estimate.source == "default"
 
     def kill(self, task: Task, reason: str) -> None:
         """Ask for the end of a running task, once."""

@@ -48,7 +48,7 @@ class EngineSettings:
     priority_step_s
         What one point of Dask's ``priority`` is worth against waiting.
     prefetch_s, prefetch_max
-        Work that each thread of a worker may hold beyond what it runs, so that it
+        Work that each thread of a worker may hold behind a short task, so that it
         never waits for the next short task: in seconds by estimates, and in tasks.
     revokes_max
         Tasks taken back from workers in one decision.

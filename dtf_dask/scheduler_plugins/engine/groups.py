@@ -211,8 +211,8 @@ class Places:
     def _enter(self, place: Place) -> bool:
         settings, threads = self._settings, place.threads
         place.kind = kind_of(place.offer)
-        place.queue_s_max = settings.prefetch_s * threads
-        place.queue_max = settings.prefetch_max * threads
+        place.prefetch_s = settings.prefetch_s
+        place.prefetch_max = settings.prefetch_max
         self.threads += threads
         signature = self._signature(place)
         group = self._groups.get(signature)

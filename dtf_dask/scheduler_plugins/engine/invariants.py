@@ -42,7 +42,9 @@ def _check_place(place: Place) -> None:
     begun = [task for task in place.held.values() if not task.queued]
     queued = [task for task in place.held.values() if task.queued]
     assert [t.key for t in queued] == [k for k in place.held if k in place.queue]
-    assert len(queued) == len(place.queue) <= place.queue_max + place.shrunk * 10**9
+    queue_max = place.prefetch_max * place.threads
+    assert len(queued) == len(place.queue) <= queue_max + place.shrunk * 10**9
+    assert place.brisk == sum(task.brisk for task in begun)
     cpu = sum(task.cpu for task in begun)
     memory = sum(task.shape.memory for task in begun)
     assert abs(place.cpu - cpu) < _CLOSE, f"{place.name}: {place.cpu} is not {cpu}"

@@ -34,8 +34,10 @@ class Task:
     """One task that waits or runs, and what was decided of it."""
 
     __slots__ = (
-        *("ask", "begun_at", "cpu", "due", "estimate_s", "gpus", "granted_at", "key"),
+        *("ask", "begun_at", "brisk", "cpu", "due", "estimate_s", "gpus"),
         *(
+            "granted_at",
+            "key",
             "kill",
             "lane",
             "latest",
@@ -69,6 +71,7 @@ class Task:
         self.estimate_s = 0.0
         self.granted_at = 0.0
         self.begun_at: float | None = None
+        self.brisk = False  # it ends soon after it has begun
         self.kill = ""
         self.look_at = 0.0  # whether it is better off elsewhere
         self.revoked = False

@@ -26,12 +26,14 @@ class Place:
     """One worker of the cluster.
 
     ``load`` orders the workers of a group: threads taken or promised, over threads.
-    ``barred`` says why it gets nothing now, in words; "" if it does.
+    ``barred`` says why it gets nothing now, in words; "" if it does. ``brisk`` are the
+    tasks it runs that end soon: only behind these it holds others.
     """
 
     __slots__ = (
         *(
             "barred",
+            "brisk",
             "cards",
             "cpu",
             "custom",
@@ -41,7 +43,7 @@ class Place:
             "group",
         ),
         *("held", "kind", "load", "memory", "name", "offer", "paused", "queue"),
-        *("queue_max", "queue_s", "queue_s_max", "reserved", "serial", "shrunk"),
+        *("prefetch_max", "prefetch_s", "queue_s", "reserved", "serial", "shrunk"),
         *("_cards", "free", "joined_at", "threads"),
     )
 
@@ -60,8 +62,8 @@ class Place:
         self._cards = cards
         self.queue: dict[Key, Task] = {}
         self.queue_s = 0.0
-        self.queue_s_max = 0.0
-        self.queue_max = 0
+        self.prefetch_s = 0.0  # of each thread that is free soon
+        self.prefetch_max = 0
         self.foreign = 0
         self.paused = False
         self.barred = ""
@@ -76,6 +78,7 @@ class Place:
         self.offer = offer
         self.threads = offer.threads
         self.cpu = 0.0
+        self.brisk = 0
         self.memory = 0.0
         self.custom: dict[str, float] = {}
         self._connect()
@@ -178,9 +181,10 @@ class Place:
 
     def may_queue(self) -> bool:
         """Whether it may hold one more short task than it can begin."""
+        brisk = self.brisk
         return (
-            self.queue_s < self.queue_s_max
-            and len(self.queue) < self.queue_max
+            self.queue_s < self.prefetch_s * brisk
+            and len(self.queue) < self.prefetch_max * brisk
             and not self.barred
             and self.exclusive is None
             and self.reserved is None
@@ -253,7 +257,14 @@ class Place:
         if task.cpu:
             self.cpu -= task.cpu
             task.cpu = 0.0
+            self.slowed(task)
         return self.promote()
+
+    def slowed(self, task: Task) -> None:
+        """A task that it runs does not end soon."""
+        if task.brisk and not task.queued:
+            self.brisk -= 1
+        task.brisk = False
 
     def overuse(self) -> str:
         """What is taken beyond what there is, in words; "" if nothing is."""
@@ -313,11 +324,13 @@ class Place:
         if task.queued:
             return
         self.cpu += task.cpu
+        self.brisk += task.brisk
         if not task.shape.plain:
             self._count(task, 1)
 
     def _subtract(self, task: Task) -> None:
         self.cpu -= task.cpu
+        self.brisk -= task.brisk
         if not task.shape.plain:
             self._count(task, -1)
 

@@ -2,7 +2,8 @@
 
 Short tasks are held behind others for milliseconds. If one is held for longer, what it
 waits for took longer than expected: it goes where there is a free thread, or back into
-the order if something more urgent waits for the same workers.
+the order if something more urgent waits for the same workers, or if nobody knows any
+more when what it waits for will end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from dtf_dask.scheduler_plugins.engine.lanes import Task
 from dtf_dask.scheduler_plugins.engine.places import Place
 from dtf_dask.scheduler_plugins.engine.terms import Plan, Revoke
 
+_STUCK = 10.0
+"""What has run for so many times the prefetch is none of the short ones."""
+
 
 class Revoking:
     """Finds held tasks that are better off elsewhere."""
@@ -22,6 +26,7 @@ class Revoking:
     def __init__(self, core: Core, chooser: Chooser) -> None:
         self._core = core
         self._chooser = chooser
+        self._stuck_s = _STUCK * core.settings.prefetch_s
 
     def run(self, plan: Plan, now: float) -> float | None:
         """Add revocations to a plan; returns when to look again."""
@@ -49,6 +54,8 @@ class Revoking:
         """Whether another worker could begin it now, or others should begin before."""
         place = task.place
         assert place is not None
+        if now - task.granted_at > self._stuck_s and not self._moves(place, now):
+            return True
         group = place.group
         if group is not None and not place.paused:
             stall = group.stalls.get(task.shape)
@@ -64,6 +71,14 @@ class Revoking:
             return False
         count = promised[found.name] = promised.get(found.name, 0) + 1
         return self._idle_threads(found) >= count
+
+    def _moves(self, place: Place, now: float) -> bool:
+        """Whether anything that it runs may still be one of the short ones."""
+        for task in place.held.values():
+            since = task.granted_at if task.begun_at is None else task.begun_at
+            if task.brisk and not task.queued and now - since > self._stuck_s:
+                place.slowed(task)
+        return place.brisk > 0
 
     def _idle_threads(self, place: Place) -> float:
         return place.threads - place.cpu - place.foreign
