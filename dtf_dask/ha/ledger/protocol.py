@@ -1,0 +1,74 @@
+"""What a ledger is to those who use it, whether one node keeps it or five. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dtf_dask.ha.ledger.history import Changes, Compacted
+from dtf_dask.ha.ledger.outcomes import Outcome, Stopped
+from dtf_dask.ha.ledger.queries import Answer, Query
+
+Role = Literal["leader", "follower", "candidate", "pre-candidate", "learner"]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """How a node of the ledger stands.
+
+    Parameters
+    ----------
+    node, leader : int
+        Ids; ``leader`` is 0 if the node knows none.
+    role, term
+        In Raft.
+    commit, applied : int
+        Up to which index entries are committed, and applied here.
+    time_ms : int
+        The time of the log.
+    stopped : Stopped, optional
+        Why the node applies nothing more.
+    """
+
+    node: int
+    leader: int
+    role: Role
+    term: int
+    commit: int
+    applied: int
+    time_ms: int
+    stopped: Stopped | None = None
+
+
+class Ledger(Protocol):
+    """Commands that are kept for good once they are answered, and reads of what is."""
+
+    async def propose(
+        self, commands: Sequence[bytes], timeout_s: float
+    ) -> list[Outcome]:
+        """Have commands of `encode_command` done, in their order: an outcome each.
+
+        What is not answered in time is `UNKNOWN`: it may have been done, or will be.
+        A command that is malformed is refused, and none of those with it is done.
+        """
+
+    async def read(
+        self, query: Query, timeout_s: float, stale_max_s: float | None = None
+    ) -> Answer | None:
+        """What the records say; None if no node could say it in time.
+
+        The answer contains everything that was acknowledged to anybody before the call;
+        or, if ``stale_max_s`` is given, what was so long ago.
+        """
+
+    def follow(
+        self, namespace: str, prefix: str, after: int
+    ) -> AsyncIterator[Changes | Compacted]:
+        """Changes of records after an index, as they come.
+
+        It ends after `Compacted`, which says where to begin anew.
+        """
+
+    async def status(self) -> LedgerStatus:
+        """How this node stands."""

@@ -1,0 +1,133 @@
+"""The records of the ledger: a value and a revision for each key of a namespace. Pure.
+
+A revision counts the changes of all records. The one that a record carries is that of
+its last change, so that who has read it can ask for a change of just that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dtf_dask.ha.ledger.ordered_keys import OrderedKeys
+from dtf_dask.ha.ledger.outcomes import Code, Outcome, refused
+
+RECORDS_BYTES_MAX = 2**30
+"""Names, keys and values together. Every node must have the same limit."""
+
+RECORD_BYTES = 64
+"""What a record counts beside its key and value."""
+
+_FULL = refused(f"the ledger is full: {RECORDS_BYTES_MAX} bytes of records")
+
+
+class Record(NamedTuple):
+    """A value, and the revision at which it came."""
+
+    value: bytes
+    revision: int
+
+
+class Change(NamedTuple):
+    """What became of one record; ``value`` is None if it was deleted."""
+
+    namespace: str
+    key: str
+    value: bytes | None
+    revision: int
+
+
+class Namespace:
+    """The records under one name."""
+
+    __slots__ = ("order", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.order = OrderedKeys()
+
+
+class Records:
+    """All records, and the changes since somebody took them."""
+
+    __slots__ = ("_namespaces", "changes", "held_bytes", "revision")
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, Namespace] = {}
+        self.changes: list[Change] = []
+        self.held_bytes = 0
+        self.revision = 0
+
+    def get(self, namespace: str, key: str) -> Record | None:
+        """A record, or None."""
+        found = self._namespaces.get(namespace)
+        return None if found is None else found.records.get(key)
+
+    def walk(
+        self, namespace: str, prefix: str, after: str | None = None
+    ) -> Iterator[tuple[str, Record]]:
+        """Keys and records in the order of keys; nothing may change meanwhile."""
+        found = self._namespaces.get(namespace)
+        if found is not None:
+            for key in found.order.walk(prefix, after):
+                yield key, found.records[key]
+
+    def put(self, namespace: str, key: str, value: bytes) -> Outcome:
+        """Write a record, whatever was there: its new revision."""
+        found = self._namespaces.get(namespace)
+        old = None if found is None else found.records.get(key)
+        added = len(value) - len(old.value) if old else _size(key, value)
+        if added > 0 and self.held_bytes + added > RECORDS_BYTES_MAX:
+            return _FULL
+        if found is None:
+            found = self._namespaces[namespace] = Namespace()
+        if old is None:
+            found.order.add(key)
+        self.held_bytes += added
+        self.revision = revision = self.revision + 1
+        found.records[key] = Record(value, revision)
+        self.changes.append(Change(namespace, key, value, revision))
+        return Outcome(Code.OK, revision)
+
+    def delete(self, namespace: str, key: str) -> Outcome:
+        """Take a record out: its last revision, 0 if there is none."""
+        found = self._namespaces.get(namespace)
+        old = None if found is None else found.records.pop(key, None)
+        if found is None or old is None:
+            return Outcome(Code.OK, 0)
+        found.order.remove(key)
+        if not found.records:
+            del self._namespaces[namespace]
+        self.held_bytes -= _size(key, old.value)
+        self.revision = revision = self.revision + 1
+        self.changes.append(Change(namespace, key, None, revision))
+        return Outcome(Code.OK, old.revision)
+
+    def compare_and_set(
+        self, namespace: str, key: str, expected: int, value: bytes | None
+    ) -> Outcome:
+        """Write or delete a record of that revision; 0 stands for none."""
+        old = self.get(namespace, key)
+        revision = 0 if old is None else old.revision
+        if revision != expected:
+            return Outcome(Code.CONFLICT, revision)
+        if value is None:
+            return self.delete(namespace, key)
+        return self.put(namespace, key, value)
+
+    def copied(self) -> dict[str, dict[str, Record]]:
+        """The records as they are now, whatever comes."""
+        return {name: one.records.copy() for name, one in self._namespaces.items()}
+
+    def load(self, namespace: str, key: str, record: Record) -> None:
+        """Take in a record of a snapshot, which is no change."""
+        found = self._namespaces.get(namespace)
+        if found is None:
+            found = self._namespaces[namespace] = Namespace()
+        found.order.add(key)
+        found.records[key] = record
+        self.held_bytes += _size(key, record.value)
+
+
+def _size(key: str, value: bytes) -> int:
+    return RECORD_BYTES + len(key) + len(value)
