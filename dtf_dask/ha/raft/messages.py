@@ -191,7 +191,8 @@ class Message(NamedTuple):
         Instead of entries that the log no longer holds.
     context
         Of heartbeats and their responses: the newest round of reads, 0 for none. Of
-        votes: 1 if a leader has handed over, so that nobody spares it.
+        votes: 1 if a leader has handed over, so that nobody spares it. Of a wish to
+        hand over: to whom.
     reads
         What is read, or may be, as numbers of the node that asks.
     vote
