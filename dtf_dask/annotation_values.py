@@ -22,6 +22,9 @@ Upstream = Literal["skip", "run", "fail"]
 """What becomes of a task when one that it depends on fails: it is skipped, it runs and
 is given the error in place of the result, or it fails as in Dask."""
 
+UPSTREAM_ALL = "*"
+"""In place of a key: whatever it depends on that is not named."""
+
 NAME_LENGTH_MAX = 100
 TASK_NAME_LENGTH_MAX = 1000
 KEY_LENGTH_MAX = 1000
@@ -176,6 +179,32 @@ def _word(words: tuple[str, ...]) -> Callable[[object], str]:
     return read_word
 
 
+def _upstream(value: object) -> Any:
+    """One word for all, or keys with a word each: as pairs, for keys may be lists."""
+    words = get_args(Upstream)
+    if isinstance(value, str) and value in words:
+        return value
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, list | tuple) or not pairs:
+        raise ValueError(
+            f"expected one of {', '.join(words)}, or keys with one each, such as "
+            '{"load": "run", "*": "skip"}'
+        )
+    if len(pairs) > AFTER_COUNT_MAX:
+        raise ValueError(f"{len(pairs)} names are over the limit of {AFTER_COUNT_MAX}")
+    plain: dict[str, list[Any]] = {}
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise ValueError('expected keys with words, such as {"load": "run"}')
+        key, word = _key(pair[0]), pair[1]
+        if not isinstance(word, str) or word not in words:
+            raise ValueError(f"expected one of {', '.join(words)} for {shown(key)}")
+        if plain.setdefault(repr(key), [key, word]) != [key, word]:
+            raise ValueError(f"expected one word for {shown(key)}, not two")
+    every = plain.get(repr(UPSTREAM_ALL))
+    return every[1] if every and len(plain) == 1 else list(plain.values())
+
+
 def _after(value: object) -> list[Any]:
     keys = [value] if isinstance(value, str) else value
     if not isinstance(keys, list | tuple):
@@ -226,6 +255,6 @@ READERS: dict[str, Callable[[object], Any]] = {
     "retries": _count(RETRIES_MAX),
     "preemptible": _flag,
     "after": _after,
-    "on_upstream_failure": _word(get_args(Upstream)),
+    "on_upstream_failure": _upstream,
 }
 """By key, in the order that `annotations.validate` returns them."""

@@ -40,7 +40,7 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
         until the case has run; a task's always, for tasks of one name may be unlike.
         ``retries``: a whole number. ``preemptible``: whether it may be interrupted.
         ``after``: keys or case names to wait for. ``on_upstream_failure``: "skip",
-        "run" or "fail".
+        "run" or "fail", or keys with one of these each, ``"*"`` for all others.
         A value of None means the key was not given.
     where
         Put before each message, so that it says what held the wrong value.

@@ -7,7 +7,15 @@ import contextlib
 import functools
 import inspect
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -73,7 +81,9 @@ class Client(distributed.Client):
         Futures or keys, one or several: it starts when all of these have ended,
         whatever came of them. Futures are kept as long as the new ones are.
     on_upstream_failure
-        "skip", "run" or "fail", if something fails that it depends on.
+        "skip", "run" or "fail", if something fails that it depends on; or futures and
+        keys with a word each, ``"*"`` for those not named: ``{loaded: "run", "*":
+        "skip"}``.
 
     They are checked at once, and visible on the scheduler in ``TaskState.annotations``.
     As all annotations of Dask they are no part of a task's key: the second of two
@@ -301,6 +311,8 @@ def _annotated(
         some = _several(ours["after"])
         awaited = [one for one in some if isinstance(one, distributed.Future)]
         ours["after"] = [_key(one) for one in some]
+    if isinstance(words := ours.get("on_upstream_failure"), Mapping):
+        ours["on_upstream_failure"] = {_key(one): words[one] for one in words}
     enclosing = get_annotations().get("dtf")
     if not ours and enclosing is None:
         yield arguments, awaited

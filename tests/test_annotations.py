@@ -74,6 +74,18 @@ def test_everything_becomes_plain_data_that_validates_to_itself():
     assert tuple(plain) == KEYS
 
 
+def test_failures_upstream_have_one_word_or_one_for_each_key():
+    """Plain data of it are pairs, for keys may be tuples; a word for all is a word."""
+    given = {"load": "run", ("x", 0): "fail", "*": "skip"}
+    plain = validate({"on_upstream_failure": given})
+    pairs = [["load", "run"], [["x", 0], "fail"], ["*", "skip"]]
+    assert plain == {"on_upstream_failure": pairs}
+    assert msgpack.unpackb(msgpack.packb(plain)) == plain
+    assert validate(plain) == plain
+    word = {"on_upstream_failure": "skip"}
+    assert validate({"on_upstream_failure": {"*": "skip"}}) == word
+
+
 @pytest.mark.parametrize(
     ("deadline", "plain"),
     [
@@ -146,6 +158,16 @@ def test_a_deadline_is_seconds_or_a_point_in_time_in_utc(deadline, plain):
         ({"name": "x" * 1001}, "1 to 1000 printable"),
         ({"on_late": "later"}, "expected one of run, refuse, cancel"),
         ({"on_upstream_failure": True}, "expected one of skip, run, fail"),
+        ({"on_upstream_failure": "rerun"}, "expected one of skip, run, fail, or keys"),
+        ({"on_upstream_failure": {}}, "or keys with one each"),
+        ({"on_upstream_failure": {"a": "rerun"}}, "one of skip, run, fail for 'a'"),
+        ({"on_upstream_failure": {3: "run"}}, "a name or a list of names"),
+        ({"on_upstream_failure": [("a", "run"), ("a", "skip")]}, "one word for 'a'"),
+        ({"on_upstream_failure": [("a", "run", "skip")]}, "keys with words"),
+        (
+            {"on_upstream_failure": dict.fromkeys(map(str, range(1001)), "run")},
+            "1001 names are over the limit of 1000",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_would(annotations, words):

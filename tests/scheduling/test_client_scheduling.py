@@ -169,8 +169,11 @@ def test_a_failure_upstream_skips_or_is_handed_on(client):
     failing = client.submit(lambda: 1 / 0, pure=False)
     skipped = client.submit(stamp, failing, on_upstream_failure="skip", pure=False)
     runs = client.submit(str, failing, on_upstream_failure="run", pure=False)
+    words = {failing: "run", "*": "fail"}
+    mixed = client.submit(str, failing, on_upstream_failure=words, pure=False)
     with pytest.raises(UpstreamFailedError, match="division by zero"):
         skipped.result(timeout=20)
+    assert "division by zero" in mixed.result(timeout=20)
     assert "division by zero" in runs.result(timeout=20)
 
 

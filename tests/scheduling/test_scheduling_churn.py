@@ -20,7 +20,7 @@ def work(number: int, pause_s: float, *inputs: object) -> int:
     return number
 
 
-def wishes(rng: random.Random, keys: list[str]) -> dict[str, Any]:
+def wishes(rng: random.Random, keys: list[str], inputs: list[str]) -> dict[str, Any]:
     """What one task asks; now and then nonsense."""
     found: dict[str, Any] = {}
     if rng.random() < 0.3:
@@ -36,7 +36,10 @@ def wishes(rng: random.Random, keys: list[str]) -> dict[str, Any]:
     if rng.random() < 0.1 and keys:
         found["after"] = rng.sample(keys, 1)
     if rng.random() < 0.2:
-        found["on_upstream_failure"] = rng.choice(["skip", "run", "fail"])
+        word = rng.choice(["skip", "run", "fail"])
+        found["on_upstream_failure"] = word
+        if rng.random() < 0.5 and (near := [*inputs, *found.get("after", ())]):
+            found["on_upstream_failure"] = {rng.choice(near): word, "*": "run"}
     if rng.random() < 0.05:
         found["hardware"] = rng.choice(["gpu.cont > 1", "memory >= 1 and"])
     return {"dtf": found} if found else {}
@@ -45,7 +48,7 @@ def wishes(rng: random.Random, keys: list[str]) -> dict[str, Any]:
 def submit(made: Room, rng: random.Random, futures: list[Any], number: int) -> None:
     inputs = rng.sample(futures, min(len(futures), rng.choice([0, 0, 1, 2])))
     keys = [future.key for future in futures[-5:]]
-    with dask.annotate(**wishes(rng, keys)):
+    with dask.annotate(**wishes(rng, keys, [one.key for one in inputs])):
         options = {"retries": 1} if rng.random() < 0.1 else {}
         pause_s = rng.choice([0.0, 0.0, 0.01, 0.1])
         futures.append(

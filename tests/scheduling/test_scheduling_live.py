@@ -224,6 +224,9 @@ def test_cancelled_while_held() -> None:
                 future = made.client.submit(where, key="once")
                 await made.until(lambda: made.held() == 1)
                 await future.cancel()
+                # After this nothing that Dask said of the cancelled one is under way.
+                with dask.annotate(dtf={"gpus": 0}):
+                    assert await made.client.submit(inc, 1) == 2
                 await made.until(lambda: not made.scheduler.tasks)
                 assert settled(made)
                 again = made.client.submit(where, key="once")

@@ -7,12 +7,17 @@ believes no client, and whoever is refused is told why.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dtf_dask.annotation_values import AMOUNT_MAX as AMOUNT_MAX
-from dtf_dask.annotation_values import NAME_LENGTH_MAX, Late, Upstream
+from dtf_dask.annotation_values import (
+    NAME_LENGTH_MAX,
+    UPSTREAM_ALL,
+    Late,
+    Upstream,
+)
 from dtf_dask.annotations import validate
 from dtf_dask.demand import parse_demand, parse_preference
 from dtf_dask.errors import DeadlineError, TaskRefusedError, UsageError
@@ -23,6 +28,38 @@ NESTED_BONUS = 1.0
 """What a task is put forward by that was submitted by a task: that one waits for it."""
 
 _OWN_AMOUNTS = ("cpu", "memory", "gpu", "gpu_memory")
+
+
+@dataclass(frozen=True, slots=True)
+class OnFailure:
+    """What becomes of a task when one that it depends on fails.
+
+    Parameters
+    ----------
+    word
+        For all that are not among ``edges``; None if nothing was said of them.
+
+    Examples
+    --------
+    >>> wish = OnFailure(edges=(("load", "run"),))
+    >>> wish.of_input("load"), wish.of_input("other"), wish.of_after("other")
+    ('run', 'fail', 'run')
+    """
+
+    word: Upstream | None = None
+    edges: tuple[tuple[Key, Upstream], ...] = ()
+
+    def of_input(self, key: Key) -> Upstream:
+        """Of one whose result it needs: as in Dask it fails, if nothing was said."""
+        return dict(self.edges).get(key) or self.word or "fail"
+
+    def of_after(self, key: Key) -> Upstream:
+        """Of one that it only runs after: any end will do, if nothing was said."""
+        return dict(self.edges).get(key) or self.word or "run"
+
+    def strangers(self, known: Collection[Key]) -> list[Key]:
+        """The keys that it names and that are not among these."""
+        return [key for key, _ in self.edges if key not in known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +86,7 @@ class Wishes:
     after: tuple[Key, ...] = ()
     gang: Gang | None = None
     preemptible: bool = False
-    upstream: Upstream = "fail"
+    upstream: OnFailure = OnFailure()
     expected_s: float | None = None
     name: str | None = None
 
@@ -190,7 +227,7 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         after=tuple(_key(key) for key in plain.get("after", ())),
         gang=Gang(**plain["gang"]) if "gang" in plain else None,
         preemptible=plain.get("preemptible", False),
-        upstream=plain.get("on_upstream_failure", "fail"),
+        upstream=_on_failure(plain.get("on_upstream_failure")),
         expected_s=plain.get("expected"),
         name=plain.get("name"),
     )
@@ -207,6 +244,12 @@ def _amounts_of(ours: dict[str, float], dasks: object) -> dict[str, float]:
                 f"{amount:g} in Dask's resources=; give one of them"
             )
     return ours
+
+
+def _on_failure(plain: Any) -> OnFailure:
+    pairs: Any = [[UPSTREAM_ALL, plain]] if isinstance(plain, str) else plain or ()
+    words: dict[Key, Upstream] = {_key(key): word for key, word in pairs}
+    return OnFailure(words.pop(UPSTREAM_ALL, None), tuple(words.items()))
 
 
 def _named(amounts: Mapping[Any, Any]) -> dict[str, Any]:

@@ -39,6 +39,10 @@ _ENTRIES = (
     ("processing", "released"),
     ("processing", "erred"),
     ("released", "erred"),
+    ("queued", "erred"),
+    ("memory", "erred"),
+    ("erred", "released"),
+    ("released", "forgotten"),
     ("waiting", "released"),
 )
 _STREAMS = ("task-erred", "long-running", "steal-response", "reschedule")
@@ -47,7 +51,7 @@ _TASK_FIELDS = (
     *("exception", "exception_text", "waiting_on", "waiters", "dependencies"),
     *("dependents", "resource_restrictions", "worker_restrictions", "run_spec"),
     *("host_restrictions", "loose_restrictions", "who_wants", "who_has", "actor"),
-    *("has_lost_dependencies", "priority", "prefix"),
+    *("has_lost_dependencies", "priority", "prefix", "suspicious"),
 )
 # Which function leans on which name: a replaced method that nobody calls any more
 # would be ignored without a word.
@@ -66,6 +70,9 @@ _CALL_SITES: tuple[tuple[type, str, tuple[str, ...]], ...] = (
     (SchedulerState, "_add_to_processing", ("acquire_resources", "_task_to_msg")),
     (SchedulerState, "_exit_processing_common", ("release_resources",)),
     (SchedulerState, "_task_to_msg", ("annotations", "run_id")),
+    (SchedulerState, "_transition", ("_TRANSITIONS_TABLE",)),
+    (SchedulerState, "_propagate_erred", ("waiters", "exception_blame")),
+    (SchedulerState, "_transition_released_erred", ("dependents", "exception_blame")),
     (WorkStealing, "balance", ("_get_thief", "move_task_request")),
     (
         Scheduler,
@@ -73,7 +80,11 @@ _CALL_SITES: tuple[tuple[type, str, tuple[str, ...]], ...] = (
         ("bulk_schedule_unrunnable_after_adding_worker", "log_event"),
     ),
     (Scheduler, "_check_no_workers", ("_check_unrunnable_task_timeouts",)),
-    (Scheduler, "_create_taskstate_from_graph", ("update_graph", "transitions")),
+    (
+        Scheduler,
+        "_create_taskstate_from_graph",
+        ("update_graph", "transitions", "exception_blame"),
+    ),
     (Scheduler, "stimulus_task_erred", ("retries", "run_id")),
 )
 

@@ -11,10 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dask._task_spec import DataNode
 from distributed import Scheduler
 from distributed.core import Status
-from distributed.protocol import Serialized, serialize
 from distributed.scheduler import (
     NoValidWorkerError,
     NoWorkerError,
@@ -23,6 +21,7 @@ from distributed.scheduler import (
 )
 from distributed.stealing import WorkStealing
 
+from dtf_dask.scheduler_plugins.adapter import dask_failures
 from dtf_dask.scheduler_plugins.adapter.dask_contract import REPLACED
 
 _FOREIGN: Any = object()
@@ -174,6 +173,16 @@ class Hold:
 
         self._scheduler.stream_handlers[op] = handler
 
+    def watch_failures(
+        self,
+        failing: Callable[[TaskState, list[TaskState], str], Any],
+        failed: Callable[[TaskState, list[TaskState]], Any],
+    ) -> None:
+        """Say how failures spread; see `dask_failures.watched`."""
+        table = self._scheduler._TRANSITIONS_TABLE
+        watched = dask_failures.watched(table, failing, failed)
+        self._replace(self._scheduler, "_TRANSITIONS_TABLE", watched)
+
     def listen_to_resources(self, after: Callable[[str], None]) -> None:
         """Hear of a worker whose resources were changed; keep what is in use of them.
 
@@ -213,37 +222,6 @@ def reschedule(scheduler: Scheduler, key: Any) -> None:
     scheduler._reschedule(key, stimulus_id=_stimulus("revoke"))
 
 
-def go_on(scheduler: Scheduler, keys: Iterable[Any]) -> None:
-    """Let tasks run that wait for nothing any more, since an edge was cut."""
-    scheduler.transitions(dict.fromkeys(keys, "processing"), _stimulus("go-on"))
-
-
-def fail(scheduler: Scheduler, key: Any, error: BaseException) -> None:
-    """Let a task end with an error of ours, from whatever state it is in.
-
-    As Dask does when it times out (`Scheduler._check_unrunnable_task_timeouts`).
-    """
-    ts = scheduler.tasks.get(key)
-    if ts is None or ts.state in ("memory", "erred", "forgotten"):
-        return
-    stimulus, exception = _stimulus("fail"), Serialized(*serialize(error))
-    if ts.state in ("waiting", "released"):
-        # There is no such entry in the table: it goes the way of those whose input
-        # failed, and is what failed itself.
-        ts.exception, ts.exception_text, ts.exception_blame = exception, str(error), ts
-        scheduler.transitions({key: "erred"}, stimulus)
-    else:
-        follow = scheduler.transition(
-            key,
-            "erred",
-            exception=exception,
-            exception_text=str(error),
-            cause=key,
-            stimulus_id=stimulus,
-        )
-        scheduler.transitions(follow, stimulus)
-
-
 def free(scheduler: Scheduler, address: str, key: Any) -> None:
     """Tell a worker that nobody wants what it runs."""
     message = {"op": "free-keys", "keys": [key], "stimulus_id": _stimulus("free")}
@@ -278,27 +256,6 @@ def addresses_at(scheduler: Scheduler, host: str) -> list[str]:
 def is_running(ws: WorkerState) -> bool:
     """Whether a worker takes new tasks: it is not paused and not about to leave."""
     return ws.status == Status.running
-
-
-def cut(ts: TaskState, dts: TaskState, value: Any) -> None:
-    """Let a task that waits run with a value of ours instead of an input.
-
-    Parameters
-    ----------
-    ts
-        Which waits for ``dts``.
-    value
-        What it gets in its place.
-    """
-    assert ts.run_spec is not None
-    ts.run_spec = ts.run_spec.substitute({dts.key: DataNode(None, value)})
-    ts.dependencies.discard(dts)
-    dts.dependents.discard(ts)
-    if ts.waiting_on:
-        ts.waiting_on.discard(dts)
-    if dts.waiters:
-        dts.waiters.discard(ts)
-    ts.has_lost_dependencies = False
 
 
 def no_worker_error(scheduler: Scheduler, key: Any) -> Exception:

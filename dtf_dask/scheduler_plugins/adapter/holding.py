@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from dtf_dask.errors import (
     TaskRefusedError,
     UpstreamFailedError,
 )
-from dtf_dask.scheduler_plugins.adapter import dask_grants, upstream
+from dtf_dask.scheduler_plugins.adapter import dask_failures
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.posts import Posts
 from dtf_dask.scheduler_plugins.engine.engine import Engine
@@ -62,6 +63,7 @@ class Holding:
         self.arrived: list[Governed] = []
         """Those whose inputs are there, of which the engine does not know yet."""
         self.refused: list[Governed] = []
+        self.doomed: deque[tuple[Governed, BaseException]] = deque()
         self.posts = Posts(engine, scheduler)
         self.pump: Callable[[], None] = lambda: None
         self.awake = False
@@ -100,13 +102,14 @@ class Holding:
         self.refused.append(task)
         self.wake()
 
+    def doom(self, task: Governed, error: BaseException) -> None:
+        """Let it fail when Dask is in the middle of nothing; it may be tried again."""
+        self.doomed.append((task, error))
+        self.wake()
+
     def fail(self, task: Governed, error: BaseException) -> None:
-        """Let a task end with an error of ours, and see to those that depend on it."""
-        ts = self.scheduler.tasks.get(task.key)
-        if ts is not None:
-            free = upstream.settle(self.scheduler, self.tasks, ts, str(error))
-            dask_grants.fail(self.scheduler, task.key, error)
-            dask_grants.go_on(self.scheduler, free)
+        """Let a task end with an error of ours."""
+        dask_failures.fail(self.scheduler, task.key, error)
 
 
 def error_of(reject: Reject) -> DtfError:

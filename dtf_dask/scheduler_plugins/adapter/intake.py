@@ -10,7 +10,8 @@ from distributed.scheduler import TaskState
 
 from dtf_dask.annotation_values import DURATION_S_MAX
 from dtf_dask.errors import TaskRefusedError
-from dtf_dask.scheduler_plugins.adapter import asks
+from dtf_dask.hints import shown
+from dtf_dask.scheduler_plugins.adapter import asks, upstream
 from dtf_dask.scheduler_plugins.adapter.asks import Wishes
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
@@ -19,6 +20,7 @@ from dtf_dask.scheduler_plugins.engine.terms import Ask
 ANNOTATION = "dtf"
 _NEAR_INPUTS_MAX = 64
 _KNOWN_MAX = 1024
+_SHOWN_MAX = 5
 _OVER = ("memory", "erred", "forgotten")
 _OWN = ("name", "deadline", "expected")  # what differs from task to task
 
@@ -41,6 +43,7 @@ class Intake:
         self._default_class = default_class
         self._plain = replace(asks.PLAIN, priority_class=default_class)
         self._awaited: dict[Key, list[Governed]] = {}
+        self._strict: dict[Key, list[Governed]] = {}  # run after it only if it did well
         self._restricted: dict[Key, None] = {}
         self._known: dict[Any, Wishes | TaskRefusedError] = {}
 
@@ -65,6 +68,7 @@ class Intake:
         # Only now, for a task may name one that came with it.
         for task in special:
             if task.ask.after:
+                self._look_out(task)
                 self._wait_for_foreign(task)
         self._admit(special, now)
 
@@ -82,8 +86,10 @@ class Intake:
         restricted = ts.worker_restrictions or ts.host_restrictions
         return self._govern_all and not ts.dependencies and not restricted
 
-    def foreign_over(self, key: Key, finish: str) -> None:
+    def over(self, key: Key, finish: str) -> None:
         """A task is over, for whoever waits for just that."""
+        if self._strict and finish in _OVER:
+            self._tell_strict(key, finish)
         if self._awaited and finish in _OVER:
             for task in self._awaited.pop(key, ()):
                 assert task.after is not None
@@ -122,6 +128,7 @@ class Intake:
     def clear(self) -> None:
         """No task is there any more."""
         self._awaited.clear()
+        self._strict.clear()
         self._restricted.clear()
 
     def _taken(
@@ -149,6 +156,8 @@ class Intake:
             )
         except TaskRefusedError as error:
             refused, ask = error, Ask(ts.key, name, wishes.need)
+        if wishes.upstream.edges and refused is None:
+            refused = _edges_refused(ts, wishes)
         return Governed(ts.key, ask, wishes), refused
 
     def _read(self, ts: TaskState) -> Wishes | TaskRefusedError:
@@ -187,6 +196,30 @@ class Intake:
         except TaskRefusedError as error:
             return error
 
+    def _look_out(self, task: Governed) -> None:
+        """For the failure of those that it does not want to run after if they fail."""
+        key: Key
+        for key in task.ask.after:
+            ts = self._holding.scheduler.tasks.get(key)
+            if ts is None or (word := task.wishes.upstream.of_after(key)) == "run":
+                continue
+            if ts.state == "erred":
+                self._holding.doom(
+                    task, upstream.without(word, key, upstream.reason(ts))
+                )
+            elif ts.state not in _OVER:
+                self._strict.setdefault(key, []).append(task)
+
+    def _tell_strict(self, key: Key, finish: str) -> None:
+        strict = self._strict.pop(key, ())
+        if not strict or finish == "memory":
+            return
+        ts = self._holding.scheduler.tasks.get(key)
+        why = None if finish == "forgotten" or ts is None else upstream.reason(ts)
+        for task in strict:
+            word = task.wishes.upstream.of_after(key)
+            self._holding.doom(task, upstream.without(word, key, why))
+
     def _wait_for_foreign(self, task: Governed) -> None:
         """Of the tasks that it runs after, look oneself for those not the engine's."""
         holding = self._holding
@@ -214,6 +247,19 @@ class Intake:
             task.note = answer.warning
             if answer.refused is not None:
                 self._holding.refuse(task, error_of(answer.refused))
+
+
+def _edges_refused(ts: TaskState, wishes: Wishes) -> TaskRefusedError | None:
+    known = {dts.key for dts in ts.dependencies} | set(wishes.after)
+    strangers = wishes.upstream.strangers(known)
+    if not strangers:
+        return None
+    few = ", ".join(shown(key) for key in sorted(known, key=str)[:_SHOWN_MAX])
+    more = f" and {len(known) - _SHOWN_MAX} more" if len(known) > _SHOWN_MAX else ""
+    return TaskRefusedError(
+        f"this task is refused: on_upstream_failure names {shown(strangers[0])}, on "
+        f"which it does not depend; it depends on {few or 'nothing'}{more}"
+    )
 
 
 def _in_seconds(value: object) -> bool:

@@ -76,7 +76,7 @@ class Keeper:
             self.attempts.off_worker(task, finish, more)
         elif start == "no-worker" and finish != "processing":
             self._withdraw(task)
-        self.intake.foreign_over(key, finish)
+        self.intake.over(key, finish)
         if task is not None and finish in ("forgotten", "erred"):
             self._over(task, finish)
 
@@ -118,6 +118,7 @@ class Keeper:
         holding.unplaced.clear()
         holding.arrived.clear()
         holding.refused.clear()
+        holding.doomed.clear()
         self.intake.clear()
         holding.posts.recount()
         holding.wake()
@@ -181,6 +182,8 @@ class Keeper:
         refused, holding.refused = holding.refused, []
         for task in refused:
             self._refuse(task)
+        while holding.doomed:  # before the engine lets those go that wait for them
+            self._doom(*holding.doomed.popleft())
         self._tell_arrived(now)
         plan = holding.engine.pump(now)
         for reject in plan.rejects:
@@ -244,6 +247,11 @@ class Keeper:
         if task.refused is not None and self.holding.tasks.get(task.key) is task:
             task.stage = "over"
             self.holding.fail(task, task.refused)
+
+    def _doom(self, task: Governed, error: BaseException) -> None:
+        if self.holding.tasks.get(task.key) is task and task.stage != "granted":
+            task.stage = "over"
+            self.holding.fail(task, error)
 
     def _withdraw(self, task: Governed) -> None:
         if task.stage == "held":

@@ -13,7 +13,12 @@ from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
-from dtf_dask.scheduler_plugins.adapter import dask_contract, dask_grants, upstream
+from dtf_dask.scheduler_plugins.adapter import (
+    dask_contract,
+    dask_failures,
+    dask_grants,
+    upstream,
+)
 from dtf_dask.scheduler_plugins.adapter.governed import Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding
 from dtf_dask.scheduler_plugins.adapter.inquiries import Inquiries
@@ -98,7 +103,11 @@ class SchedulingPlugin(SchedulerPlugin):
         for address in list(scheduler.workers):
             self._hear(keeper.worker_joined, address)
         hold.begin()
-        hold.listen("task-erred", self._task_erred, self._task_erred_after)
+        hold.watch_failures(
+            lambda *failing: self._hear(upstream.failing, holding.tasks, *failing),
+            lambda *failed: self._hear(upstream.failed, holding.tasks, *failed),
+        )
+        hold.listen("task-erred", self._told(keeper.attempts.erring))
         hold.listen("reschedule", self._told(keeper.attempts.rescheduled))
         hold.listen(
             "long-running",
@@ -157,27 +166,6 @@ class SchedulingPlugin(SchedulerPlugin):
             self._hear(self.keeper.worker_touched, topic)
 
     # -- messages of workers ---------------------------------------------------------
-
-    def _task_erred(self, message: dict[str, Any]) -> bool:
-        self._free: list[Key] = []
-        if self.keeper is not None:
-            self._hear(self._failing, self.keeper, message)
-        return True
-
-    def _failing(self, keeper: Keeper, message: dict[str, Any]) -> None:
-        keeper.attempts.erring(message)
-        scheduler = keeper.holding.scheduler
-        key: Key = message.get("key")
-        ts = scheduler.tasks.get(key)
-        if ts is None or ts.state != "processing" or ts.retries > 0:
-            return
-        if ts.run_id == message.get("run_id"):
-            why = str(message.get("exception_text", ""))
-            self._free = upstream.settle(scheduler, keeper.holding.tasks, ts, why)
-
-    def _task_erred_after(self, message: dict[str, Any]) -> None:
-        if self._free and self._scheduler is not None:
-            self._hear(dask_grants.go_on, self._scheduler, self._free)
 
     def _steal_response(self, message: dict[str, Any]) -> bool:
         if self.keeper is None:
@@ -246,7 +234,7 @@ class SchedulingPlugin(SchedulerPlugin):
         for task in tasks:
             ts = scheduler.tasks.get(task.key)
             if ts is not None and task.refused is not None:
-                dask_grants.fail(scheduler, task.key, task.refused)
+                dask_failures.fail(scheduler, task.key, task.refused)
             elif ts is not None and ts.state == "no-worker":
                 held.append(task.key)
         dask_grants.release(scheduler, held)
