@@ -146,3 +146,27 @@ class SchedulingUnavailableError(DtfError):
     """The scheduler knows nothing of dtf, or has fallen back to Dask's own ways."""
 
     exit_code = 30
+
+
+class LedgerDamagedError(DtfError):
+    """A node's log or snapshot is damaged where nothing may be missing."""
+
+    exit_code = 40
+
+
+class LedgerFolderError(DtfError):
+    """A node's folder is another's, in use, of an unknown format, or holds no log."""
+
+    exit_code = 41
+
+
+class LedgerDiskError(DtfError):
+    """A node's disk failed to write or to sync: what it holds cannot be relied on."""
+
+    exit_code = 42
+
+
+class DiskFullError(DtfError):
+    """There is no room on the disk; nothing was changed, so try again with room."""
+
+    exit_code = 43

@@ -1,0 +1,309 @@
+"""Snapshots of a node's state on its disk: whole and checked, or not there.
+
+A snapshot is a file: a head, the state in the middle, the SHA-256 of both at its end.
+It is written under another name, synced, and renamed. The last few are kept, so that
+one that was damaged since can be stood in for by an older one and the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import msgpack
+
+from dtf_dask.errors import (
+    DiskFullError,
+    LedgerDamagedError,
+    LedgerDiskError,
+    LedgerFolderError,
+)
+from dtf_dask.ha.files import DISK, Files, OpenFile, disk_error, write_whole
+from dtf_dask.ha.raft.messages import SnapshotPoint
+from dtf_dask.ha.wal_format import decode_point, plain_point
+from dtf_dask.ha.wal_opening import REMEDY, TEMPORARY
+
+_NAME = re.compile(r"(\d{20})-(\d{20})\.snapshot")
+_START = struct.Struct("<8sHHI")
+_MAGIC = b"DTFSNAP\n"
+_VERSION = 1
+_HEAD_BYTES_MAX = 2**20
+_DIGEST_BYTES = 32
+_READ_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLimits:
+    """How many snapshots are kept, and how large one may get."""
+
+    kept: int = 2
+    bytes_max: int = 4 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """A snapshot that was found sound.
+
+    Parameters
+    ----------
+    digest
+        The SHA-256 of the whole file, by which it travels to other nodes.
+    size
+        Of the whole file.
+    """
+
+    point: SnapshotPoint
+    path: str
+    size: int
+    digest: bytes
+    state_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The newest snapshot that can be used, and what was wrong with newer ones."""
+
+    snapshot: StoredSnapshot | None
+    damaged: tuple[str, ...] = ()
+
+
+class SnapshotStore:
+    """The snapshots in a folder. Used by one process: the one with the log's lock."""
+
+    def __init__(
+        self,
+        folder: str,
+        cluster: str,
+        limits: SnapshotLimits | None = None,
+        files: Files = DISK,
+    ) -> None:
+        self._folder = folder
+        self._cluster = cluster
+        self._limits = limits or SnapshotLimits()
+        self._files = files
+        try:
+            files.make_folder(folder)
+            self._remove(
+                name
+                for name in files.names(folder)
+                if name.endswith(".snapshot" + TEMPORARY)
+            )
+        except OSError as error:
+            raise disk_error(error, folder) from error
+
+    def write(self, point: SnapshotPoint, state: Iterable[bytes]) -> StoredSnapshot:
+        """Put a state on the disk; when this returns it is there.
+
+        Raises
+        ------
+        DiskFullError
+            There is no room, or the state is over the limit; nothing was changed.
+        LedgerDiskError
+            The disk failed; the snapshots that were there still are.
+        """
+        head: bytes = msgpack.packb((self._cluster, plain_point(point)))
+        start = _START.pack(_MAGIC, _VERSION, 0, len(head)) + head
+
+        def content() -> Iterator[bytes]:
+            checked = hashlib.sha256(start)
+            yield start
+            for chunk in state:
+                checked.update(chunk)
+                yield chunk
+            yield checked.digest()
+
+        path = self._path(point)
+        size, digest = self._put(path, content())
+        self._prune()
+        return StoredSnapshot(point, path, size, digest, len(start))
+
+    def adopt(self, path: str) -> StoredSnapshot:
+        """Take in a file that came from another node, if it is a sound snapshot.
+
+        Raises
+        ------
+        LedgerDamagedError
+            It does not check, or is of another cluster; the file is left.
+        """
+        found = self._check(path)
+        own = self._path(found.point)
+        try:
+            self._files.rename(path, own)
+            self._files.sync_folder(self._folder)
+        except OSError as error:
+            raise disk_error(error, own) from error
+        self._prune()
+        return StoredSnapshot(
+            found.point, own, found.size, found.digest, found.state_at
+        )
+
+    def newest(self, reach: int, least: int = 0) -> Found:
+        """The newest sound snapshot from which the log goes on.
+
+        Parameters
+        ----------
+        reach
+            The first index that the log holds: an older snapshot than the one before
+            it cannot stand in.
+        least
+            The index of the snapshot that the log says there is.
+
+        Raises
+        ------
+        LedgerDamagedError
+            There is none, though there must be: the log does not start at 1.
+        """
+        damaged: list[str] = []
+        for index, _, name in reversed(self._stored()):
+            if index + 1 < reach:
+                break
+            try:
+                found = self._check(os.path.join(self._folder, name))
+            except LedgerDamagedError as error:
+                damaged.append(str(error))
+                continue
+            return Found(found, tuple(damaged))
+        if reach > 1:
+            wrong = "; ".join(damaged) or "there is none"
+            raise LedgerDamagedError(
+                f"{self._folder} holds no sound snapshot that the log, which starts at"
+                f" {reach}, goes on from ({wrong}); {REMEDY}"
+            )
+        if least and not damaged:
+            damaged.append(f"{self._folder} lacks the snapshot at {least}")
+        return Found(None, tuple(damaged))
+
+    def read(self, snapshot: StoredSnapshot) -> Iterator[bytes]:
+        """The state, in chunks. It was checked when it was found."""
+        at, end = snapshot.state_at, snapshot.size - _DIGEST_BYTES
+        while at < end:
+            chunk = self._read(snapshot.path, at, min(_READ_BYTES, end - at))
+            if not chunk:
+                raise LedgerDamagedError(f"{snapshot.path} was cut while it was read")
+            at += len(chunk)
+            yield chunk
+
+    def oldest_index(self) -> int:
+        """The index of the oldest snapshot that is kept: the log is kept from there."""
+        return min((index for index, _, _ in self._stored()), default=0)
+
+    def _put(self, path: str, content: Iterable[bytes]) -> tuple[int, bytes]:
+        """Write a file, sync it, and give it its name."""
+        size, whole = 0, hashlib.sha256()
+        file: OpenFile | None = None
+        try:
+            file = self._files.create(path + TEMPORARY)
+            for chunk in content:
+                if size + len(chunk) > self._limits.bytes_max:
+                    raise DiskFullError(
+                        f"a snapshot over the limit of {self._limits.bytes_max} bytes"
+                    )
+                write_whole(file, size, chunk)
+                whole.update(chunk)
+                size += len(chunk)
+            file.sync()
+            self._files.rename(path + TEMPORARY, path)
+            self._files.sync_folder(self._folder)
+        except OSError as error:
+            self._give_up(path)
+            raise disk_error(error, path) from error
+        except BaseException:
+            self._give_up(path)
+            raise
+        finally:
+            if file is not None:
+                file.close()
+        return size, whole.digest()
+
+    def _give_up(self, path: str) -> None:
+        try:
+            self._remove([os.path.basename(path) + TEMPORARY])
+        except OSError:
+            pass  # the next start removes it
+
+    def _check(self, path: str) -> StoredSnapshot:
+        """Read all of a snapshot; `LedgerDamagedError` if it is not whole."""
+        size = self._size(path)
+        start = self._read(path, 0, _START.size)
+        try:
+            magic, version, _, head_bytes = _START.unpack(start)
+        except struct.error:
+            raise LedgerDamagedError(f"{path} is too short for a snapshot") from None
+        if magic != _MAGIC:
+            raise LedgerDamagedError(f"{path} does not start as a snapshot")
+        if version != _VERSION:
+            raise LedgerFolderError(
+                f"{path} has format {version}; this version of dtf knows {_VERSION}"
+            )
+        state_at = _START.size + head_bytes
+        if head_bytes > _HEAD_BYTES_MAX or state_at + _DIGEST_BYTES > size:
+            raise LedgerDamagedError(f"{path} is too short for a snapshot")
+        checked, whole = hashlib.sha256(), hashlib.sha256()
+        at, end = 0, size - _DIGEST_BYTES
+        while at < end:
+            chunk = self._read(path, at, min(_READ_BYTES, end - at))
+            if not chunk:
+                raise LedgerDamagedError(f"{path} was cut while it was read")
+            checked.update(chunk)
+            whole.update(chunk)
+            at += len(chunk)
+        digest = self._read(path, end, _DIGEST_BYTES)
+        whole.update(digest)
+        if digest != checked.digest():
+            raise LedgerDamagedError(f"{path} does not check: a byte of it changed")
+        point = self._point(path, self._read(path, _START.size, head_bytes))
+        return StoredSnapshot(point, path, size, whole.digest(), state_at)
+
+    def _point(self, path: str, head: bytes) -> SnapshotPoint:
+        try:
+            cluster, plain = msgpack.unpackb(head)
+            point = decode_point(plain)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise LedgerDamagedError(f"{path} has a head of no sense") from error
+        if cluster != self._cluster:
+            raise LedgerDamagedError(f"{path} is of cluster {cluster!r}")
+        return point
+
+    def _stored(self) -> list[tuple[int, int, str]]:
+        """Index, term and name of each, the oldest first."""
+        try:
+            names = self._files.names(self._folder)
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+        found = (_NAME.fullmatch(name) for name in names)
+        return sorted((int(m[1]), int(m[2]), m[0]) for m in found if m)
+
+    def _prune(self) -> None:
+        stored = self._stored()
+        try:
+            self._remove(name for _, _, name in stored[: -self._limits.kept])
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+
+    def _remove(self, names: Iterable[str]) -> None:
+        gone = False
+        for name in names:
+            self._files.remove(os.path.join(self._folder, name))
+            gone = True
+        if gone:
+            self._files.sync_folder(self._folder)
+
+    def _path(self, point: SnapshotPoint) -> str:
+        name = f"{point.index:020d}-{point.term:020d}.snapshot"
+        return os.path.join(self._folder, name)
+
+    def _read(self, path: str, offset: int, length: int) -> bytes:
+        try:
+            return self._files.read(path, offset, length)
+        except OSError as error:
+            raise LedgerDiskError(f"{path} cannot be read: {error}") from error
+
+    def _size(self, path: str) -> int:
+        try:
+            return self._files.size(path)
+        except OSError as error:
+            raise LedgerDiskError(f"{path} cannot be read: {error}") from error
