@@ -234,8 +234,16 @@ class SimWorker:
 class Simulation:
     """A workload, scheduled one way."""
 
-    def __init__(self, workload: Workload, way: Way, *, validate: bool = False) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        way: Way,
+        *,
+        validate: bool = False,
+        progress: Callable[[int], None] = lambda left: None,
+    ) -> None:
         self.workload, self.way, self.validate = workload, way, validate
+        self.progress = progress  # told often how many tasks are left
         self.own_cpu, self.stealing_cpu = Cpu(), Cpu()
         self.records: list[Record] = []
         self.violations: list[str] = []
@@ -416,4 +424,5 @@ class Simulation:
             failure = failure or f"{self.left} tasks are left, and nothing happens"
         if failure and not self.over.done():
             self.over.set_exception(StalledError(f"{self.way.name}: {failure}"))
+        self.progress(self.left)
         self.loop.call_later(_STEALING_S, self._balance)

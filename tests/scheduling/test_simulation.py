@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -117,6 +119,31 @@ def test_measures_of_a_known_run(simulator: Simulator) -> None:
     assert told.miss_percent == 50
     assert told.late_s_worst == 1
     assert told.misses_by_class[task.priority_class] == 1
+
+
+def test_the_benchmark_prints_each_way_and_one_object() -> None:
+    """Every way is a line of the table, and its means are in the last line's object."""
+    sizes = ["--tasks", "120", "--machines", "12", "--seeds", "1"]
+    command = [sys.executable, str(BENCHMARKS / "simulate.py"), "--json", *sizes]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr
+    *table, last = run.stdout.splitlines()
+    told = json.loads(last)
+    for key in ("engine", "edf", "fifo"):
+        assert 0 <= told[f"miss_percent_{key}"] <= 100
+    assert told["makespan_ratio"] > 0
+    assert told["violations"] == 0
+    ways = ("fifo", "class", "edf", "engine")
+    for workload in ("heavy-tailed", "real suites"):
+        assert tuple(told["means"][workload]) == ways
+        for way in ways:
+            assert sum(line.startswith(workload) and way in line for line in table) == 1
+            means = told["means"][workload][way]
+            assert means["cpu_us_per_task"] > 0
+            assert 0 < means["fairness"] <= 1
+            assert set(means["wait_s_median_p95"]) == {
+                *("interactive", "release", "normal", "nightly")
+            }
 
 
 def test_a_run_that_goes_nowhere_ends(simulator: Simulator) -> None:
