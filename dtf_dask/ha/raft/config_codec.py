@@ -61,6 +61,6 @@ def decoded(entry: Entry) -> ConfigChange | None:
         change = ConfigChange(steps, Transition(transition), payload[end:])
     except (struct.error, ValueError):
         return None
-    if entry.kind is EntryKind.CONFIG_CHANGE and count != 1:
+    if entry.kind == EntryKind.CONFIG_CHANGE and count != 1:
         return None
     return change

@@ -73,7 +73,7 @@ def _ask_votes(core: Core, kind: MessageKind, term: int, context: int) -> None:
 
 def on_vote(core: Core, message: Message) -> Outcome:
     """Somebody asks for a vote, or whether it would get one."""
-    before_election = message.kind is MessageKind.PRE_VOTE
+    before_election = message.kind == MessageKind.PRE_VOTE
     free = (
         core.vote == message.sender
         or (core.vote == NO_NODE and core.lead == NO_NODE)

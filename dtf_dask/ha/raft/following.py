@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dtf_dask.ha.raft import membership
 from dtf_dask.ha.raft.core import Core
-from dtf_dask.ha.raft.messages import Message, MessageKind, Role, Snapshot
+from dtf_dask.ha.raft.messages import NUMBER_MAX, Message, MessageKind, Role, Snapshot
 from dtf_dask.ha.raft.outcomes import Outcome
 
 
@@ -100,8 +100,10 @@ def on_heartbeat(core: Core, message: Message) -> Outcome:
 def on_snapshot(core: Core, message: Message) -> Outcome:
     """The leader no longer has what this node lacks, and sends what stands for it."""
     snapshot = message.snapshot
-    if snapshot is None or snapshot.point.term > message.term:
+    if snapshot is None or not 0 < snapshot.point.term <= message.term:
         return Outcome.MALFORMED
+    if not 0 < snapshot.point.index <= NUMBER_MAX:
+        return Outcome.NUMBER_TOO_LARGE
     follow(core, message)
     if _restored(core, snapshot):
         _acknowledge(core, message, core.log.last_index())

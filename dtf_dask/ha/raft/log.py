@@ -119,7 +119,7 @@ class Log:
             entries = self.slice(low, high, SCAN_BYTES)
             if not entries:
                 return True  # what cannot be read may be one
-            if any(entry.kind is not EntryKind.NORMAL for entry in entries):
+            if any(entry.kind != EntryKind.NORMAL for entry in entries):
                 return True
             low += len(entries)
         return False

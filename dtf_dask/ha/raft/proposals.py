@@ -21,12 +21,12 @@ from dtf_dask.ha.raft.replication import append_own, broadcast_append
 
 def propose(core: Core, payloads: Sequence[bytes]) -> Outcome:
     """Propose entries, all or none of them."""
+    if not payloads:
+        return Outcome.DONE
     if core.role is Role.LEADER:
         refused = _refused(core)
         if refused is not None:
             return refused
-        if not payloads:
-            return Outcome.DONE
         outcome = append_own(core, payloads)
         if outcome is Outcome.DONE:
             broadcast_append(core)
@@ -93,7 +93,7 @@ def _take(core: Core, entries: Sequence[Entry]) -> Outcome:
     pending_before = core.pending_change
     change_refused = Outcome.DONE
     for position, entry in enumerate(entries):
-        if entry.kind is EntryKind.NORMAL:
+        if entry.kind == EntryKind.NORMAL:
             continue
         outcome = _checked_change(core, entry)
         if outcome is Outcome.DONE:

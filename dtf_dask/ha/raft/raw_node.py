@@ -132,14 +132,15 @@ class RawNode:
         hard_state, config = storage.initial_state()
         membership.restore(core, config)
         core.term, core.vote = hard_state.term, hard_state.vote
-        if hard_state.commit > core.log.last_index():
+        # What is applied was committed, though the disk may not have been told so.
+        commit = max(hard_state.commit, options.applied)
+        if commit > core.log.last_index():
             raise ValueError(
-                f"committed up to {hard_state.commit}, but the log ends at"
+                f"committed up to {commit}, but the log ends at"
                 f" {core.log.last_index()}: entries were lost"
             )
-        core.log.commit = max(core.log.commit, hard_state.commit)
-        if options.applied:
-            core.log.applied_to(options.applied, 0)
+        core.log.commit = max(core.log.commit, commit)
+        core.log.applied_to(options.applied, 0)
         core.become_follower(core.term, core.lead)
         self._async = options.async_storage
         self._hard_state = core.hard_state()
@@ -238,8 +239,8 @@ class RawNode:
             or core.reads_refused
             or log.unstable.in_progress <= log.last_index()
             or log.has_committed(unstable=not self._async)
-            or core.hard_state() != self._hard_state
-            or core.soft_state() != self._soft_state
+            or (core.term, core.vote, log.commit) != self._hard_state
+            or (core.lead, core.role) != self._soft_state
             or log.unstable.next_snapshot() is not None
             or reads.waiting(core)
         )

@@ -117,9 +117,9 @@ def _spared(core: Core, message: Message) -> bool:
 
 def _meet_newer_term(core: Core, message: Message) -> None:
     kind = message.kind
-    if kind is MessageKind.PRE_VOTE:
+    if kind == MessageKind.PRE_VOTE:
         return  # nobody is in that term yet
-    if kind is MessageKind.PRE_VOTE_RESPONSE and not message.reject:
+    if kind == MessageKind.PRE_VOTE_RESPONSE and not message.reject:
         return  # granted for the term that this node asked for
     leads = kind in _FROM_LEADER
     core.become_follower(message.term, message.sender if leads else NO_NODE)
@@ -135,7 +135,7 @@ def _of_older_term(core: Core, message: Message) -> Outcome:
         core.send(
             Message(MessageKind.APPEND_RESPONSE, message.sender, core.node, core.term)
         )
-    elif kind is MessageKind.PRE_VOTE:
+    elif kind == MessageKind.PRE_VOTE:
         # Whoever lags behind in its term learns of it.
         core.send(
             Message(
@@ -146,7 +146,7 @@ def _of_older_term(core: Core, message: Message) -> Outcome:
                 reject=True,
             )
         )
-    elif kind is MessageKind.STORAGE_APPEND_RESPONSE and message.snapshot is not None:
+    elif kind == MessageKind.STORAGE_APPEND_RESPONSE and message.snapshot is not None:
         # The entries that it speaks of may have been replaced since, even by some of
         # the same index and term on their way back. A snapshot is of no term.
         membership.snapshot_stored(core, message.snapshot)
