@@ -7,13 +7,19 @@ that one is the user's.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, Worker
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.results.store import ResultsStore
+    from dtf_dask.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 MODULE = __name__
+_BUSY_TIMEOUT_S = 3.0  # less than a scheduler that closes waits
 
 
 async def dask_setup(server: Any) -> None:
@@ -30,7 +36,8 @@ async def dask_setup(server: Any) -> None:
             await plugin.start(server)
             server.add_plugin(plugin, name=TOPICS)
         if SCHEDULING not in server.plugins:
-            scheduling = scheduling_plugin(load().scheduling)
+            settings = load()
+            scheduling = scheduling_plugin(settings.scheduling, _open_results(settings))
             if scheduling is not None:
                 await scheduling.start(server)
                 server.add_plugin(scheduling, name=SCHEDULING)
@@ -50,6 +57,24 @@ async def dask_setup(server: Any) -> None:
             MODULE,
             type(server).__name__,
         )
+
+
+def _open_results(settings: Settings) -> Callable[[], ResultsStore] | None:
+    """What opens the results store, where schedulers keep what they learn.
+
+    None if no store is configured: those of projects are not a scheduler's.
+    """
+    url = settings.results.url
+    if url is None:
+        return None
+
+    def open_results() -> ResultsStore:
+        # Imported here: a third of a second, in whatever thread asks for it.
+        from dtf_dask.runs.results.store import ResultsStore
+
+        return ResultsStore.open(url, busy_timeout_s=_BUSY_TIMEOUT_S)
+
+    return open_results
 
 
 def with_dtf(preload: Any, configured: Any) -> list[str]:

@@ -318,6 +318,9 @@ class SchedulingSettings:
     queue_length_max: int = _key("scheduling.queue-length-max", Count(1, 1_000_000_000))
     retry_pause_s: float = _key("scheduling.retry-pause", Duration(0, _HOUR))
     retry_pause_max_s: float = _key("scheduling.retry-pause-max", Duration(0, _DAY))
+    remember_interval_s: float | None = _key(
+        "scheduling.remember-interval", Duration(1, _DAY, optional=True)
+    )
     policies: tuple[str, ...] = _key("scheduling.policies", PolicyNames())
 
 

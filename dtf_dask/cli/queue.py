@@ -93,6 +93,10 @@ def headlines(summary: Mapping[str, Any], columns: int) -> Iterator[Text]:
     overload = summary.get("overload")
     if overload:
         yield note(str(overload), columns, "red", indent="")
+    unkept = summary.get("memory", {}).get("problem")
+    if unkept:
+        words = f"What is learned of tasks is not kept for now: {one_line(unkept)}"
+        yield note(words, columns, "yellow", indent="")
     tokens = [
         f"{one_line(name)} {one['used']:g} of {one['total']:g}"
         for name, one in summary.get("tokens", {}).items()

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dtf_dask.scheduler_plugins.policies.estimate import (
-    SECONDS_MAX,
-    Estimates,
-    EstimateSettings,
-)
+from dtf_dask.scheduler_plugins.policies.estimate import Estimates, EstimateSettings
 from dtf_dask.scheduler_plugins.policies.group_speed import GroupSpeeds, SpeedSettings
+from dtf_dask.scheduler_plugins.policies.learned import (
+    SECONDS_MAX,
+    Additions,
+    sensible,
+)
 
 NAME = "tests/test_a.py::TestIt::test_one[x]"
 
@@ -146,10 +147,8 @@ def test_what_is_remembered_is_bounded() -> None:
         for group in range(4):
             estimates.learn(name, f"g{group}", 1.0, f"c{number}")
             estimates.learn("kept", "g", 1.0)
-    rows = list(estimates.rows())
-    kinds = [kind for kind, *_ in rows]
-    assert (kinds.count("similar"), kinds.count("class")) == (3, 2)
-    assert kinds.count("runs") == 4 * 2 + 1
+    assert (len(estimates._similar), len(estimates._classes)) == (3, 2)
+    assert sum(map(len, estimates._names.values())) == 4 * 2 + 1
     assert estimates.of("kept", "g", 7.0).source == "runs"
     assert estimates.of("f49.py::test", "g3", 7.0).source == "runs"
 
@@ -161,7 +160,8 @@ def test_speeds_are_bounded() -> None:
         for name in range(10):
             speeds.learn(f"t{name}", "base", 1.0)
             speeds.learn(f"t{name}", f"g{number}", 2.0)
-    assert len(speeds.rows()) <= 12
+    speeds.solve()
+    assert sum(map(len, speeds._tests.values())) <= 12
     assert len(speeds.factors) <= 12
     assert speeds.factor("g0") == 1.0
     assert speeds.factor("g19") / speeds.factor("base") == pytest.approx(2.0)
@@ -222,43 +222,84 @@ def test_estimates_are_within_what_was_seen(
         assert 0 <= answer.spread_s < math.inf
 
 
+def noted(estimates: Estimates) -> Additions:
+    """Where what is learned from now on is written down."""
+    additions = Additions()
+    estimates.note = additions.note
+    return additions
+
+
+def recalled(additions: Additions, estimates: Estimates) -> Estimates:
+    """The same estimates, told what was written down, by way of JSON."""
+    for line in json.loads(json.dumps(additions.first(len(additions)))):
+        row = sensible([*line[:4], 0.0])
+        assert row is not None
+        estimates.recall(*row[:4])
+    estimates.speeds.solve()
+    return estimates
+
+
 @given(RUNS)
-def test_what_was_stored_comes_back(runs: list[tuple[str, str, float, str]]) -> None:
-    """Rows go through JSON and back without a difference, in answers and in rows."""
+def test_what_was_written_down_comes_back(
+    runs: list[tuple[str, str, float, str]],
+) -> None:
+    """What a next scheduler is told makes it answer as the last one did."""
     estimates = Estimates()
+    additions = noted(estimates)
     for run in runs:
         estimates.learn(*run)
-    again = Estimates()
-    assert again.restore(json.loads(json.dumps(list(estimates.rows())))) == 0
-    assert list(again.rows()) == list(estimates.rows())
+    estimates.speeds.solve()
+    again = recalled(additions, Estimates())
     for name, group, _, priority_class in runs:
         for there in (group, "new"):
             asked = (name, there, 1.0, priority_class)
             assert again.of(*asked) == estimates.of(*asked)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        (),
-        None,
-        5,
-        ("runs", "a", "g"),
-        ("runs", "a", "g", ()),
-        ("runs", "a", "g", ("x",)),
-        ("runs", "a", "g", (-1.0,)),
-        ("runs", "a", "g", (math.nan,)),
-        ("runs", 3, "g", (1.0,)),
-        ("runs", "a" * 2000, "g", (1.0,)),
-        ("other", "a", "g", (1.0,)),
-        ("runs", "a", "g", (1.0,) * 5000),
-    ],
-)
-def test_damaged_rows_are_counted_and_left(row: object) -> None:
-    """What was stored is input like any other: a bad row costs itself only."""
-    estimates = Estimates()
-    assert estimates.restore([row, ("runs", "b", "g", (2.0,))]) == 1
-    assert seconds(estimates, "b") == 2.0
+@given(RUNS, RUNS)
+def test_what_is_recalled_is_older_than_what_was_learned_since(
+    before: list[tuple[str, str, float, str]], since: list[tuple[str, str, float, str]]
+) -> None:
+    """However late it comes: the window holds the last, and those are of this time."""
+    first, late, early = Estimates(), Estimates(), Estimates()
+    additions = noted(first)
+    for run in before:
+        first.learn(*run)
+    recalled(additions, early)
+    for run in since:
+        late.learn(*run)
+        early.learn(*run)
+    recalled(additions, late)
+    for name, group, _, _ in (*before, *since):
+        assert late._names[name][group].durations == early._names[name][group].durations
+
+
+def test_what_there_is_no_room_for_is_not_recalled() -> None:
+    """What was learned since stays; of what was learned before as much as fits."""
+    bounds = EstimateSettings(names_max=2, groups_max=2, similar_max=1, classes_max=1)
+    estimates = Estimates(bounds)
+    estimates.learn("since", "g", 5.0)
+    for name in ("a", "b", "since"):
+        for group in ("g", "h", "i"):
+            estimates.recall("runs", name, group, (1.0,))
+        estimates.recall("similar", name, "", (1.0,))
+        estimates.recall("class", name, "", (1.0,))
+    assert {name: list(groups) for name, groups in estimates._names.items()} == {
+        "since": ["g", "h"],
+        "a": ["g", "h"],
+    }
+    assert (list(estimates._similar), list(estimates._classes)) == (["a"], [""])
+    assert estimates._names["since"]["g"].durations == [1.0, 5.0]
+
+
+def test_an_answer_given_before_is_not_given_again_after_recalling() -> None:
+    """What was guessed of a name is thought of anew once more is known of it."""
+    estimates = learned(4.0, group="g")
+    assert seconds(estimates, group="h") == 4.0
+    estimates.recall("runs", NAME, "h", (9.0,))
+    assert seconds(estimates, group="h") == 9.0
+    estimates.recall("runs", NAME, "g", (1.0, 1.0, 1.0))
+    assert seconds(estimates, group="g") == 1.0
 
 
 def test_asking_is_cheap() -> None:

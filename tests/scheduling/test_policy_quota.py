@@ -25,6 +25,10 @@ def start(made: Tenants, tenant: str, tasks: int, now: float = 0.0) -> None:
         made.started(tenant, ONE, now)
 
 
+def levels_of(made: Tenants, now: float) -> dict[str, float]:
+    return {n: one.level.at(now, made._rate) for n, one in made._tenants.items()}
+
+
 def test_a_tenant_that_is_alone_is_not_moved() -> None:
     """Whatever it uses, nobody is there to be fair to, and nothing stops it."""
     made = tenants()
@@ -57,10 +61,10 @@ def test_usage_is_forgotten_by_half() -> None:
     """After a half-life without work, what a tenant had counts half."""
     made = tenants()
     start(made, "a", 10)
-    (before,) = (level for _, level in made.rows(10_000.0))
+    (before,) = levels_of(made, 10_000.0).values()
     for _ in range(10):
         made.ended("a", ONE, 10_000.0)
-    (after,) = (level for _, level in made.rows(10_100.0))
+    (after,) = levels_of(made, 10_100.0).values()
     assert [before, after] == pytest.approx([10.0, 5.0])
 
 
@@ -139,7 +143,7 @@ def test_tenants_are_bounded() -> None:
     for number in range(100):
         made.started(f"t{number}", ONE, number)
         made.ended(f"t{number}", ONE, number + 1.0)
-    names = [name for name, _ in made.rows(100.0)]
+    names = list(levels_of(made, 100.0))
     assert len(names) <= 10
     assert "kept" in names
 
@@ -211,18 +215,61 @@ def test_bounds_hold_whatever_happens(
     for tenant, held in running.items():
         for amounts in held:
             made.ended(tenant, amounts, now)
-    assert all(level >= -1e-9 for _, level in made.rows(now))
-    assert all(level < 1e-6 for _, level in made.rows(now + 1e5))
+    assert all(level >= -1e-9 for level in levels_of(made, now).values())
+    assert all(level < 1e-6 for level in levels_of(made, now + 1e5).values())
 
 
-@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1e6), max_size=20))
-def test_levels_that_were_stored_come_back(levels: dict[str, float]) -> None:
-    """What each tenant had of late outlives the scheduler."""
+def test_what_tenants_had_outlives_the_scheduler() -> None:
+    """It decays while no scheduler is there, as it would have decayed in one."""
     made, again = tenants(), tenants()
-    made.restore(levels.items(), 5.0)
-    assert made.rows(5.0) == list(levels.items())
-    again.restore(made.rows(50.0), 50.0)
-    assert again.rows(50.0) == made.rows(50.0)
+    start(made, "a", 30)
+    start(made, "b", 10)
+    for _ in range(30):
+        made.ended("a", ONE, 200.0)
+    for name, level in made.moved(200.0):
+        again.recall(name, level, 100.0, 7.0)
+    assert levels_of(again, 7.0) == pytest.approx(
+        {name: level / 2 for name, level in levels_of(made, 200.0).items()}
+    )
+
+
+def test_what_is_recalled_adds_to_what_a_tenant_had_since() -> None:
+    """Shares are as if the scheduler had never been away, also for who works now."""
+    made, again = tenants(), tenants()
+    for one in (made, again):
+        one.waits("a", 1, 0.0)
+        one.waits("b", 1, 0.0)
+    made.recall("a", 8.0, 0.0, 0.0)
+    for one in (made, again):
+        start(one, "a", 1, 50.0)
+        start(one, "b", 3, 50.0)
+    again.recall("a", 8.0, 60.0, 60.0)
+    for name in "ab":
+        for now in (60.0, 200.0):
+            assert again.offset_s(name, now) == pytest.approx(made.offset_s(name, now))
+
+
+def test_only_those_that_moved_are_written_down() -> None:
+    """Who had nothing since decays by itself, and who went long ago is no news."""
+    made = tenants()
+    start(made, "a", 1)
+    start(made, "b", 1)
+    made.waits("c", 1, 0.0)
+    made.ended("a", ONE, 10.0)
+    assert [name for name, _ in made.moved(10.0)] == ["a", "b"]
+    assert [name for name, _ in made.moved(20.0)] == ["b"]
+    made.ended("b", ONE, 30.0)
+    assert [name for name, _ in made.moved(30.0)] == ["b"]
+    assert made.moved(30.0) == []
+
+
+def test_what_is_long_ago_is_not_recalled() -> None:
+    """A tenant is not remembered for next to nothing; a clock may be ahead."""
+    made = tenants()
+    made.recall("old", 100.0, 1e6, 0.0)
+    made.recall("none", 0.0, 0.0, 0.0)
+    made.recall("ahead", 5.0, -1e6, 0.0)
+    assert levels_of(made, 0.0) == {"ahead": 5.0}
 
 
 def test_asking_is_cheap() -> None:

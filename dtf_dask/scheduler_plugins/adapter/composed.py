@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from random import Random
 
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.hints import nearest
 from dtf_dask.scheduler_plugins.adapter.plugin import SchedulingPlugin
+from dtf_dask.scheduler_plugins.adapter.remembering import Store
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.engine_settings import (
     EngineSettings,
@@ -23,8 +25,15 @@ POLICY_GROUP = "dtf_dask.policies"
 """The entry points of policies: each is a class, or a function, that makes one."""
 
 
-def scheduling_plugin(scheduling: SchedulingSettings) -> SchedulingPlugin | None:
+def scheduling_plugin(
+    scheduling: SchedulingSettings, open_store: Callable[[], Store] | None = None
+) -> SchedulingPlugin | None:
     """Make the plugin; None if the configuration says that Dask alone schedules.
+
+    Parameters
+    ----------
+    open_store
+        Opens what keeps what is learned; None for a scheduler that starts anew.
 
     Raises
     ------
@@ -46,11 +55,14 @@ def scheduling_plugin(scheduling: SchedulingSettings) -> SchedulingPlugin | None
         Random(),
     )
     policies = Policies(load_policies(scheduling.policies))
+    interval_s = scheduling.remember_interval_s
     return SchedulingPlugin(
         Engine(engine_settings(scheduling), policies),
         govern_all=scheduling.govern == "all",
         default_class=default_class,
         delay_s=backoff.delay_s,
+        open_store=None if interval_s is None else open_store,
+        remember_interval_s=interval_s or 0.0,
     )
 
 

@@ -59,6 +59,8 @@ class Inquiries:
             now, engine = keeper.holding.clock(), keeper.holding.engine
             answer["rows"] = _plain(engine.queue_rows(now))
             answer["summary"] = _plain(engine.summary(now))
+            if self._plugin.remembering is not None:
+                answer["summary"]["memory"] = self._plugin.remembering.status()
         return answer
 
     def workers(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from dtf_dask.scheduler_plugins.adapter.governed import Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding
 from dtf_dask.scheduler_plugins.adapter.inquiries import Inquiries
 from dtf_dask.scheduler_plugins.adapter.keeper import Keeper
+from dtf_dask.scheduler_plugins.adapter.remembering import Remembering, Store
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.terms import Notice
 
@@ -44,6 +45,10 @@ class SchedulingPlugin(SchedulerPlugin):
         Whether plain root tasks are the engine's, too.
     delay_s
         How long the n-th failed attempt of a task is followed by none.
+    open_store
+        Opens what keeps what the engine learns; None if that ends with the scheduler.
+    remember_interval_s
+        How often it is kept.
     options
         For `Holding`: another clock or loop, in simulations.
 
@@ -51,6 +56,8 @@ class SchedulingPlugin(SchedulerPlugin):
     ----------
     failure
         Why it does not schedule, in words; empty while it does.
+    remembering
+        Keeps what the engine learns, if anything does.
     """
 
     name = NAME
@@ -63,11 +70,15 @@ class SchedulingPlugin(SchedulerPlugin):
         govern_all: bool = True,
         default_class: str = "normal",
         delay_s: Callable[[int], float] = lambda attempt: 0.0,
+        open_store: Callable[[], Store] | None = None,
+        remember_interval_s: float = 60.0,
         **options: Any,
     ) -> None:
         self.engine = engine
         self.failure = ""
         self.keeper: Keeper | None = None
+        self.remembering: Remembering | None = None
+        self._open_store, self._remember_interval_s = open_store, remember_interval_s
         self._kept = {"govern_all": govern_all, "default_class": default_class}
         self._delay_s = delay_s
         self._options = options
@@ -116,10 +127,21 @@ class SchedulingPlugin(SchedulerPlugin):
         )
         hold.listen("steal-response", self._steal_response, self._stolen)
         hold.listen_to_resources(lambda worker: self._hear(keeper.worker_told, worker))
+        if self._open_store is not None:
+            self.remembering = Remembering(
+                self._open_store,
+                self.engine.memory,
+                interval_s=self._remember_interval_s,
+                loop=options["loop"],
+                clock=holding.clock,
+            )
+            self.remembering.start()
 
     async def close(self) -> None:
-        """Nothing is placed any more."""
+        """Nothing is placed any more, and what was learned is kept."""
         self.keeper = None
+        if self.remembering is not None:
+            await self.remembering.close()
 
     # -- hooks of Dask ---------------------------------------------------------------
 

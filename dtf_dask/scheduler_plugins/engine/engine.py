@@ -30,6 +30,7 @@ from dtf_dask.scheduler_plugins.engine.forecast import Forecast
 from dtf_dask.scheduler_plugins.engine.gang import Gangs
 from dtf_dask.scheduler_plugins.engine.invariants import check
 from dtf_dask.scheduler_plugins.engine.lanes import Lane, Task
+from dtf_dask.scheduler_plugins.engine.memory import Memory
 from dtf_dask.scheduler_plugins.engine.pressing import Pressing
 from dtf_dask.scheduler_plugins.engine.pump import Pump
 from dtf_dask.scheduler_plugins.engine.revoking import Revoking
@@ -82,6 +83,7 @@ class Engine:
         )
         self._tables = Tables(core)
         self._endings = Endings(core, self._deadlines)
+        self.memory = Memory(core)
         self._crew = Crew(core, self._gangs, self._endings)
 
     # -- workers ----------------------------------------------------------------

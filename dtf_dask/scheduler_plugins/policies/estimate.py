@@ -10,25 +10,23 @@ class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from dtf_dask.scheduler_plugins.policies.group_speed import GroupSpeeds
-
-SECONDS_MAX = 1e7
-"""Durations are clipped to this: a wild value must not break sums."""
-
-NAME_LENGTH_MAX = 1000
-"""Durations of longer names are not learned."""
+from dtf_dask.scheduler_plugins.policies.learned import (
+    NAME_LENGTH_MAX,
+    SECONDS_MAX,
+    Kind,
+    Note,
+)
 
 _GROUPS_ASKED_MAX = 3
 _GUESSES_MAX = 10_000  # names of which it is kept what they should take elsewhere,
 _GUESSED_GROUPS_MAX = 256  # and where, of each
 
 Source = Literal["runs", "other groups", "similar", "class", "default", "asked"]
-Row = tuple[str, str, str, tuple[float, ...]]
-"""What is kept of one thing: its kind, its name, the group, the numbers."""
 
 
 class Estimate(NamedTuple):
@@ -85,6 +83,10 @@ class _Runs:
             del durations[0]
         self._answer = None
 
+    def add_before(self, seconds: Sequence[float], runs_max: int) -> None:
+        self.durations = [*seconds, *self.durations][-runs_max:]
+        self._answer = None
+
     def typical(self) -> Estimate:
         """Of one test: the median. Of two in the middle the lower: stalls add time."""
         return self._answer or self._answered(_median, "runs")
@@ -117,6 +119,8 @@ class Estimates:
         self.speeds = GroupSpeeds()
         self.derived: dict[str, Any] = {}
         """What others keep of a name; it is dropped when the name is learned of."""
+        self.note: Note | None = None
+        """Hears of each number that is learned, for whoever keeps them."""
         # All of them with the one that was learned of last at the end.
         self._names: dict[str, dict[str, _Runs]] = {}
         # By name and group, until either the name or the groups' speeds change: each
@@ -178,67 +182,52 @@ class Estimates:
                 del groups[next(iter(groups))]
         groups[group] = runs
         runs.add(seconds, settings.runs_max)
-        if len(groups) > 1:
-            if self.speeds.knows(name):
-                self.speeds.learn(name, group, runs.typical().seconds)
-            else:
-                for other, there in groups.items():
-                    self.speeds.learn(name, other, there.typical().seconds)
+        self._compare(name, groups, group)
         base_s = min(seconds / self.speeds.factor(group), SECONDS_MAX)
+        note = self.note
+        if note is not None:
+            note("runs", name, group, seconds, settings.runs_max)
         wider = _wider(name)
         while wider:
-            self._learn_similar(self._similar, settings.similar_max, wider, base_s)
+            self._learn_similar("similar", wider, base_s)
             wider = _wider(wider)
-        self._learn_similar(self._classes, settings.classes_max, priority_class, base_s)
+        self._learn_similar("class", priority_class, base_s)
 
-    def rows(self) -> Iterator[Row]:
-        """All that was learned, for `restore`; plain values, oldest first."""
-        for name, groups in self._names.items():
-            for group, runs in groups.items():
-                yield ("runs", name, group, tuple(runs.durations))
-        for kind, table in (("similar", self._similar), ("class", self._classes)):
-            for name, runs in table.items():
-                yield (kind, name, "", tuple(runs.durations))
-        for name, group, seconds in self.speeds.rows():
-            yield ("speed", name, group, (seconds,))
-
-    def restore(self, rows: Iterable[Any]) -> int:
-        """Take over what `rows` gave; returns how many rows made no sense."""
-        refused = 0
-        for row in rows:
-            checked = _checked(row)
-            if checked is None:
-                refused += 1
-                continue
-            self._restore(*checked)
-        self.speeds.solve()
-        self.derived.clear()
-        self._guesses.clear()
-        return refused
-
-    def _restore(
-        self, kind: str, name: str, group: str, numbers: tuple[float, ...]
+    def recall(
+        self, kind: Kind, name: str, group: str, seconds: Sequence[float]
     ) -> None:
+        """Take over what was learned before; what was learned since is the newer.
+
+        It is left out where all there is room for has been learned since.
+        """
         settings = self._settings
-        if kind == "speed":
-            self.speeds.learn(name, group, numbers[0])
-        elif kind == "runs":
-            groups = self._names.setdefault(name, {})
-            runs = groups.setdefault(group, _Runs())
-            for seconds in numbers:
-                runs.add(seconds, settings.runs_max)
-            if len(groups) > settings.groups_max:
-                del groups[next(iter(groups))]
-            if len(self._names) > settings.names_max:
-                del self._names[next(iter(self._names))]
+        if kind != "runs":
+            table, size = self._table(kind)
+            runs = _room(table, name, size)
+            if runs is not None:
+                runs.add_before(seconds, settings.similar_runs_max)
+            return
+        groups = self._names.get(name)
+        if groups is None:
+            if len(self._names) >= settings.names_max:
+                return
+            groups = self._names[name] = {}
+        runs = _room(groups, group, settings.groups_max)
+        if runs is not None:
+            runs.add_before(seconds, settings.runs_max)
+            self.derived.pop(name, None)
+            self._guesses.pop(name, None)
+            self._compare(name, groups, group)
+
+    def _compare(self, name: str, groups: dict[str, _Runs], group: str) -> None:
+        """What ran in several groups tells how fast these are."""
+        if len(groups) < 2:
+            return
+        if self.speeds.knows(name):
+            self.speeds.learn(name, group, groups[group].typical().seconds)
         else:
-            table, size = (
-                (self._similar, settings.similar_max)
-                if kind == "similar"
-                else (self._classes, settings.classes_max)
-            )
-            for seconds in numbers:
-                self._learn_similar(table, size, name, seconds)
+            for other, there in groups.items():
+                self.speeds.learn(name, other, there.typical().seconds)
 
     def _elsewhere(self, name: str, groups: dict[str, _Runs], group: str) -> Estimate:
         """What a test takes in a group that it did not run in, by those it ran in."""
@@ -280,16 +269,31 @@ class Estimates:
                 break
         return bases[0] if len(bases) == 1 else _median(sorted(bases))
 
-    def _learn_similar(
-        self, table: dict[str, _Runs], size: int, name: str, seconds: float
-    ) -> None:
+    def _learn_similar(self, kind: Kind, name: str, seconds: float) -> None:
+        table, size = self._table(kind)
+        runs_max = self._settings.similar_runs_max
         runs = table.pop(name, None)
         if runs is None:
             runs = _Runs()
             if len(table) >= size:
                 del table[next(iter(table))]
         table[name] = runs
-        runs.add(seconds, self._settings.similar_runs_max)
+        runs.add(seconds, runs_max)
+        if self.note is not None:
+            self.note(kind, name, "", seconds, runs_max)
+
+    def _table(self, kind: Kind) -> tuple[dict[str, _Runs], int]:
+        if kind == "similar":
+            return self._similar, self._settings.similar_max
+        return self._classes, self._settings.classes_max
+
+
+def _room(table: dict[str, _Runs], name: str, size: int) -> _Runs | None:
+    """What is known of a thing, if only that there is room for it."""
+    runs = table.get(name)
+    if runs is None and len(table) < size:
+        runs = table[name] = _Runs()
+    return runs
 
 
 def _median(ordered: list[float]) -> float:
@@ -308,21 +312,3 @@ def _wider(name: str) -> str:
     if cut <= 0:
         cut = name.rfind("::")
     return name[:cut] if cut > 0 else ""
-
-
-def _checked(row: Any) -> Row | None:
-    """A row of `Estimates.rows`, or None: what was stored may be damaged."""
-    try:
-        kind, name, group, numbers = row
-        numbers = tuple(float(number) for number in numbers)
-    except (TypeError, ValueError):
-        return None
-    sensible = (
-        kind in ("runs", "similar", "class", "speed")
-        and isinstance(name, str)
-        and isinstance(group, str)
-        and len(name) <= NAME_LENGTH_MAX
-        and 0 < len(numbers) <= 1000
-        and all(0 <= number <= SECONDS_MAX for number in numbers)
-    )
-    return (kind, name, group, numbers) if sensible else None

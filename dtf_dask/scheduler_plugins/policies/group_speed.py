@@ -115,15 +115,6 @@ class GroupSpeeds:
         self._counts = {group: len(seen) for group, seen in by_group.items()}
         self._fastest = min(1.0, *self._factors.values()) if self._factors else 1.0
 
-    def rows(self) -> list[tuple[str, str, float]]:
-        """All that was learned, as (test, group, seconds), oldest first."""
-        self.solve()
-        return [
-            (name, group, seconds)
-            for name, durations in self._tests.items()
-            for group, seconds in durations.items()
-        ]
-
 
 def _polished(
     tests: dict[str, dict[str, float]], by_group: dict[str, list[tuple[str, float]]]

@@ -10,7 +10,7 @@ guaranteed share means to be served first, not that threads stand idle.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -130,7 +130,7 @@ class _Level:
 class _Tenant:
     """What one tenant has, wants and had."""
 
-    __slots__ = ("level", "others", "quota", "tasks", "waiting")
+    __slots__ = ("level", "moved", "others", "quota", "tasks", "waiting")
 
     def __init__(self, quota: Quota, now: float) -> None:
         self.quota = quota
@@ -138,6 +138,7 @@ class _Tenant:
         self.others: dict[str, float] = {}  # of what the quota bounds
         self.tasks = 0
         self.waiting = 0
+        self.moved = False  # since it was last taken down
 
     @property
     def present(self) -> bool:
@@ -237,24 +238,36 @@ class Tenants:
         """One of its tasks gave back what it held; the same amounts as at its start."""
         self._step(tenant, amounts, -1, now)
 
-    def rows(self, now: float) -> list[tuple[str, float]]:
-        """Threads each tenant had of late, for `restore` and to be shown."""
-        return [
-            (name, record.level.at(now, self._rate))
-            for name, record in self._tenants.items()
-        ]
+    def moved(self, now: float) -> list[tuple[str, float]]:
+        """Threads each tenant had of late, of those that had some since the last call.
 
-    def restore(self, rows: Iterable[tuple[str, float]], now: float) -> None:
-        """Take over what `rows` gave, before anything has started."""
-        for name, level in rows:
-            if 0 <= level < math.inf:
-                self._record(name, now).level.value = level
+        What the others had decays by itself, wherever it was written down.
+        """
+        rows = []
+        for name, record in self._tenants.items():
+            if record.tasks or record.moved:
+                record.moved = False
+                rows.append((name, record.level.at(now, self._rate)))
+        return rows
+
+    def recall(self, tenant: str, level: float, age_s: float, now: float) -> None:
+        """So many threads it had of late, so long ago; it adds to what it had since."""
+        level *= math.exp(-max(0.0, age_s) * self._rate)
+        if level < _LEVEL_MIN:
+            return
+        record = self._record(tenant, now)
+        record.level.at(now, self._rate)
+        record.level.value += level
+        if record.present:
+            self._sum.at(now, self._rate)
+            self._sum.value += level
 
     def _step(
         self, tenant: str, amounts: tuple[tuple[str, float], ...], sign: int, now: float
     ) -> None:
         record = self._record(tenant, now)
         before = record.present
+        record.moved = True
         threads = sign * _threads(amounts)
         record.tasks += sign
         limits = record.quota.amounts_max
