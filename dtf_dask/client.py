@@ -3,55 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
-import inspect
 import time
-from collections.abc import (
-    Callable,
-    Collection,
-    Hashable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import distributed
-from dask.base import annotate, get_annotations
+from dask.base import get_annotations
 
 from dtf_dask.annotations import validate
 from dtf_dask.errors import SchedulingUnavailableError
 from dtf_dask.explanation import Explanation
+from dtf_dask.held_graphs import HeldGraphs
 from dtf_dask.model import Case
+from dtf_dask.pressure import Pressure
+from dtf_dask.room_gate import RoomGate
+from dtf_dask.wishes import annotated, class_of, keep, key_of, several, takes_wishes
 
 if TYPE_CHECKING:
     from dtf_dask.runs.handle import RunHandle
 
-WISHES = (
-    *("hardware", "prefer", "memory", "gpus", "exclusive", "gang"),
-    *("priority_class", "tenant", "deadline", "on_late", "timeout"),
-    *("after", "on_upstream_failure"),
-)
-"""The keywords of `Client.submit` and `Client.map` that become annotations."""
-
-_Method = TypeVar("_Method", bound=Callable[..., Any])
 _REPRIORITIZED_MAX = 1000  # tasks in one message
 _HEARD_S, _AGAIN_S = 5.0, 0.01
-
-
-def _takes_wishes(method: _Method) -> _Method:
-    """Show Dask's parameters and our keywords to help() and to completion."""
-    dasks = getattr(distributed.Client, method.__name__)
-    signature = inspect.signature(dasks)
-    *front, rest = signature.parameters.values()
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    wishes = [inspect.Parameter(name, keyword, default=None) for name in WISHES]
-    shown = signature.replace(parameters=[*front, *wishes, rest])
-    method.__signature__ = shown  # type: ignore[attr-defined]
-    return method
+_PORTIONS = 16  # so many fill the queue, where nobody can wait for its free room
 
 
 class Client(distributed.Client):
@@ -103,7 +77,15 @@ class Client(distributed.Client):
     ...     client.submit(partial(fetch, timeout=5), url, timeout="10 min")
     """
 
-    @_takes_wishes
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._gate = RoomGate(self)
+        self._held_graphs = HeldGraphs(self._gate, self._send_now, self._failed)
+        super().__init__(*args, **kwargs)
+
+    def _failed(self, key: Hashable, error: BaseException) -> None:
+        self._handle_task_erred(key=key, exception=error)  # type: ignore[no-untyped-call]
+
+    @takes_wishes
     def submit(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Submit one call, as `distributed.Client.submit` does.
 
@@ -112,12 +94,12 @@ class Client(distributed.Client):
         UsageError
             If a wish makes no sense.
         """
-        with _annotated(func, kwargs) as (arguments, awaited):
+        with annotated(func, kwargs) as (arguments, awaited):
             future = super().submit(func, *args, **arguments)
-        _keep([future], awaited)
+        keep([future], awaited)
         return future
 
-    @_takes_wishes
+    @takes_wishes
     def map(
         self, func: Callable[..., Any], *iterables: Collection[Any], **kwargs: Any
     ) -> Any:
@@ -128,10 +110,83 @@ class Client(distributed.Client):
         UsageError
             If a wish makes no sense.
         """
-        with _annotated(func, kwargs) as (arguments, awaited):
-            futures = super().map(func, *iterables, **arguments)
-        _keep(futures, awaited)
+        futures: list[Any] = []
+        with annotated(func, kwargs) as (arguments, awaited):
+            try:
+                for some, more in self._portions(iterables, arguments):
+                    futures += super().map(func, *some, **more)
+            except BaseException:
+                futures.clear()  # the traceback holds them, and they are given up
+                raise
+        keep(futures, awaited)
         return futures
+
+    @property
+    def pressure(self) -> Pressure | None:
+        """How full the scheduler's queue is, by what it last told.
+
+        None if the scheduler does not run dtf. See `dtf_dask.pressure.Pressure`.
+        """
+        return self._gate.pressure
+
+    async def _ensure_connected(self, timeout: Any = None) -> None:
+        await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
+        if self.status == "running":
+            await self._gate.look()
+
+    def _graph_to_futures(self, expr: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
+        """What all submissions come to: wait for room first.
+
+        On the client's own loop nobody can wait: there `HeldGraphs` keeps the tasks.
+        """
+        if not self.asynchronous:
+            count = len(set(keys))
+            if not self._gate.take(count):
+                self._wait_for_room(count)
+            self._gate.pay(count)
+        return super()._graph_to_futures(expr, keys, *args, **kwargs)
+
+    def _send_to_scheduler_safe(self, message: Any) -> None:
+        if self.status != "running" or not self._held_graphs.takes(message):
+            self._send_now(message)
+
+    def _send_now(self, message: Any) -> None:
+        super()._send_to_scheduler_safe(message)
+
+    def _portions(
+        self, iterables: Sequence[Any], arguments: dict[str, Any]
+    ) -> Iterator[tuple[Sequence[Any], dict[str, Any]]]:
+        """Cut what is mapped, if there is no room for all of it at once."""
+        sized = all(isinstance(one, Collection) for one in iterables)
+        count = min(map(len, iterables)) if sized and iterables else 0
+        if count <= 1 or self._gate.open or count <= self._gate.left():
+            yield iterables, arguments
+            return
+        rows, key, start = list(zip(*iterables, strict=False)), arguments.get("key"), 0
+        while start < count:
+            size = self._room_for(count - start)
+            columns = list(zip(*rows[start : start + size], strict=True))
+            more = dict(arguments)
+            if isinstance(key, list):
+                more["key"] = key[start : start + size]
+            yield columns, more
+            start += size
+
+    def _room_for(self, count: int) -> int:
+        """How many of these may go now."""
+        if self.asynchronous:
+            bound = self.pressure.bound if self.pressure else 0
+            return min(count, max(1, bound // _PORTIONS))
+        room = self._wait_for_room(count, least=1)
+        self._gate.give_back(room)  # it is used as they are sent
+        return room
+
+    def _wait_for_room(self, count: int, least: int | None = None) -> int:
+        urgency = class_of(get_annotations())
+        room: int = self.sync(  # type: ignore[no-untyped-call]
+            self._gate.obtain, count, least=least, priority_class=urgency
+        )
+        return room
 
     def explain(self, future: Any) -> Any:
         """Tell why a task waits, or why it runs where it runs.
@@ -157,7 +212,7 @@ class Client(distributed.Client):
         sum-c2f8 waits
           needs  gpu.count >= 1
         """
-        return self.sync(self._explain, _key(future))  # type: ignore[no-untyped-call]
+        return self.sync(self._explain, key_of(future))  # type: ignore[no-untyped-call]
 
     async def _explain(self, key: Hashable) -> Explanation:
         return Explanation.of(await self._explained(key))
@@ -207,7 +262,7 @@ class Client(distributed.Client):
         wishes = validate({"priority_class": priority_class, "deadline": deadline})
         if priority is not None:
             wishes["priority"] = float(priority)
-        keys = [_key(one) for one in _several(futures)]
+        keys = [key_of(one) for one in several(futures)]
         return self.sync(  # type: ignore[no-untyped-call]
             self._reprioritize, keys, wishes
         )
@@ -293,65 +348,3 @@ class Client(distributed.Client):
             "run_id": run_id,
         }
         return RunHandle(self, cases, choices)
-
-
-@contextlib.contextmanager
-def _annotated(
-    func: Callable[..., Any], kwargs: dict[str, Any]
-) -> Iterator[tuple[dict[str, Any], list[distributed.Future]]]:
-    """Annotate what is submitted.
-
-    Gives what is left for Dask and the function, and the futures that are waited for.
-    """
-    own = _parameters(func) if not kwargs.keys().isdisjoint(WISHES) else frozenset()
-    ours = {key: kwargs[key] for key in WISHES if key in kwargs and key not in own}
-    arguments = {key: value for key, value in kwargs.items() if key not in ours}
-    awaited: list[distributed.Future] = []
-    if ours.get("after") is not None:
-        some = _several(ours["after"])
-        awaited = [one for one in some if isinstance(one, distributed.Future)]
-        ours["after"] = [_key(one) for one in some]
-    if isinstance(words := ours.get("on_upstream_failure"), Mapping):
-        ours["on_upstream_failure"] = {_key(one): words[one] for one in words}
-    enclosing = get_annotations().get("dtf")
-    if not ours and enclosing is None:
-        yield arguments, awaited
-        return
-    # Each is checked by itself first: the inner one wins under either of its names.
-    plain = {**validate(enclosing or {}, where="dask.annotate: "), **validate(ours)}
-    with annotate(dtf=plain):
-        yield arguments, awaited
-
-
-def _several(futures: Any) -> list[Any]:
-    """Futures or keys, as a list. A tuple that begins with a text may be a key."""
-    if isinstance(futures, str | distributed.Future) or not isinstance(
-        futures, Iterable
-    ):
-        return [futures]
-    return list(futures)
-
-
-def _key(future: Any) -> Any:
-    return future.key if isinstance(future, distributed.Future) else future
-
-
-def _keep(futures: Iterable[Any], awaited: list[distributed.Future]) -> None:
-    """A future that nobody holds is released, and its task would never run."""
-    for future in futures if awaited else ():
-        future._dtf_after = awaited
-
-
-def _parameters(func: Callable[..., Any]) -> frozenset[str]:
-    """The parameters that a function names itself and a caller may give by name."""
-    try:
-        signature = inspect.signature(func)
-    except (TypeError, ValueError):  # some written in C do not tell
-        return frozenset()
-    bound = set(func.keywords) if isinstance(func, functools.partial) else set()
-    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return frozenset(
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.kind in named and name not in bound
-    )

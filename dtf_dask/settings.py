@@ -316,6 +316,7 @@ class SchedulingSettings:
     tenants: dict[str, Share] = _key("scheduling.tenants", Tenants())
     prefetch_s: float = _key("scheduling.prefetch", Duration(0, _MINUTE))
     queue_length_max: int = _key("scheduling.queue-length-max", Count(1, 1_000_000_000))
+    submit_wait_s: float = _key("scheduling.submit-wait", Duration(0, 30 * _DAY))
     retry_pause_s: float = _key("scheduling.retry-pause", Duration(0, _HOUR))
     retry_pause_max_s: float = _key("scheduling.retry-pause-max", Duration(0, _DAY))
     remember_interval_s: float | None = _key(

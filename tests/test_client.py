@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import operator
 import os
 
@@ -41,6 +42,26 @@ def annotations(client, future):
     return client.run_on_scheduler(
         lambda dask_scheduler: dict(dask_scheduler.tasks[key].annotations or {})
     )
+
+
+def test_what_the_client_leans_on_in_dask_is_there():
+    """Submissions go through two methods of Dask, failed futures through a third."""
+    submitted = inspect.getsource(distributed.Client._graph_to_futures)
+    assert "self._send_to_scheduler(" in submitted
+    assert '"op": "update-graph"' in submitted
+    assert '"keys": set(keys)' in submitted
+    sent = inspect.getsource(distributed.Client._send_to_scheduler)
+    assert "add_callback(self._send_to_scheduler_safe, msg)" in sent
+    released = inspect.getsource(distributed.Client._release_key)
+    assert '"op": "client-releases-keys", "keys": [key]' in released
+    for method in ("submit", "map", "compute", "persist", "get"):
+        source = inspect.getsource(getattr(distributed.Client, method))
+        assert "_graph_to_futures(" in source
+    for method in ("_start", "_reconnect"):
+        source = inspect.getsource(getattr(distributed.Client, method))
+        assert "_ensure_connected(" in source
+    erred = inspect.signature(distributed.Client._handle_task_erred)
+    assert list(erred.parameters) == ["self", "key", "exception", "traceback"]
 
 
 # Wishes

@@ -13,6 +13,7 @@ from dtf_dask.cli.results_text import show
 from dtf_dask.cli.scheduler_link import Ask, address_option, json_option, talk
 from dtf_dask.cli.terminal_table import note, table, width
 from dtf_dask.explanation import Explanation, counted, roughly, soon
+from dtf_dask.pressure import Pressure
 from dtf_dask.runs.reports.text import one_line
 
 _LIMIT_MAX = 1000
@@ -90,9 +91,11 @@ def headlines(summary: Mapping[str, Any], columns: int) -> Iterator[Text]:
         f"{counted(summary['workers'], 'worker')} taken",
     ]
     yield note(", ".join(filter(None, parts)) + ".", columns, "bold", indent="")
-    overload = summary.get("overload")
-    if overload:
-        yield note(str(overload), columns, "red", indent="")
+    pressure = Pressure.of(summary["pressure"])
+    if pressure is not None and pressure.state != "calm":
+        style = "red" if pressure.state == "shedding" else "yellow"
+        words = f"{pressure.words[:1].upper()}{pressure.words[1:]}."
+        yield note(words, columns, style, indent="")
     unkept = summary.get("memory", {}).get("problem")
     if unkept:
         words = f"What is learned of tasks is not kept for now: {one_line(unkept)}"

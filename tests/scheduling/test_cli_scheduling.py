@@ -12,6 +12,7 @@ from distributed import Event
 from rich.text import Text
 
 from dtf_dask.cli.main import main
+from dtf_dask.cli.queue import headlines
 from dtf_dask.cli.terminal_table import note, table, titled
 from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
@@ -223,3 +224,24 @@ def test_words_wrap_under_themselves_and_keys_stay_whole():
     ]
     assert note("a b", 40).plain == "  a b"
     assert titled([], 80) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        ("calm", ""),
+        ("pressed", "The queue is nearly full: 9 tasks wait and it keeps 10;"),
+        ("shedding", "The queue has overflowed: 9 tasks wait and it keeps 10;"),
+    ],
+)
+def test_the_head_of_a_table_says_how_full_the_queue_is(state, shown):
+    """In words, while it is not calm."""
+    pressure = {"state": state, "waiting": 9, "bound": 10, "pressed_at": 8}
+    summary = {
+        **dict.fromkeys(("waiting", "held", "running", "threads", "workers"), 1),
+        "threads_used": 1.0,
+        "pressure": pressure | {"pressure": 0.5, "clear_s": 3.0},
+    }
+    lines = [line.plain for line in headlines(summary, 200)]
+    assert any(line.startswith(shown) for line in lines[1:]) == bool(shown)
+    assert len(lines) == (2 if shown else 1)

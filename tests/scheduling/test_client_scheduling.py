@@ -12,7 +12,7 @@ import distributed
 import pytest
 from distributed import Event, Scheduler, Worker, wait
 
-from dtf_dask.client import WISHES, Client
+from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
 from dtf_dask.errors import (
     DeadlineError,
@@ -24,6 +24,7 @@ from dtf_dask.errors import (
 )
 from dtf_dask.explanation import Explanation
 from dtf_dask.preload import MODULE
+from dtf_dask.wishes import WISHES
 
 NAMES = map("gate-{}".format, itertools.count())
 
@@ -303,12 +304,14 @@ def test_too_much_work_is_shed_by_class_with_an_error():
         dask.config.set({"dtf.scheduling.queue-length-max": 10}),
         LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
+        distributed.Client(cluster, set_as_default=False) as stock,
     ):
         gate = Event(next(NAMES), client=client)
         blocker = client.submit(through, gate.name)
         until(lambda: client.explain(blocker).state == "running")
         kept = client.map(stamp, range(6), priority_class="interactive")
-        shed = client.map(stamp, range(100, 120), priority_class="nightly")
+        with dask.annotate(dtf={"class": "nightly"}):
+            shed = stock.map(stamp, range(100, 120))
         until(lambda: sum(one.status == "error" for one in shed) >= 10)
         gate.set()
         wait([*kept, *shed], timeout=20)

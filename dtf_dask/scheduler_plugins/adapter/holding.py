@@ -62,6 +62,8 @@ class Holding:
         """Those that are not governed, and that Dask found no worker for."""
         self.arrived: list[Governed] = []
         """Those whose inputs are there, of which the engine does not know yet."""
+        self.unready: dict[Key, None] = {}
+        """Those that were submitted and whose inputs have not been there yet."""
         self.refused: list[Governed] = []
         self.doomed: deque[tuple[Governed, BaseException]] = deque()
         self.posts = Posts(engine, scheduler)

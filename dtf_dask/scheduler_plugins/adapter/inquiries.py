@@ -15,6 +15,7 @@ from distributed import Scheduler
 
 from dtf_dask.annotations import validate
 from dtf_dask.errors import UsageError
+from dtf_dask.scheduler_plugins.adapter.rooms import OPEN
 
 if TYPE_CHECKING:
     from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
@@ -45,6 +46,7 @@ class Inquiries:
             dtf_queue=self.queue,
             dtf_workers=self.workers,
             dtf_reprioritize=self.reprioritize,
+            dtf_room=self.room,
         )
 
     def explain(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
@@ -62,6 +64,11 @@ class Inquiries:
             if self._plugin.remembering is not None:
                 answer["summary"]["memory"] = self._plugin.remembering.status()
         return answer
+
+    async def room(self, **asked: Any) -> dict[str, Any]:
+        """Room for tasks that a client wants to submit; see `Rooms.ask`."""
+        keeper = self._plugin.keeper
+        return OPEN if keeper is None else await keeper.rooms.ask(**asked)
 
     def workers(self) -> dict[str, Any]:
         """The workers with their groups and what is taken of them."""

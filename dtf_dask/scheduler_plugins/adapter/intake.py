@@ -59,6 +59,8 @@ class Intake:
             task, refused = self._taken(ts, now, wall_now)
             holding.tasks[key] = task
             holding.places[key] = None
+            if ts.dependencies:
+                holding.unready[key] = None
             if refused is not None:
                 holding.refuse(task, refused)
             elif task.wishes is not self._plain:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.adapter import dask_grants
 from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, ask
 from dtf_dask.scheduler_plugins.adapter.attempts import Attempts
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
 from dtf_dask.scheduler_plugins.adapter.intake import Intake
+from dtf_dask.scheduler_plugins.adapter.rooms import Rooms
 from dtf_dask.scheduler_plugins.engine.terms import Notice, Revoke
 
 _SOON_S = 0.001
@@ -30,8 +32,8 @@ class Keeper:
     ----------
     delay_s
         How long the n-th failed attempt of a task is followed by none.
-    notify
-        Hears what operators should know.
+    notify, announce
+        Hear what operators should know, and clients.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class Keeper:
         default_class: str = "normal",
         delay_s: Callable[[int], float] = lambda attempt: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
+        announce: Callable[[Pressure], None] = lambda pressure: None,
     ) -> None:
         self.holding = holding
         self.intake = Intake(
             holding, govern_all=govern_all, default_class=default_class
         )
         self.attempts = Attempts(holding)
+        self.rooms = Rooms(holding, announce, default_class)
         self._delay_s, self._notify = delay_s, notify
         self._timer: Any = None
         self._timer_at = float("-inf")
@@ -71,6 +75,8 @@ class Keeper:
             elif start == "no-worker":
                 self.holding.unplaced.pop(key, None)
         elif finish == "no-worker":
+            if self.holding.unready:
+                self.holding.unready.pop(key, None)
             self.holding.arrive(task)
         elif start == "processing":
             self.attempts.off_worker(task, finish, more)
@@ -117,6 +123,7 @@ class Keeper:
         holding.places.clear()
         holding.unplaced.clear()
         holding.arrived.clear()
+        holding.unready.clear()
         holding.refused.clear()
         holding.doomed.clear()
         self.intake.clear()
@@ -195,6 +202,7 @@ class Keeper:
         self.attempts.revoke(plan.revokes)
         self.attempts.kill(plan.kills)
         self.attempts.grant(plan.grants, now)
+        self.rooms.decided(plan.pressure, now)
         self._wake_at((plan.wake_at, self.attempts.ask_whether_over(now)), now)
 
     def _tell_arrived(self, now: float) -> None:
@@ -261,6 +269,7 @@ class Keeper:
 
     def _over(self, task: Governed, finish: str) -> None:
         """It never ran, or will not again: whoever runs after it need not wait."""
+        self.holding.unready.pop(task.key, None)
         if task.stage != "granted":
             self.holding.engine.withdraw(task.key, self.holding.clock())
         if finish == "forgotten":

@@ -8,11 +8,14 @@ gives back what it holds, and Dask schedules as if it had never been there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
+from dtf_dask.pressure import TOPIC as PRESSURE_TOPIC
+from dtf_dask.pressure import Pressure
+from dtf_dask.scheduler_plugins import dask_seam
 from dtf_dask.scheduler_plugins.adapter import (
     dask_contract,
     dask_failures,
@@ -103,6 +106,7 @@ class SchedulingPlugin(SchedulerPlugin):
             default_class=str(self._kept["default_class"]),
             delay_s=self._delay_s,
             notify=self._notify,
+            announce=self._announce,
         )
         self._hold = hold = dask_grants.Hold(
             scheduler,
@@ -111,6 +115,7 @@ class SchedulingPlugin(SchedulerPlugin):
             holding.unplaced,
         )
         self.keeper = keeper
+        self._announce(self.engine.pressure(holding.clock()))
         for address in list(scheduler.workers):
             self._hear(keeper.worker_joined, address)
         hold.begin()
@@ -146,11 +151,19 @@ class SchedulingPlugin(SchedulerPlugin):
     # -- hooks of Dask ---------------------------------------------------------------
 
     def update_graph(  # type: ignore[override]
-        self, scheduler: Scheduler, *, tasks: list[Key], **more: Any
+        self,
+        scheduler: Scheduler,
+        *,
+        tasks: list[Key],
+        client: str | None = None,
+        keys: Collection[Key] = (),
+        **more: Any,
     ) -> None:
-        """Tasks were submitted."""
+        """Tasks were submitted; room was asked for those whose keys are wanted."""
         if self.keeper is not None:
             self._hear(self.keeper.submitted, tasks)
+        if self.keeper is not None:
+            self._hear(self.keeper.rooms.came, client, len(keys))
 
     def transition(
         self, key: Key, start: str, finish: str, *args: Any, **more: Any
@@ -172,6 +185,11 @@ class SchedulingPlugin(SchedulerPlugin):
         """A worker went."""
         if self.keeper is not None:
             self._hear(self.keeper.worker_left, worker)
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """A client went."""
+        if self.keeper is not None:
+            self._hear(self.keeper.rooms.left, client)
 
     def restart(self, scheduler: Scheduler) -> None:
         """All tasks are forgotten."""
@@ -239,6 +257,7 @@ class SchedulingPlugin(SchedulerPlugin):
         if keeper is None:
             return
         logger.error("The scheduling engine failed", exc_info=error)
+        keeper.rooms.close()
         self._say_failure(f"{type(error).__name__}: {error}")
         if self._hold is not None:
             self._hold.end()
@@ -268,6 +287,12 @@ class SchedulingPlugin(SchedulerPlugin):
             "Use a version of Dask that this version of dtf was tested with.",
             why,
         )
+
+    def _announce(self, pressure: Pressure) -> None:
+        """Tell the clients; one that comes later finds the last that was said."""
+        if self._scheduler is not None and not dask_seam.broken(self._scheduler):
+            dask_seam.drop_history(self._scheduler, PRESSURE_TOPIC)
+            self._scheduler.log_event(PRESSURE_TOPIC, pressure.message())
 
     def _notify(self, notice: Notice) -> None:
         logger.info("%s %s: %s", notice.topic, notice.subject, notice.message)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from dtf_dask.explanation import Explanation
+from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.engine.admitting import Admitting
 from dtf_dask.scheduler_plugins.engine.after import Afters
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
@@ -284,6 +285,9 @@ class Engine:
         core.shed(now)
         core.refresh(now)
         self._pump.run(plan, now)
+        if plan.grants:
+            core.overload.started(len(plan.grants), now)
+        plan.pressure = core.overload.changed(len(core.lanes.tasks), now)
         self._pressing.run(now)
         again_at = self._revoking.run(plan, now)
         for kill in core.kills:  # but for those that ended meanwhile
@@ -315,6 +319,10 @@ class Engine:
     def worker_rows(self, now: float) -> list[dict[str, Any]]:
         """Workers, as plain values."""
         return self._tables.worker_rows(now)
+
+    def pressure(self, now: float) -> Pressure:
+        """How full the queue is."""
+        return self._core.overload.told(len(self._core.lanes.tasks), now)
 
     def summary(self, now: float) -> dict[str, Any]:
         """The engine in a few numbers, as plain values."""

@@ -101,8 +101,7 @@ class Tables:
                 name: {"total": total, "used": core.tokens.used.get(name, 0.0)}
                 for name, total in sorted(core.tokens.total.items())
             },
-            "overloaded": core.overload.degraded,
-            "pressure": core.overload.pressure(len(core.lanes.tasks)),
+            "pressure": core.overload.told(len(core.lanes.tasks), now).message(),
             "policies_disabled": dict(core.policies.disabled),
             "deadlines_met": core.met,
             "deadlines_missed": core.missed,

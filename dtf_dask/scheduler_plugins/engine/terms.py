@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from dtf_dask.demand import Expression, Preference
+from dtf_dask.pressure import Pressure
 
 Key = Hashable
 Late = Literal["run", "refuse", "cancel"]
@@ -203,13 +204,17 @@ class Notice:
 
 @dataclass(slots=True)
 class Plan:
-    """All that is to be done now; ask again at ``wake_at`` if nothing happens."""
+    """All that is to be done now; ask again at ``wake_at`` if nothing happens.
+
+    ``pressure`` is told when its state has changed.
+    """
 
     grants: list[Grant] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
     revokes: list[Revoke] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    pressure: Pressure | None = None
     wake_at: float | None = None
 
 

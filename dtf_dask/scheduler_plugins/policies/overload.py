@@ -8,11 +8,15 @@ has waited longest, and matters most, is kept. Work that runs is never shed.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dtf_dask.pressure import Pressure, PressureState
 from dtf_dask.scheduler_plugins.engine.terms import Key, Notice, Reject
+
+_RATE_OVER_S = 30.0  # how far back the pace at which tasks start is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,14 @@ class Overload:
         self._since: float | None = None
         self._shed = 0
         self._length_max = 0
+        self._state: PressureState = "calm"
+        self._started = 0.0  # tasks that started, those of long ago counting less
+        self._started_at = 0.0
+
+    @property
+    def settings(self) -> OverloadSettings:
+        """How many tasks may wait."""
+        return self._settings
 
     @property
     def degraded(self) -> bool:
@@ -91,6 +103,45 @@ class Overload:
         slow = settings.slow_share * settings.queue_length_max
         over = (length - slow) / (settings.queue_length_max - slow)
         return min(max(over, 0.0), 1.0)
+
+    def started(self, count: int, now: float) -> None:
+        """So many tasks wait no longer: the pace at which the queue empties."""
+        self._started = self._recent(now) + count
+        self._started_at = max(now, self._started_at)
+
+    def changed(self, length: int, now: float) -> Pressure | None:
+        """The state, if it is another than when this was last asked."""
+        settings = self._settings
+        state: PressureState = "calm"
+        if self.degraded:
+            state = "shedding"
+        elif length >= settings.slow_share * settings.queue_length_max or (
+            self._state != "calm"
+            and length > settings.calm_share * settings.queue_length_max
+        ):
+            state = "pressed"
+        if state == self._state:
+            return None
+        self._state = state
+        return self.told(length, now)
+
+    def told(self, length: int, now: float) -> Pressure:
+        """The state as clients are told it."""
+        settings = self._settings
+        bound = settings.queue_length_max
+        clear_s = None
+        if self._state != "calm":
+            over = max(0.0, length - settings.calm_share * bound)
+            per_s = self._recent(now) / _RATE_OVER_S
+            clear_s = over / per_s if per_s > 0 else None
+        pressed_at = math.ceil(settings.slow_share * bound)
+        return Pressure(
+            self._state, length, bound, pressed_at, self.pressure(length), clear_s
+        )
+
+    def _recent(self, now: float) -> float:
+        age_s = max(0.0, now - self._started_at)
+        return self._started * math.exp(-age_s / _RATE_OVER_S)
 
     def update(self, length: int, now: float) -> list[Notice]:
         """So many tasks wait now. An overload is announced once, and so is its end."""
