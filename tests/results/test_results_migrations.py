@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,23 @@ def test_an_older_database_is_brought_up_and_keeps_its_runs(
             assert len(list(store.attempts("r"))) == 1
             columns = sa.inspect(store._engine).get_columns("dtf_runs")
             assert "later" in {column["name"] for column in columns}
+
+
+def test_threads_of_one_process_bring_up_stores_at_once(tmp_path: Path) -> None:
+    """A scheduler's and a run's, say: none is upgraded by way of another."""
+    paths = [tmp_path / f"{number}.sqlite" for number in range(6)]
+    for path in paths:
+        old = engines._sqlite_engine(engines.database_url(path), 1.0)
+        with engines.writing(old).begin() as connection:
+            engines._upgrade(connection, "0001")
+        old.dispose()
+    with ThreadPoolExecutor(len(paths)) as pool:
+        for store in pool.map(ResultsStore.open, paths):
+            with store:
+                assert (
+                    engines.stored_revision(store._engine, store._url)
+                    == (schema.REVISIONS[-1])
+                )
 
 
 def test_a_newer_database_is_refused(url: str) -> None:

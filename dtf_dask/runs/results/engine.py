@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ CACHE_KIB = 16_000
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _UPGRADE_LOCK = 0x647466  # PostgreSQL's advisory lock of whoever upgrades: "dtf"
+_UPGRADING = threading.Lock()
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
 _SQLSTATES_NO_TABLE = {"42P01", "42703"}  # undefined table, undefined column
 _SQLSTATES_NOT_ALLOWED = ("42501", "3F000")  # no rights, no schema to create in
@@ -291,7 +293,10 @@ def _upgrade(connection: sa.Connection, revision: str = "head") -> None:
     # Imported here: a quarter of a second that only an outdated database costs.
     from alembic import command
 
-    command.upgrade(migrations_config(connection), revision)
+    # Alembic keeps what it works on in globals, and a scheduler opens its store in a
+    # thread beside others.
+    with _UPGRADING:
+        command.upgrade(migrations_config(connection), revision)
 
 
 def migrations_config(connection: sa.Connection) -> Any:
