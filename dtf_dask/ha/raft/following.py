@@ -30,16 +30,18 @@ def on_append(core: Core, message: Message) -> Outcome:
         return Outcome.MALFORMED
     follow(core, message)
     log = core.log
+    here = log.term(previous)
+    if previous <= log.commit and here not in (None, message.log_term):
+        return Outcome.COMMITTED_CONFLICT
     if previous < log.commit:
         _acknowledge(core, message, log.commit)
         return Outcome.DONE
-    if log.term(previous) != message.log_term:
+    if here != message.log_term:
         _reject(core, message)
         return Outcome.DONE
     conflict = log.conflict(entries)
     if conflict is not None:
-        if conflict <= log.commit:
-            return Outcome.COMMITTED_CONFLICT
+        # Invariant: conflict > previous >= commit, so nothing committed is replaced.
         log.append(entries[conflict - previous - 1 :])
     log.commit = max(log.commit, min(message.commit, last_new))
     _acknowledge(core, message, last_new)
@@ -116,13 +118,12 @@ def _restored(core: Core, snapshot: Snapshot) -> bool:
     log, point = core.log, snapshot.point
     if point.index <= log.commit:
         return False
-    config = point.config
-    if core.node not in (*config.voters, *config.learners, *config.voters_outgoing):
-        return False  # it is meant for a group that this node is no part of
+    # This node need not be in its configuration: a snapshot from before it was added
+    # is as good, and the entries that follow add it.
     if log.term(point.index) == point.term:
         # The log holds all of it already: it is merely committed.
         log.commit = point.index
         return False
     log.restore(snapshot)
-    membership.restore(core, config)
+    membership.restore(core, point.config)
     return True

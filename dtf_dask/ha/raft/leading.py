@@ -53,6 +53,9 @@ def _accepted(core: Core, progress: Progress, message: Message) -> None:
         progress.match + 1 >= core.log.first_index()
     ):
         progress.replicate()
+    elif progress.match >= progress.snapshot_index:
+        # It has what was sent, but the log begins later by now: it needs another.
+        progress.probe()
     own = message.sender == core.node
     if maybe_commit(core):
         broadcast_append(core)

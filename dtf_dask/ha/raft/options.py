@@ -11,6 +11,9 @@ from dtf_dask.ha.raft.messages import NUMBER_MAX, NodeId
 class RaftOptions:
     """Limits and habits of one node. Times are in ticks.
 
+    Nodes of a group should have the same ``check_quorum`` and ``pre_vote``: else one
+    that has come to a higher term by itself may be left behind.
+
     Parameters
     ----------
     node

@@ -223,7 +223,11 @@ class RawNode:
         leading.on_unreachable(self.core, peer)
 
     def report_snapshot(self, peer: NodeId, *, received: bool) -> None:
-        """The snapshot that was sent to ``peer`` has arrived, or it has not."""
+        """The snapshot that was sent to ``peer`` has arrived, or it has not.
+
+        To be said of each one, since nothing else is sent to ``peer`` until it is, or
+        until the peer answers.
+        """
         leading.on_snapshot_report(self.core, peer, received=received)
 
     # Out
