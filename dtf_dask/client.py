@@ -78,8 +78,8 @@ class Client(distributed.Client):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._gate = RoomGate(self)
-        self._held_graphs = HeldGraphs(self._gate, self._send_now, self._failed)
+        self.room_gate = RoomGate(self)
+        self._held_graphs = HeldGraphs(self.room_gate, self._send_now, self._failed)
         super().__init__(*args, **kwargs)
 
     def _failed(self, key: Hashable, error: BaseException) -> None:
@@ -127,12 +127,12 @@ class Client(distributed.Client):
 
         None if the scheduler does not run dtf. See `dtf_dask.pressure.Pressure`.
         """
-        return self._gate.pressure
+        return self.room_gate.pressure
 
     async def _ensure_connected(self, timeout: Any = None) -> None:
         await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
         if self.status == "running":
-            await self._gate.look()
+            await self.room_gate.look()
 
     def _graph_to_futures(self, expr: Any, keys: Any, *args: Any, **kwargs: Any) -> Any:
         """What all submissions come to: wait for room first.
@@ -141,9 +141,9 @@ class Client(distributed.Client):
         """
         if not self.asynchronous:
             count = len(set(keys))
-            if not self._gate.take(count):
+            if not self.room_gate.take(count):
                 self._wait_for_room(count)
-            self._gate.pay(count)
+            self.room_gate.pay(count)
         return super()._graph_to_futures(expr, keys, *args, **kwargs)
 
     def _send_to_scheduler_safe(self, message: Any) -> None:
@@ -159,7 +159,7 @@ class Client(distributed.Client):
         """Cut what is mapped, if there is no room for all of it at once."""
         sized = all(isinstance(one, Collection) for one in iterables)
         count = min(map(len, iterables)) if sized and iterables else 0
-        if count <= 1 or self._gate.open or count <= self._gate.left():
+        if count <= 1 or self.room_gate.open or count <= self.room_gate.left():
             yield iterables, arguments
             return
         rows, key, start = list(zip(*iterables, strict=False)), arguments.get("key"), 0
@@ -178,13 +178,13 @@ class Client(distributed.Client):
             bound = self.pressure.bound if self.pressure else 0
             return min(count, max(1, bound // _PORTIONS))
         room = self._wait_for_room(count, least=1)
-        self._gate.give_back(room)  # it is used as they are sent
+        self.room_gate.give_back(room)  # it is used as they are sent
         return room
 
     def _wait_for_room(self, count: int, least: int | None = None) -> int:
         urgency = class_of(get_annotations())
         room: int = self.sync(  # type: ignore[no-untyped-call]
-            self._gate.obtain, count, least=least, priority_class=urgency
+            self.room_gate.obtain, count, least=least, priority_class=urgency
         )
         return room
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -36,24 +37,22 @@ class RoomGate:
     ----------
     client
         Whose room it is.
-    say
-        Hears, in words, that somebody waits.
 
     Attributes
     ----------
     pressure
         How full the queue is, as far as the scheduler has told; None if it tells
         nothing.
+    looked
+        Whether it has been asked at all.
     """
 
-    def __init__(
-        self, client: distributed.Client, say: Callable[[str], None] = logger.warning
-    ) -> None:
-        self._client, self._say = client, say
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
         self.pressure: Pressure | None = None
         self._mutex = threading.Lock()
         self._turn = asyncio.Lock()
-        self._looked = False
+        self.looked = False
         self._room = self._paid = 0
         self._room_until = 0.0
         self._said_at = float("-inf")
@@ -63,7 +62,7 @@ class RoomGate:
     @property
     def open(self) -> bool:
         """Whether nobody has to ask: the scheduler does not look at what waits."""
-        return self._looked and self.pressure is None
+        return self.looked and self.pressure is None
 
     @property
     def patience_s(self) -> float:
@@ -119,7 +118,7 @@ class RoomGate:
             self.pressure = Pressure.of(events[-1][1]) if events else None
         except (OSError, TimeoutError, LookupError, TypeError) as error:
             logger.debug("nothing is known of the queue: %s", error)
-        self._looked = True
+        self.looked = True
         if self.pressure is not None:
             self._client.subscribe_topic(TOPIC, self._hear)
 
@@ -138,6 +137,7 @@ class RoomGate:
         *,
         least: int | None = None,
         priority_class: str | None = None,
+        say: Callable[[str], None] = logger.warning,
     ) -> int:
         """Wait for room and use it; how many tasks it is for.
 
@@ -151,6 +151,8 @@ class RoomGate:
             Fewer will do, but not fewer than these.
         priority_class
             Of all of them, if it is not the default: urgent ones wait less.
+        say
+            Hears, in words, that somebody waits.
 
         Raises
         ------
@@ -161,7 +163,7 @@ class RoomGate:
             patience_s = self.patience_s
         begun, asked = time.monotonic(), False
         async with self._turn:
-            if not self._looked:
+            if not self.looked:
                 await self.look()
             while True:
                 for some in (count, min(count, self.left())):
@@ -173,7 +175,7 @@ class RoomGate:
                     raise self._no_room(count, patience_s)
                 if now > max(begun + _SAY_AFTER_S, self._said_at + _SAY_AGAIN_S):
                     self._said_at = now
-                    self._say(self._waits(count, left_s))
+                    say(self._waits(count, left_s))
                 await self._ask(count, least or count, left_s, priority_class)
                 asked = True
 
@@ -214,11 +216,14 @@ class RoomGate:
 
     def _waits(self, count: int, left_s: float) -> str:
         full = self.pressure.words if self.pressure else "the scheduler does not answer"
-        limit = format_duration(max(1, round(left_s)))
-        return (
+        text = (
             f"{_tasks(count)} cannot be submitted yet: {full} (scheduling.queue-length-"
-            f"max). Waiting for room, {limit} at most (scheduling.submit-wait)"
+            "max). Waiting for room"
         )
+        if math.isinf(left_s):
+            return text
+        limit = format_duration(max(1, round(left_s)))
+        return f"{text}, {limit} at most (scheduling.submit-wait)"
 
     def _no_room(self, count: int, patience_s: float) -> OverloadedError:
         full = self.pressure.words if self.pressure else "the scheduler does not answer"

@@ -20,6 +20,7 @@ import distributed
 from dtf_dask.errors import DtfError
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
 from dtf_dask.model import Attempt, Run
+from dtf_dask.runs.batch_room import BatchRoom, cause_of_end
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
 from dtf_dask.runs.misfits import Misfits
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-_OUTSTANDING_PER_SLOT = 2  # one that runs, one that waits behind it
 _LOOK_ROUND_S = 0.5
 _IDLE_ROUND_S = 0.05  # as time goes by, taking work back may become worth while
 
@@ -101,6 +101,7 @@ class RunDriver:
         self._stopping = False
         own = {n: c.retries for n, c in enumerate(cases) if c.retries is not None}
         self._tally = Tally([case.id for case in cases], options.retries, own)
+        self._room = BatchRoom(client, self._notice, options.priority_class)
         self._misfits = Misfits(planner, options.misfit_patience_s)
         self._fetcher = Fetcher(
             self._line.ask, run.id, options.artifact_limit, keep_file, self._notice
@@ -114,6 +115,7 @@ class RunDriver:
         for name, hear in self._topics.items():
             self._client.subscribe_topic(name, hear)
         try:
+            await self._room.look()
             self._welcome(await self._roster.open_all())
             await self._loop()
         except DtfError as error:
@@ -227,7 +229,7 @@ class RunDriver:
         """Give every slot what it has room for, fairly; take back for the idle."""
         if not self._may_go_on():
             return
-        for depth in range(_OUTSTANDING_PER_SLOT):
+        for depth in range(self._room.depth):
             for slot in self._slots.values():
                 if len(slot.outstanding) <= depth:
                     self._submit_next(slot)
@@ -240,8 +242,12 @@ class RunDriver:
                     self._spawn(self._take_back(slot.name, revocation))
 
     def _submit_next(self, slot: Slot) -> None:
+        if not self._room.take():
+            self._spawn(self._room.wait(self._news), self._joining)
+            return
         batch = self._planner.next_batch(slot.name, now=time.monotonic())
         if batch is None:
+            self._room.give_back()
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
         slot.outstanding.append(batch.id)
@@ -263,17 +269,9 @@ class RunDriver:
 
     async def _await_batch(self, batch: int, future: distributed.Future) -> None:
         """A batch is over by event; this notices the task that failed instead."""
-        cause = "its Dask task ended without a word"
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.status != "cancelled":
-                raise
-            cause = "its Dask task was cancelled"
-        except Exception as error:  # whatever a worker may raise
-            cause = f"its Dask task failed: {error!r}"
+        cause = await cause_of_end(future)
         if batch in self._out and not self._stopping:  # else it was us who ended it
-            for number in self._out.left(batch)[:1]:
+            for number in self._out.left(batch)[: bool(cause)]:
                 self._lose(number, self._out.slot(batch), batch, cause)
             self._on_batch_over({}, "", batch)
 

@@ -34,4 +34,5 @@ class DriverOptions:
     misfit_patience_s: float = (
         MISFIT_PATIENCE_S  # for a worker that fits a case to come
     )
+    priority_class: str | None = None  # of the whole run
     shared: bool = True  # the cluster has other work: batches may have to give way

@@ -156,6 +156,7 @@ class OpenedRun:
                 cancel_grace_s=runs.cancel_grace_s,
                 artifact_limit=self._settings.results.artifact_limit_bytes,
                 misfit_patience_s=0.0 if closed else MISFIT_PATIENCE_S,
+                priority_class=runs.priority_class,
                 shared=not closed,
             ),
             sink=sink,

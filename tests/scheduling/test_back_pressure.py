@@ -17,6 +17,7 @@ from distributed import Event, wait
 from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
 from dtf_dask.errors import OverloadedError
+from dtf_dask.model import Case
 from dtf_dask.pressure import TOPIC, Pressure
 
 BOUND = 40
@@ -263,7 +264,7 @@ def test_room_of_a_client_that_died_is_free_again(client, blocked):
             pass
 
     client.run_on_scheduler(take_all)
-    kept = client.map(nap, range(client._gate.left()))
+    kept = client.map(nap, range(client.room_gate.left()))
     with (
         dask.config.set({"dtf.scheduling.submit-wait": "0s"}),
         pytest.raises(OverloadedError, match="no room for 1 task"),
@@ -275,6 +276,44 @@ def test_room_of_a_client_that_died_is_free_again(client, blocked):
     blocked.set()
     assert future.result(timeout=20) == -2
     wait(kept, timeout=20)
+
+
+# Runs
+
+
+def test_a_run_waits_while_the_queue_overflows_and_loses_nothing(
+    cluster, client, blocked, tmp_path, monkeypatch
+):
+    """It says so, sends no batch that would be shed, and goes on by itself."""
+    monkeypatch.chdir(tmp_path)
+    with distributed.Client(cluster.scheduler_address, set_as_default=False) as stock:
+        futures = stock.map(nap, range(3 * BOUND))
+        until(lambda: client.pressure.state == "shedding")
+        handle = client.run_cases(
+            [Case(str(number), fn=sum, args=([number],)) for number in range(20)]
+        )
+        until(lambda: any("Waiting for room" in text for text in handle.notices))
+        assert not handle.outcomes
+        blocked.set()
+        assert handle.wait(60) == {"passed": 20}
+        assert [one.outcome.value for one in handle] == ["passed"] * 20
+        wait(futures, timeout=20)
+
+
+def test_a_run_that_waits_for_room_can_be_cancelled(
+    client, blocked, tmp_path, monkeypatch
+):
+    """At once."""
+    monkeypatch.chdir(tmp_path)
+    kept = client.map(nap, range(client.room_gate.left()))
+    until(lambda: client.run_on_scheduler(_waiting) == len(kept))
+    while client.room_gate.take(1):
+        pass
+    handle = client.run_cases([Case("one", fn=sum, args=([1],))])
+    time.sleep(0.3)
+    handle.cancel()
+    handle.wait(10)
+    assert client.run_on_scheduler(_waiting) == len(kept)
 
 
 # Clients of Dask
