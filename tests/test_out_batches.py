@@ -25,6 +25,19 @@ def test_a_case_ends_once() -> None:
     assert (7 in out, out.take(7, 3), out.end(7), out.slot(7)) == (False, False, [], "")
 
 
+def test_a_batch_has_begun_when_a_case_of_it_ended() -> None:
+    """What is taken back from it, or comes when it is over, says nothing of that."""
+    out = OutBatches()
+    out.begin(1, [3, 4, 5], "gw0", Released())
+    assert out.take_back(1, [5]) == [5]
+    assert not out.has_begun(1)
+    out.take(1, 3)
+    assert out.has_begun(1)
+    out.end(1)
+    out.take(1, 4)
+    assert not out.has_begun(1)
+
+
 def test_all_end() -> None:
     """At the end of a run every future is released."""
     out, futures = OutBatches(), [Released(), Released()]

@@ -203,7 +203,8 @@ class RunDriver:
         """Batches that a slot will not run, or not to their end."""
         for batch in batches:
             left = self._out.left(batch)
-            if left and slot.outstanding[0] == batch:  # it ran; the others waited
+            first = slot.outstanding[0] == batch
+            if left and (first or self._out.has_begun(batch)):  # the others waited
                 self._lose(left[0], slot.name, batch, why)
             self._out.end(batch)
         slot.outstanding = [b for b in slot.outstanding if b not in batches]
@@ -251,8 +252,7 @@ class RunDriver:
             return
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
         slot.outstanding.append(batch.id)
-        shared = self._options.shared
-        asked = self._planner.annotation(batch, preemptible=shared)
+        asked = self._planner.annotation(batch, preemptible=self._options.shared)
         with dask.annotate(dtf=asked) if asked else nullcontext():
             future = self._client.submit(
                 run_batch,
@@ -260,6 +260,7 @@ class RunDriver:
                 slot.name,
                 batch.id,
                 entries,
+                batch.worker is not None,
                 key=batch_key(self._run.id, batch.id),
                 workers=[slot.address],
                 pure=False,

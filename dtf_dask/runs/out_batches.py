@@ -20,6 +20,7 @@ class OutBatches:
         self._left: dict[int, dict[int, None]] = {}
         self._slot: dict[int, str] = {}
         self._future: dict[int, Releasable] = {}
+        self._begun: set[int] = set()
 
     def begin(
         self, batch: int, numbers: Iterable[int], slot: str, future: Releasable
@@ -42,11 +43,17 @@ class OutBatches:
 
     def take(self, batch: int, number: int) -> bool:
         """One case has ended; whether that is news for this batch."""
-        return self._left.get(batch, {}).pop(number, _ABSENT) is None
+        if batch in self._left:
+            self._begun.add(batch)
+        return self._leave(batch, number)
+
+    def has_begun(self, batch: int) -> bool:
+        """Whether a case of it has ended. It need not be the first of its slot."""
+        return batch in self._begun
 
     def take_back(self, batch: int, numbers: Iterable[int]) -> list[int]:
         """Cases leave the batch without having been run; those that were in it."""
-        return [number for number in numbers if self.take(batch, number)]
+        return [number for number in numbers if self._leave(batch, number)]
 
     def end(self, batch: int) -> list[int]:
         """The batch is over; the cases that are left of it."""
@@ -54,11 +61,15 @@ class OutBatches:
         if future is not None:
             future.release()
         self._slot.pop(batch, None)
+        self._begun.discard(batch)
         return list(self._left.pop(batch, ()))
 
     def end_all(self) -> None:
         for batch in list(self._left):
             self.end(batch)
+
+    def _leave(self, batch: int, number: int) -> bool:
+        return self._left.get(batch, {}).pop(number, _ABSENT) is None
 
 
 _ABSENT = object()

@@ -30,7 +30,7 @@ class Room:
     def __init__(self, client: Any, worker: distributed.Worker) -> None:
         self.client, self.worker = client, worker
         self.frames: dict[int, list[dict[str, Any]]] = {}
-        self._news = asyncio.Condition()
+        self._slots: dict[int, set[str]] = {}
 
     @property
     def plugin(self) -> RunnerPlugin:
@@ -49,14 +49,24 @@ class Room:
 
     def _hear(self, event: tuple[float, Any]) -> None:
         message = event[1]
+        self._slots.setdefault(message["batch"], set()).add(message["slot"])
         frames = self.frames.setdefault(message["batch"], [])
         frames += FrameBuffer().feed(message["frames"])
 
+    def slots(self, batch: int) -> set[str]:
+        """Which slots have told of a batch."""
+        return self._slots[batch]
+
     def submit(
-        self, run: str, batch: int, entries: list[Any], slot: str = "gw0"
+        self,
+        run: str,
+        batch: int,
+        entries: list[Any],
+        slot: str = "gw0",
+        only_there: bool = False,
     ) -> Any:
-        key = f"batch-{next(_numbers)}"
-        return self.client.submit(run_batch, run, slot, batch, entries, key=key)
+        key, what = f"batch-{next(_numbers)}", (batch, entries, only_there)
+        return self.client.submit(run_batch, run, slot, *what, key=key)
 
     async def batch(
         self, run: str, batch: int, entries: list[Any], slot: str = "gw0"

@@ -253,6 +253,30 @@ def test_cancel_ends_what_runs(suite, scratch):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("only_there", [False, True])
+def test_a_batch_takes_no_thread_that_another_slot_could_use(
+    suite, scratch, only_there
+):
+    """It runs on any slot that is free, unless only its own will do."""
+
+    async def scene():
+        async with room(scratch, nthreads=2) as here:
+            await here.open(pytest_spec(suite))
+            long = here.submit("r1", 1, entries(WAITS), "gw1")
+            await here.batch("r1", 2, entries(ONE), "gw0")
+            behind = here.submit("r1", 3, entries(TWO), "gw1", only_there)
+            late = here.submit("r1", 4, entries(PID), "gw0")
+            if not only_there:
+                await asyncio.wait_for(asyncio.gather(behind, late), WAIT_S)
+                assert not long.done()
+            (suite / "go").touch()
+            await asyncio.wait_for(asyncio.gather(long, behind, late), WAIT_S)
+            assert here.slots(3) == {"gw1" if only_there else "gw0"}
+            assert [ran(here.frames[number]) for number in (1, 2, 3, 4)] == [[0]] * 4
+
+    asyncio.run(scene())
+
+
 # Files
 
 

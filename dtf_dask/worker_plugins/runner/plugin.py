@@ -165,12 +165,12 @@ class RunnerPlugin(WorkerPlugin):
                     run.give_up(int(key[len(prefix) :]))
 
     async def run_batch(
-        self, run_id: str, slot: str, batch: int, entries: list[Any]
+        self, run_id: str, slot: str, batch: int, entries: list[Any], only_there: bool
     ) -> None:
         sent = dask_seam.task_annotations(self._worker, batch_key(run_id, batch))
         devices = grant.visible_devices(sent)
         env = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
-        await self._run(run_id).run_batch(slot, batch, entries, env)
+        await self._run(run_id).run_batch(slot, batch, entries, env, only_there)
 
     async def revoke(self, run: str, slot: str, batch: int, numbers: list[int]) -> Any:
         """Take tests back from a batch; the numbers that surely are not run here."""
@@ -206,9 +206,9 @@ def batch_key(run_id: str, batch: int) -> str:
 
 
 async def run_batch(
-    run_id: str, slot: str, batch: int, entries: list[Any]
+    run_id: str, slot: str, batch: int, entries: list[Any], only_there: bool = False
 ) -> None:  # the function that Dask is given
     """Run one batch on this worker; reports travel as events, not as the result."""
     plugin = get_worker().plugins[NAME]
     assert isinstance(plugin, RunnerPlugin)
-    await plugin.run_batch(run_id, slot, batch, entries)
+    await plugin.run_batch(run_id, slot, batch, entries, only_there)

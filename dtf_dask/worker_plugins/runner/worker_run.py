@@ -21,6 +21,7 @@ from dtf_dask.worker_plugins.runner.process import (
     RunnerLostError,
     obtain_runner,
 )
+from dtf_dask.worker_plugins.runner.slots import Slots
 
 _CRASH_LIMIT = 3  # where the client names none
 _CRASH_LIMIT_MAX = 1000
@@ -36,7 +37,7 @@ def topic(run_id: str) -> str:
 
 
 class WorkerRun:
-    """Runs the batches of one run, one at a time a slot.
+    """Runs the batches of one run, one at a time a slot, each on any that is free.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ class WorkerRun:
         self._spill.mkdir()
         self._spec = spec | {"home": str(self._folder)}
         self._runners: dict[str, RunnerLink] = {}
-        self._turns: dict[str, asyncio.Lock] = {}  # by slot
+        self._slots = Slots()
         self._left: dict[int, list[Any]] = {}  # of batches that have begun
         self._conversing: dict[int, RunnerLink] = {}
         self._over: dict[int, None] = {}
@@ -84,10 +85,16 @@ class WorkerRun:
     # -- batches ------------------------------------
 
     async def run_batch(
-        self, slot: str, batch: int, entries: list[Any], env: dict[str, str]
+        self,
+        slot: str,
+        batch: int,
+        entries: list[Any],
+        env: dict[str, str],
+        only_there: bool = False,
     ) -> None:
-        """Run a batch when its slot is free; ``env`` is what its processes get.
+        """Run a batch on its slot, or on another one that is free before it is.
 
+        ``env`` is what its processes get; ``only_there``: no other slot will do.
         One that was here already, and was given up, is not run again: its driver
         plans anew what was not run of it.
         """
@@ -95,10 +102,11 @@ class WorkerRun:
             return
         self._batches += 1
         try:
-            # The lock is the slot's, not the runner's: whoever waits for its turn
-            # shall find the runner that is there then.
-            async with self._turns.setdefault(slot, asyncio.Lock()):
+            slot = await self._slot(slot, batch, only_there)
+            try:
                 await self._run_in_turn(slot, batch, entries, env)
+            finally:
+                self._slots.leave(slot)
         finally:
             self._batches -= 1
             self._used_at = time.monotonic()
@@ -109,6 +117,18 @@ class WorkerRun:
             self._revoked.pop(batch, None)
             self._unwanted.discard(batch)
         self._forward(slot, batch, pack({"op": "batch_over"}))
+
+    async def _slot(self, own: str, batch: int, only_own: bool) -> str:
+        """The slot that it may have; its runner is the one that is there then."""
+        got = asyncio.get_running_loop().create_future()
+        self._slots.ask(batch, own, got.set_result, only_own=only_own)
+        try:
+            return str(await asyncio.shield(got))
+        except BaseException:
+            self._slots.give_up(batch)
+            if got.done():  # it was given just before
+                self._slots.leave(got.result())
+            raise
 
     async def _run_in_turn(
         self, slot: str, batch: int, entries: list[Any], env: dict[str, str]
