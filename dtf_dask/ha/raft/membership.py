@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dtf_dask.ha.raft import reads
 from dtf_dask.ha.raft.config_change import (
     Changed,
     Unchanged,
@@ -71,6 +72,9 @@ def _switch(core: Core, changed: Changed) -> None:
         for peer, progress in tracker.progress.items():
             if peer != core.node:
                 send_append(core, peer, progress, empty=False)
+    # Those that have answered a round of reads may be a quorum now, and nobody else
+    # may be left to answer.
+    reads.release(core)
     if core.transferee not in tracker.membership.voters:
         core.transferee = NO_NODE
 

@@ -79,7 +79,7 @@ def flush(core: Core) -> None:
     begun = core.reads.begin(core.log.commit)
     # The leader itself counts if it votes; alone, it is a quorum.
     core.reads.answer(core.node, begun.number)
-    _release(core)
+    release(core)
     if core.reads.newest():
         broadcast_heartbeat(core)
 
@@ -112,10 +112,12 @@ def on_heartbeat_answer(core: Core, node: NodeId, number: int) -> None:
     """``node`` has answered a heartbeat: so this node led when it was sent."""
     if number and len(core.reads):
         core.reads.answer(node, number)
-        _release(core)
+        release(core)
 
 
-def _release(core: Core) -> None:
+def release(core: Core) -> None:
+    """Answer the reads whose rounds a quorum has answered."""
+
     def won(heard: dict[NodeId, bool]) -> bool:
         return core.tracker.tally(heard) is VoteResult.WON
 
