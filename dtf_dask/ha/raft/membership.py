@@ -81,12 +81,16 @@ def _switch(core: Core, changed: Changed) -> None:
 
 def applied(core: Core, index: int, size: int) -> None:
     """Everything up to ``index`` is applied; leave the joint configuration if due."""
-    index = max(index, core.log.applied)
     core.log.applied_to(index, size)
+    leave_if_due(core)
+
+
+def leave_if_due(core: Core) -> None:
+    """Leave a joint configuration that is to be left by itself, once it is applied."""
     if (
         core.tracker.membership.auto_leave
         and core.role is Role.LEADER
-        and index >= core.pending_change
+        and core.log.applied >= core.pending_change
     ):
         propose_leaving(core)
 

@@ -32,6 +32,7 @@ class Outcome(Enum):
     CHANGE_UNREADABLE = "the change of the configuration is too large, or damaged"
 
     # Messages that are not taken.
+    MISROUTED = "the message is for another node"
     UNKNOWN_PEER = "the sender is not in the configuration"
     LOCAL_KIND = "such a message does not come from another node"
     MALFORMED = "the message contradicts itself"

@@ -58,9 +58,9 @@ def on_propose_elsewhere(core: Core, message: Message) -> Outcome:
 def propose_leaving(core: Core) -> Outcome:
     """Propose to leave the joint configuration.
 
-    Its payload is empty, so that it is never refused for its size; a transfer of
-    leadership may stand in its way, but then it is tried again with the next entry that
-    is applied, or by the next leader.
+    Its payload is empty, so that it is never refused for its size. A transfer of
+    leadership may stand in its way: then it is tried again when that is given up, or by
+    the next leader.
     """
     return _take(core, [Entry(0, 0, EntryKind.CONFIG_CHANGE_JOINT, b"")])
 

@@ -150,7 +150,12 @@ class RawNode:
     # In
 
     def step(self, message: Message) -> Outcome:
-        """Take a message from another node, or an answer of the storage."""
+        """Take a message from another node, or an answer of the storage.
+
+        It is for the caller to know that the message is from its sender.
+        """
+        if message.to != self.core.node:
+            return Outcome.MISROUTED
         if message.sender not in _THREADS:
             if message.kind in _OF_STORAGE:
                 return Outcome.LOCAL_KIND

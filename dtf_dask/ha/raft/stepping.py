@@ -172,8 +172,10 @@ def _tick_leader(core: Core) -> None:
         core.election_elapsed = 0
         if options.check_quorum:
             election.check_quorum(core)
-        # Whoever was to take over has not done so in time.
-        core.transferee = NO_NODE
+        if core.transferee != NO_NODE:
+            # Whoever was to take over has not done so in time.
+            core.transferee = NO_NODE
+            membership.leave_if_due(core)
     if core.role is Role.LEADER and core.heartbeat_elapsed >= options.heartbeat_ticks:
         core.heartbeat_elapsed = 0
         broadcast_heartbeat(core)

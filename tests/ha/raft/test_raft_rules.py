@@ -114,6 +114,14 @@ def test_a_snapshot_of_no_possible_place_is_refused(point: tuple[int, int]) -> N
 # Bad messages
 
 
+@pytest.mark.parametrize("kind", NETWORK_KINDS)
+def test_messages_for_others_are_refused(kind: MessageKind) -> None:
+    """A vote for one node is not one for another."""
+    node = following(group_of(3))
+    assert node.step(Message(kind, N3, N2, 1)) is Outcome.MISROUTED
+    assert not node.has_ready()
+
+
 @pytest.mark.parametrize("kind", STORAGE_KINDS)
 def test_messages_of_the_storage_do_not_come_from_other_nodes(
     kind: MessageKind,
@@ -329,6 +337,51 @@ def test_nobody_votes_for_a_log_that_is_behind(
     assert (node.status().vote == N2) is granted
 
 
+def test_nobody_votes_in_a_term_in_which_it_follows() -> None:
+    """Even if its vote is not given yet: whoever leads the term has a quorum."""
+    node = following(group_of(3))
+    assert node.status().vote == NO_NODE
+    node.step(Message(MessageKind.VOTE, N1, N3, 1, log_term=1, log_index=9))
+    (answer,) = messages_to(node.ready().messages, N3)
+    assert answer.reject
+
+
+def test_only_what_is_known_to_agree_is_committed() -> None:
+    """The end of the log may be another leader's, whatever is committed elsewhere."""
+    room = group_of(3)
+    node = following(room)
+    message = Message(MessageKind.APPEND, N1, N2, 1, 1, 1, 1, [entry(1, 2)])
+    node.step(message)
+    room.settle(N1)
+    # The next leader has another entry there, which is committed.
+    empty = Message(MessageKind.APPEND, N1, N3, 2, 1, 1, commit=2)
+    assert node.step(empty) is Outcome.DONE
+    assert node.status().commit == 1
+
+
+def test_an_answer_of_the_storage_from_an_older_term_counts_for_nothing() -> None:
+    """An entry that was replaced and came back, by a third leader: what the disk says
+    of the first time must not pass for the second, for the replacement is still being
+    written over it."""
+    room = group_of(3, async_storage=True)
+    node = following(room)
+
+    def write(message: Message) -> Message:
+        assert node.step(message) is Outcome.DONE
+        (one,) = messages_to(node.ready().messages, APPEND_THREAD)
+        return one
+
+    append = Message(MessageKind.APPEND, N1, N2, 1, 1, 1, 1)
+    first = write(append._replace(entries=[entry(1, 2)]))
+    write(append._replace(sender=N3, term=2, entries=[entry(2, 2)]))
+    back = append._replace(term=3, entries=[entry(1, 2), entry(3, 3)])
+    assert node.step(back) is Outcome.DONE
+    for response in first.responses:
+        if response.to == N1:
+            assert node.step(response) is Outcome.DONE
+    assert [one.index for one in node.ready().entries] == [2, 3]
+
+
 def test_promises_wait_for_the_disk_with_asynchronous_storage() -> None:
     """Votes and acknowledgements leave only with the answer of the storage."""
     room = group_of(3, async_storage=True)
@@ -491,6 +544,24 @@ def test_a_change_that_is_not_taken_for_its_size_leaves_no_trace() -> None:
     assert node.core.pending_change == pending
     room.settle(N1, N2, N3)
     assert node.propose_change(add) is Outcome.DONE
+
+
+def test_a_joint_configuration_is_left_when_a_transfer_is_given_up() -> None:
+    """While leadership is handed over nothing is proposed, leaving neither."""
+    room = group_of(3)
+    room.elect(N1)
+    node = room.nodes[N1]
+    step = ConfigStep(StepKind.ADD_LEARNER, N4)
+    change = ConfigChange((step,), Transition.JOINT_AUTO_LEAVE)
+    assert node.propose_change(change) is Outcome.DONE
+    assert node.transfer_leader(N2) is Outcome.DONE
+    room.settle(N1, N3)
+    assert node.status().config.voters_outgoing == (N1, N2, N3)
+    assert node.status().last_index == 3
+    for _ in range(10):
+        node.tick()
+    room.settle(N1, N3)
+    assert node.status().config == ConfigState((N1, N2, N3), (N4,))
 
 
 # Restarts
