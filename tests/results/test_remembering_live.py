@@ -19,7 +19,7 @@ from dtf_dask.errors import DeadlineError
 from dtf_dask.runs.results.store import ResultsStore
 
 COMMAND = [sys.executable, "-c", "from dtf_dask.cli.main import main; main()"]
-WAIT_S = 30.0
+WAIT_S = 50.0
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from dtf_dask.errors import DtfError
+from dtf_dask.scheduler_plugins.engine.memory import Memory
 from dtf_dask.scheduler_plugins.policies.learned import Additions, Row, sensible
 
 logger = logging.getLogger(__name__)
@@ -42,16 +43,6 @@ class Store(Protocol):
 
     def close(self) -> None:
         """It is not used any more."""
-
-
-class Memory(Protocol):
-    """The engine's; see `dtf_dask.scheduler_plugins.engine.memory`."""
-
-    def take(self, now: float) -> Additions:
-        """What was learned since the last call."""
-
-    def recall(self, rows: Iterable[Row], now: float, wall_now: float) -> None:
-        """Take over what was learned before."""
 
 
 class Remembering:
