@@ -170,3 +170,15 @@ class DiskFullError(DtfError):
     """There is no room on the disk; nothing was changed, so try again with room."""
 
     exit_code = 43
+
+
+class PeerRefusedError(DtfError):
+    """A node does not let another in, or finds another than it looked for."""
+
+    exit_code = 44
+
+
+class PeerUnavailableError(DtfError):
+    """A node cannot be reached, or does not have or take what is asked of it."""
+
+    exit_code = 45

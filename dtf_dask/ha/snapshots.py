@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgpack
 
@@ -85,6 +85,7 @@ class SnapshotStore:
         self._cluster = cluster
         self._limits = limits or SnapshotLimits()
         self._files = files
+        self._known: dict[bytes, StoredSnapshot] = {}
         try:
             files.make_folder(folder)
             self._remove(
@@ -119,7 +120,7 @@ class SnapshotStore:
         path = self._path(point)
         size, digest = self._put(path, content())
         self._prune()
-        return StoredSnapshot(point, path, size, digest, len(start))
+        return self._know(StoredSnapshot(point, path, size, digest, len(start)))
 
     def adopt(self, path: str) -> StoredSnapshot:
         """Take in a file that came from another node, if it is a sound snapshot.
@@ -137,9 +138,7 @@ class SnapshotStore:
         except OSError as error:
             raise disk_error(error, own) from error
         self._prune()
-        return StoredSnapshot(
-            found.point, own, found.size, found.digest, found.state_at
-        )
+        return self._know(replace(found, path=own))
 
     def newest(self, reach: int, least: int = 0) -> Found:
         """The newest sound snapshot from which the log goes on.
@@ -166,7 +165,7 @@ class SnapshotStore:
             except LedgerDamagedError as error:
                 damaged.append(str(error))
                 continue
-            return Found(found, tuple(damaged))
+            return Found(self._know(found), tuple(damaged))
         if reach > 1:
             wrong = "; ".join(damaged) or "there is none"
             raise LedgerDamagedError(
@@ -177,7 +176,7 @@ class SnapshotStore:
             damaged.append(f"{self._folder} lacks the snapshot at {least}")
         return Found(None, tuple(damaged))
 
-    def read(self, snapshot: StoredSnapshot) -> Iterator[bytes]:
+    def state(self, snapshot: StoredSnapshot) -> Iterator[bytes]:
         """The state, in chunks. It was checked when it was found."""
         at, end = snapshot.state_at, snapshot.size - _DIGEST_BYTES
         while at < end:
@@ -187,9 +186,36 @@ class SnapshotStore:
             at += len(chunk)
             yield chunk
 
+    def size(self, digest: bytes) -> int | None:
+        """How long the file with a digest is; None if it is not here."""
+        known = self._known.get(digest)
+        return None if known is None else known.size
+
+    def read(self, digest: bytes, offset: int, length: int) -> bytes | None:
+        """Some bytes of the file with a digest, for another node."""
+        known = self._known.get(digest)
+        if known is None:
+            return None
+        try:
+            return self._files.read(known.path, offset, length)
+        except FileNotFoundError:
+            return None  # a newer one has taken its place meanwhile
+        except OSError as error:
+            raise LedgerDiskError(f"{known.path} cannot be read: {error}") from error
+
     def oldest_index(self) -> int:
         """The index of the oldest snapshot that is kept: the log is kept from there."""
         return min((index for index, _, _ in self._stored()), default=0)
+
+    def _know(self, snapshot: StoredSnapshot) -> StoredSnapshot:
+        kept = {index for index, _, _ in self._stored()}
+        self._known = {
+            digest: one
+            for digest, one in self._known.items()
+            if one.point.index in kept
+        }
+        self._known[snapshot.digest] = snapshot
+        return snapshot
 
     def _put(self, path: str, content: Iterable[bytes]) -> tuple[int, bytes]:
         """Write a file, sync it, and give it its name."""

@@ -18,7 +18,7 @@ from dtf_dask.ha.raft.messages import Entry, HardState, SnapshotPoint
 from dtf_dask.ha.wal_format import (
     Batch,
     Record,
-    decode_entries,
+    batch_entries,
     encode_batch,
     read_record,
 )
@@ -52,7 +52,7 @@ class WalLimits:
     """
 
     segment_bytes: int = 16 * 2**20
-    entry_bytes_max: int = 2 * 2**20
+    entry_bytes_max: int = 4 * 2**20
     part_bytes: int = 8 * 2**20
 
 
@@ -344,7 +344,7 @@ class Wal:
         while True:
             record = read_record(chunk, at, seed=seed, chain=None, base=base)
             if isinstance(record, Record):
-                yield decode_entries(record.body)
+                yield batch_entries(record.body)
                 at = record.end
                 continue
             if base + len(chunk) >= self._files.size(path):

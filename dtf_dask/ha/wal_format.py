@@ -19,18 +19,17 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, pairwise, repeat
 from typing import Any, NamedTuple
 
 import msgpack
 from google_crc32c import extend
 
 from dtf_dask.errors import LedgerDamagedError
+from dtf_dask.ha.entry_codec import decode_entries, encode_entries, entries_span
 from dtf_dask.ha.raft.messages import (
     NUMBER_MAX,
     ConfigState,
     Entry,
-    EntryKind,
     HardState,
     NodeId,
     SnapshotPoint,
@@ -60,14 +59,13 @@ _MORE = 2
 SEGMENT = 1
 BATCH = 2
 
-_BATCH_HEAD = struct.Struct("<BIQI")
 _STATE = struct.Struct("<QQQ")
-_RUN = struct.Struct("<QI")
 _HAS_STATE = 1
 _HAS_POINT = 2
-_HAS_KINDS = 4
+_HAS_ENTRIES = 4
 _RESETS = 8
-_KINDS = tuple(EntryKind)
+
+_NO_SENSE = (ValueError, TypeError, struct.error, msgpack.UnpackException)
 
 
 class Record(NamedTuple):
@@ -111,7 +109,6 @@ class Batch(NamedTuple):
     first: int
     length: int
     """How many entries."""
-    kinds: bool = False
     entries_at: int = 0
 
 
@@ -235,7 +232,7 @@ def decode_head(body: bytes) -> SegmentHead:
         return SegmentHead(
             cluster, node, number, next_index, HardState(*state), decode_point(point)
         )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except _NO_SENSE as error:
         raise LedgerDamagedError(f"a segment's head makes no sense: {error}") from error
 
 
@@ -250,9 +247,9 @@ def encode_batch(
 
     Examples
     --------
-    >>> body = encode_batch([Entry(2, 7, EntryKind.NORMAL, b"x")], HardState(2, 1, 6))
+    >>> body = encode_batch([], HardState(2, NodeId(1), 6))
     >>> decode_batch(body)[:5]
-    (HardState(term=2, vote=1, commit=6), None, False, 7, 1)
+    (HardState(term=2, vote=1, commit=6), None, False, 0, 0)
     """
     has = _RESETS if resets else 0
     parts: list[bytes] = [b""]
@@ -263,34 +260,17 @@ def encode_batch(
         has |= _HAS_POINT
         packed: bytes = msgpack.packb(plain_point(point))
         parts += (len(packed).to_bytes(4, "little"), packed)
-    first = count = runs = 0
     if entries:
-        terms, indexes, kinds, payloads = zip(*entries, strict=True)
-        first, count = indexes[0], len(indexes)
-        if indexes != tuple(range(first, first + count)):
-            raise ValueError("the entries of a batch do not follow each other")
-        if terms.count(terms[0]) == count:
-            runs = 1
-            parts.append(_RUN.pack(terms[0], count))
-        else:
-            for term, same in groupby(terms):
-                runs += 1
-                parts.append(_RUN.pack(term, len(list(same))))
-        kind_bytes = bytes(kinds)
-        if kind_bytes.count(0) != count:
-            has |= _HAS_KINDS
-            parts.append(kind_bytes)
-        parts.append(struct.pack(f"<{count}I", *map(len, payloads)))
-        parts += payloads
-    parts[0] = _BATCH_HEAD.pack(has, count, first, runs)
+        has |= _HAS_ENTRIES
+        parts.append(encode_entries(entries))
+    parts[0] = bytes((has,))
     return b"".join(parts)
 
 
 def decode_batch(body: bytes) -> Batch:
     """What an append put down, its entries left as they are."""
     try:
-        has, count, first, _ = _BATCH_HEAD.unpack_from(body)
-        at = _BATCH_HEAD.size
+        has, at = body[0], 1
         state = point = None
         if has & _HAS_STATE:
             term, vote, commit = _STATE.unpack_from(body, at)
@@ -300,44 +280,23 @@ def decode_batch(body: bytes) -> Batch:
             end = at + 4 + int.from_bytes(body[at : at + 4], "little")
             point = decode_point(msgpack.unpackb(body[at + 4 : end]))
             at = end
-    except (ValueError, TypeError, struct.error, msgpack.UnpackException) as error:
+        first, length = entries_span(body, at) if has & _HAS_ENTRIES else (0, 0)
+        if has > 15 or (has & _RESETS and point is None) or first + length > NUMBER_MAX:
+            raise ValueError("flags or indexes that no append has")
+    except (*_NO_SENSE, IndexError) as error:
         raise LedgerDamagedError(f"a batch makes no sense: {error}") from error
-    if has > 15 or (has & _RESETS and point is None) or first + count > NUMBER_MAX:
-        raise LedgerDamagedError("a batch makes no sense")
-    return Batch(
-        state, point, bool(has & _RESETS), first, count, bool(has & _HAS_KINDS), at
-    )
+    return Batch(state, point, bool(has & _RESETS), first, length, at)
 
 
-def decode_entries(body: bytes) -> list[Entry]:
+def batch_entries(body: bytes) -> list[Entry]:
     """The entries of a batch."""
     batch = decode_batch(body)
-    _, count, index, runs = _BATCH_HEAD.unpack_from(body)
-    at = batch.entries_at
+    if not batch.length:
+        return []
     try:
-        terms: list[int] = []
-        for _ in range(runs):
-            term, same = _RUN.unpack_from(body, at)
-            if same > count:
-                raise ValueError("a term of more entries than there are")
-            terms += [term] * same
-            at += _RUN.size
-        kinds: Sequence[EntryKind] = [EntryKind.NORMAL] * count
-        if batch.kinds:
-            kinds = [_KINDS[kind] for kind in body[at : at + count]]
-            at += count
-        lengths = struct.unpack_from(f"<{count}I", body, at)
-        ends = list(accumulate(lengths, initial=at + 4 * count))
-        payloads = [body[start:end] for start, end in pairwise(ends)]
-        indexes = range(index, index + count)
-        lines = zip(terms, indexes, kinds, payloads, strict=True)
-        # As `Entry(...)`, at a third of the time: a log is read by the million.
-        entries = list(map(tuple.__new__, repeat(Entry), lines))
-    except (ValueError, IndexError, struct.error) as error:
+        return decode_entries(body, batch.entries_at)
+    except ValueError as error:
         raise LedgerDamagedError(f"a batch makes no sense: {error}") from error
-    if ends[-1] != len(body):
-        raise LedgerDamagedError("a batch is longer or shorter than its entries")
-    return entries
 
 
 def decode_point(plain: Any) -> SnapshotPoint:

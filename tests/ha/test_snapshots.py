@@ -38,7 +38,7 @@ def names(folder: Path) -> list[int]:
 def state_of(store: SnapshotStore, reach: int = 1) -> bytes:
     found = store.newest(reach)
     assert found.snapshot is not None
-    return b"".join(store.read(found.snapshot))
+    return b"".join(store.state(found.snapshot))
 
 
 def test_the_newest_snapshot_is_found_again(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_the_newest_snapshot_is_found_again(tmp_path: Path) -> None:
     assert found.snapshot == written
     assert found.damaged == ()
     assert found.snapshot.point == at(30)
-    assert b"".join(store.read(found.snapshot)) == bytes([30]) * 3_000_000
+    assert b"".join(store.state(found.snapshot)) == bytes([30]) * 3_000_000
     assert store.oldest_index() == 20
 
 
@@ -175,7 +175,7 @@ def test_a_crash_leaves_the_old_one_or_the_new_one() -> None:
         assert found.damaged == ()
         index = found.snapshot.point.index
         assert index in (done, done + 1)
-        assert b"".join(store.read(found.snapshot)) == b"%d" % index * 3_000
+        assert b"".join(store.state(found.snapshot)) == b"%d" % index * 3_000
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""The way to one peer: what is to be sent waits, is joined, and is sent.
+
+All messages of one turn of the loop go in one frame and one write. A connection that
+breaks is opened again, after a pause that grows and is never the same for two nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from dtf_dask.errors import PeerRefusedError, PeerUnavailableError, ProtocolError
+from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.dialing import Address, dial
+from dtf_dask.ha.handshake import Channel, NodeName
+from dtf_dask.ha.message_codec import Packed, join_messages
+from dtf_dask.ha.outbox import Outbox
+from dtf_dask.ha.raft.messages import MessageKind, NodeId
+from dtf_dask.ha.transport_limits import TransportLimits
+from dtf_dask.ha.wire import FRAME_BYTES_MAX
+
+_JOINED_BYTES = 2**20
+_AROUND_BYTES = 64  # what joining adds
+
+
+class LinkEvents(Protocol):
+    """What a link says, on the loop, and never from within `PeerLink.send`."""
+
+    def peer_connected(self, peer: NodeId) -> None:
+        """Messages arrive now."""
+
+    def peer_lost(self, peer: NodeId, reason: str) -> None:
+        """A connection to or from the peer broke."""
+
+    def unreachable(self, peer: NodeId) -> None:
+        """Messages to it were dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """How it stands with the way to a peer."""
+
+    peer: NodeId
+    address: Address
+    connected: bool
+    messages_waiting: int
+    bytes_waiting: int
+    messages_sent: int
+    messages_dropped: int
+    last_error: str
+
+
+class PeerLink:
+    """Sends messages to one peer. Made and used on the loop."""
+
+    def __init__(
+        self,
+        own: NodeName,
+        peer: NodeId,
+        address: Address,
+        context: ssl.SSLContext,
+        limits: TransportLimits,
+        random: Random,
+        events: LinkEvents,
+    ) -> None:
+        self._own = own
+        self._peer = NodeName(own.cluster, peer)
+        self.address = address
+        self._context = context
+        self._limits = limits
+        self._random = random
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(limits.outbox_messages_max, limits.outbox_bytes_max)
+        self._connection: Connection | None = None
+        self._flush_due = False
+        self._unreachable_due = False
+        self._sent = self._dropped = 0
+        self._last_error = ""
+        self._task = self._loop.create_task(self._keep_connected())
+
+    @property
+    def status(self) -> LinkStatus:
+        """How it stands now."""
+        return LinkStatus(
+            self._peer.node,
+            self.address,
+            self._connection is not None,
+            len(self._outbox),
+            self._outbox.bytes_waiting,
+            self._sent,
+            self._dropped,
+            self._last_error,
+        )
+
+    def send(self, kind: MessageKind, packed: Packed) -> None:
+        """Send soon, or drop if there is no connection."""
+        if self._connection is None or len(packed) > FRAME_BYTES_MAX - _AROUND_BYTES:
+            self._drop(1)
+            return
+        dropped = self._outbox.put(kind, packed)
+        if dropped:
+            self._drop(dropped)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def cut(self, reason: str) -> None:
+        """Break the connection, as if it had broken by itself."""
+        if self._connection is not None:
+            self._connection.abort(reason)
+
+    async def stop(self) -> None:
+        """Send what waits, if it can be sent at once, and end."""
+        self._flush()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                connection = await dial(
+                    self._own,
+                    self._peer,
+                    self.address,
+                    Channel.MESSAGES,
+                    self._context,
+                    self._limits.handshake_s,
+                )
+            except (PeerRefusedError, PeerUnavailableError, ProtocolError) as error:
+                self._last_error = str(error)
+                failures += 1
+            else:
+                failures = 0
+                await self._use(connection)
+            await asyncio.sleep(self._pause_s(failures))
+
+    async def _use(self, connection: Connection) -> None:
+        connection.on_writable = self._flush
+        connection.serve(_refuse)
+        self._connection = connection
+        self._last_error = ""
+        self._events.peer_connected(self._peer.node)
+        try:
+            await asyncio.shield(connection.closed)
+        finally:
+            self._connection = None
+            connection.close("this node ends the connection")
+            self._last_error = connection.why
+            waiting = self._outbox.clear()
+            if waiting:
+                self._drop(waiting)
+        self._events.peer_lost(self._peer.node, connection.why)
+
+    def _pause_s(self, failures: int) -> float:
+        limits = self._limits
+        longest = min(
+            limits.reconnect_max_s, limits.reconnect_s * 2 ** min(failures, 16)
+        )
+        return longest * self._random.uniform(0.5, 1.0)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        connection = self._connection
+        while connection is not None and connection.writable:
+            packed = self._outbox.take(_JOINED_BYTES)
+            if not packed:
+                return
+            connection.send(join_messages(packed))
+            self._sent += len(packed)
+
+    def _drop(self, count: int) -> None:
+        self._dropped += count
+        if not self._unreachable_due:
+            self._unreachable_due = True
+            self._loop.call_soon(self._say_unreachable)
+
+    def _say_unreachable(self) -> None:
+        self._unreachable_due = False
+        self._events.unreachable(self._peer.node)
+
+
+def _refuse(_: bytes) -> None:
+    raise ProtocolError("a peer answers on a connection that it only reads")
