@@ -18,6 +18,7 @@ from dtf_dask.quantities import (
     parse_duration,
     parse_size,
 )
+from dtf_dask.settings_hardware import Commands, Labels, Names, named
 from dtf_dask.settings_scheduling import (
     Classes,
     Flag,
@@ -31,10 +32,7 @@ from dtf_dask.settings_scheduling import (
 _SHOWN_LENGTH_MAX = 80
 _TEXT_LENGTH_MAX = 2000
 EXPRESSION_LENGTH_MAX = 1000
-LABEL_LENGTH_MAX = 200
-NAMES_MAX = 1000
 TOKENS_MAX = 1_000_000
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 Isolate = Literal["batch", "process"]
@@ -165,66 +163,17 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
-    """Names and what each stands for, as text: ``{board: rpi4}``."""
-
-    def read(self, value: object) -> dict[str, str]:
-        """Return a new mapping; a whole number becomes text."""
-        labels = _named(value, "labels such as {board: rpi4}")
-        for name, said in labels.items():
-            if isinstance(said, bool) or not isinstance(said, str | int):
-                raise ValueError(f"expected text for {name!r}; put it in quotes")
-            if not 0 < len(str(said)) <= LABEL_LENGTH_MAX:
-                raise ValueError(
-                    f"expected 1 to {LABEL_LENGTH_MAX} letters for {name!r}"
-                )
-        return {name: str(said) for name, said in labels.items()}
-
-
-@dataclass(frozen=True, slots=True)
 class Tokens:
     """Names and how many of each there are: ``{licence: 2}``."""
 
     def read(self, value: object) -> dict[str, int]:
         """Return a new mapping."""
-        tokens = _named(value, "tokens such as {licence: 2}")
+        tokens = named(value, "tokens such as {licence: 2}")
         count = Count(1, TOKENS_MAX)
         try:
             return {name: int(count.read(said)) for name, said in tokens.items()}
         except ValueError as error:
             raise ValueError(f"of each token: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """A list of names, or ``all``."""
-
-    def read(self, value: object) -> tuple[str, ...] | str:
-        """Return the names without repetition, or the word."""
-        if value == "all":
-            return "all"
-        if (
-            isinstance(value, list | tuple)
-            and len(value) <= NAMES_MAX
-            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
-        ):
-            return tuple(dict.fromkeys(value))
-        raise ValueError(f"expected all, or a list of at most {NAMES_MAX} names")
-
-
-def _named(value: object, expected: str) -> dict[str, Any]:
-    """A mapping whose names are names, and not too many."""
-    if not isinstance(value, dict):
-        raise ValueError(f"expected {expected}")
-    if len(value) > NAMES_MAX:
-        raise ValueError(f"expected at most {NAMES_MAX} names")
-    for name in value:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
-                f"{shown(name)} is no name: a letter, then letters, digits, '_', '-' or"
-                " '.', at most 64"
-            )
-    return value
 
 
 def _key(name: str, reader: Reader) -> Any:
@@ -303,6 +252,11 @@ class HardwareSettings:
     accept: str | None = _key("hardware.accept", Text(EXPRESSION_LENGTH_MAX))
     tokens: dict[str, int] = _key("hardware.tokens", Tokens())
     packages: tuple[str, ...] | Literal["all"] = _key("hardware.packages", Names())
+    health_checks: tuple[str, ...] = _key("hardware.health-checks", Commands())
+    health_interval_s: float = _key("hardware.health-interval", Duration(0.1, _DAY))
+    health_timeout_s: float = _key("hardware.health-timeout", Duration(0.01, _HOUR))
+    health_failures: int = _key("hardware.health-failures", Count(1, 100))
+    disk_free_min_bytes: int = _key("hardware.disk-free-min", Size(0, _TIB))
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,8 @@ def test_a_scheduler_is_open_to_nobody_unless_told(
 )
 def test_all_of_dasks_options_are_there(ours, base):
     """Ours are Dask's, with our version and help; Dask's own are left as they were."""
-    own = {"labels", "accept", "tokens"} if ours is worker else set()
+    says = {"labels", "accept", "tokens", "health_checks"}
+    own = says if ours is worker else set()
     assert {p.name for p in ours.params} == {p.name for p in base.params} | own
     text = CliRunner().invoke(ours, ["--help"]).output
     assert "Usage: " in text

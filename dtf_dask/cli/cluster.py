@@ -20,7 +20,8 @@ from dtf_dask.cli import announcement
 from dtf_dask.config import load
 from dtf_dask.errors import DemandError
 from dtf_dask.preload import with_dtf
-from dtf_dask.settings import Labels, Tokens
+from dtf_dask.settings import Tokens
+from dtf_dask.settings_hardware import Commands, Labels
 from dtf_dask.worker_plugins.hardware.advert import parse_accept
 
 _LOOPBACK = "127.0.0.1"
@@ -86,7 +87,10 @@ def _run_worker(**options: Any) -> None:
             "dtf worker tcp://HOST:8786"
         )
     _say_of_hardware(
-        options.pop("labels"), options.pop("accept"), options.pop("tokens")
+        options.pop("labels"),
+        options.pop("accept"),
+        options.pop("tokens"),
+        options.pop("health_checks"),
     )
     threads = options["nthreads"] = max(1, options["nthreads"])
     if options["n_workers"] == "auto":
@@ -101,7 +105,10 @@ def _run_worker(**options: Any) -> None:
 
 
 def _say_of_hardware(
-    labels: Mapping[str, str], accept: str | None, tokens: Mapping[str, int]
+    labels: Mapping[str, str],
+    accept: str | None,
+    tokens: Mapping[str, int],
+    health_checks: Sequence[str],
 ) -> None:
     """Configure what the workers say of themselves; nannies pass it on to them.
 
@@ -113,11 +120,16 @@ def _say_of_hardware(
         parse_accept(configured.accept if accept is None else accept)
     except DemandError as error:
         raise click.BadParameter(str(error), param_hint="--accept") from None
+    try:
+        checks = list(Commands().read([*configured.health_checks, *health_checks]))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--health-check") from None
     dask.config.set(
         {
             "dtf.hardware.labels": {**configured.labels, **labels},
             "dtf.hardware.accept": configured.accept if accept is None else accept,
             "dtf.hardware.tokens": {**configured.tokens, **tokens},
+            "dtf.hardware.health-checks": checks,
         }
     )
 
@@ -164,6 +176,13 @@ _SAID_OF_HARDWARE = (
         metavar="NAME=COUNT",
         help="Licences that each worker process brings for the whole cluster to share,"
         " such as simulator=2. Repeatable.",
+    ),
+    click.Option(
+        ["--health-check", "health_checks"],
+        multiple=True,
+        metavar="COMMAND",
+        help="A shell command that fails when the machine is not fit for work, such as"
+        " 'test -e /dev/kvm'. The workers get nothing while it does. Repeatable.",
     ),
 )
 

@@ -251,19 +251,34 @@ def test_a_test_that_passed_here_lately_does_not_rest() -> None:
 
 
 def test_health_opens_until_it_is_good_again() -> None:
-    """A worker's own check quarantines it at once, and only it heals that."""
+    """A worker's own check opens it; when it passes again one task is tried."""
     made = breakers()
     made.health("w", False, "disk full")
     made.health("w", False, "disk still full")
-    assert made.allows("w", "a", "g", 1e6) == "its health check fails: disk still full"
+    assert made.allows("w", "a", "g", 1e6) == "it is not fit for work: disk still full"
     assert made.state("w", 1e6) == "open"
     assert made.rows(0.0)[0][:2] == (("", "w"), "open")
     made.health("w", True, "")
+    assert made.state("w", 1e6) == "half-open"
     assert made.allows("w", "a", "g", 1e6) == ""
+    made.started("w", "a", "g", 1e6)
+    assert "a is tried" in made.allows("w", "b", "g", 1e6)
+    made.ended("w", "a", "g", "done", 1e6)
+    assert made.state("w", 1e6) == "closed"
     assert messages(made) == [
-        "quarantined: its health check fails: disk full",
-        "its health check passes again",
+        "open: disk full",
+        "half-open: its checks pass again, one task is tried",
+        "closed: what was tried passed",
     ]
+
+
+def test_health_does_not_close_what_failures_opened() -> None:
+    """A breaker that is open for failures stays so, whatever the checks say."""
+    made = broken()
+    made.health("bad", False, "disk full")
+    made.health("bad", True, "")
+    assert made.state("bad", 0.0) == "open"
+    assert "failures that are its own" in made.allows("bad", "a", "g", 0.0)
 
 
 def test_a_worker_that_comes_back_is_as_bad_as_it_was() -> None:

@@ -23,6 +23,8 @@ VERSION = 1
 NAMES_MAX = 1000
 TEXT_LENGTH_MAX = 200
 PROBLEMS_MAX = 20
+HEALTH_LENGTH_MAX = 400
+_CHECKS_SHOWN = 3
 
 # What nobody can read is not taken for "anything goes": it accepts no task.
 _NOTHING = parse("class == 'nobody' and class == 'somebody'", TASK_FACTS)
@@ -75,6 +77,27 @@ def offer(
         tokens=_amounts(told.get("tokens", {}), "tokens", problems),
     )
     return made, tuple(problems[:PROBLEMS_MAX])
+
+
+def unhealthy(advert: object) -> str:
+    """Why a worker is not fit for work, by its own checks; "" if it is.
+
+    Examples
+    --------
+    >>> unhealthy({"version": 1, "health": ["health check 'disk' failed once: full"]})
+    "health check 'disk' failed once: full"
+    """
+    if not isinstance(advert, Mapping) or advert.get("version") != VERSION:
+        return ""
+    told = advert.get("health", ())
+    if not isinstance(told, list | tuple):
+        return ""
+    words = [
+        " ".join(one[:HEALTH_LENGTH_MAX].split())
+        for one in told[:_CHECKS_SHOWN]
+        if isinstance(one, str)
+    ]
+    return "; ".join(filter(None, words))
 
 
 def _gpus(told: object, problems: list[str]) -> tuple[Gpu, ...]:

@@ -10,7 +10,7 @@ from distributed.scheduler import TaskState, WorkerState
 
 from dtf_dask.scheduler_plugins.adapter import dask_grants
 from dtf_dask.scheduler_plugins.adapter.governed import Key
-from dtf_dask.scheduler_plugins.adapter.offers import offer
+from dtf_dask.scheduler_plugins.adapter.offers import offer, unhealthy
 from dtf_dask.scheduler_plugins.engine.terms import Offer
 
 EXTRA = "dtf_hardware"
@@ -22,6 +22,7 @@ class _Told(Protocol):
     def worker_changed(self, name: str, offer: Offer, now: float) -> None: ...
     def worker_left(self, name: str, now: float) -> object: ...
     def worker_load(self, name: str, foreign: int, now: float) -> None: ...
+    def worker_health(self, name: str, ok: bool, reason: str, now: float) -> None: ...
     def worker_paused(self, name: str, paused: bool, now: float) -> None: ...
 
 
@@ -31,7 +32,10 @@ class Post:
     ``own`` counts the governed tasks that take, or wait for, one of its threads.
     """
 
-    __slots__ = ("advert", "name", "offer", "own", "paused", "problems", "taken", "ws")
+    __slots__ = (
+        *("advert", "name", "offer", "own", "paused", "problems", "taken"),
+        *("unhealthy", "ws"),
+    )
 
     def __init__(self, name: str, ws: WorkerState) -> None:
         self.name, self.ws = name, ws
@@ -39,6 +43,7 @@ class Post:
         self.own = 0
         self.taken = 0
         self.paused = False
+        self.unhealthy = ""
         self.offer, self.problems = self.offered()
 
     @property
@@ -95,6 +100,7 @@ class Posts:
         post = Post(address if name in self._by_name else name, ws)
         self._by_name[post.name] = self._by_address[address] = post
         self._engine.worker_joined(post.name, post.offer, now)
+        self._check_health(post, now)
         self._touched[address] = None
 
     def left(self, address: str, now: float) -> None:
@@ -153,6 +159,7 @@ class Posts:
             post = self._by_address[address]
             post.offer, post.problems = post.offered()
             self._engine.worker_changed(post.name, post.offer, now)
+            self._check_health(post, now)
         touched, self._touched = self._touched, {}
         for address in touched:
             post = self._by_address[address]
@@ -165,6 +172,12 @@ class Posts:
                 post.taken = foreign
                 self._engine.worker_load(post.name, foreign, now)
         return stopped
+
+    def _check_health(self, post: Post, now: float) -> None:
+        why = unhealthy(post.advert)
+        if why != post.unhealthy:
+            post.unhealthy = why
+            self._engine.worker_health(post.name, not why, why, now)
 
     def names(
         self, addresses: Iterable[str] | None, hosts: Iterable[str] | None

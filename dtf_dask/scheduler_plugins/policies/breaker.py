@@ -107,7 +107,7 @@ class Breakers:
     def allows(self, worker: str, name: str, group: str, now: float) -> str:
         """Why the worker may not be sent this test now, or ""."""
         if self._unhealthy and worker in self._unhealthy:
-            return f"its health check fails: {self._unhealthy[worker]}"
+            return f"it is not fit for work: {self._unhealthy[worker]}"
         if not self._resting:
             return ""
         if now >= self._next_at:
@@ -142,7 +142,7 @@ class Breakers:
         """Breakers that are not closed, with the reason, to be shown."""
         self.advance(now)
         rows: list[tuple[Subject, State, str]] = [
-            (("", worker), "open", f"its health check fails: {reason}")
+            (("", worker), "open", f"it is not fit for work: {reason}")
             for worker, reason in self._unhealthy.items()
         ]
         for subject, breaker in self._resting.items():
@@ -188,14 +188,26 @@ class Breakers:
             self._tried(worker, name, group, now, passed=None)
 
     def health(self, worker: str, ok: bool, reason: str) -> None:
-        """What a worker's own check says. Unhealthy, it is sent nothing until it is."""
-        if ok:
-            if self._unhealthy.pop(worker, None) is not None:
-                self._notify(worker, "its health check passes again")
-        else:
+        """What a worker's own checks say. Unhealthy, it is sent nothing.
+
+        Healthy again it is half-open: one task is tried, unless its breaker is open
+        for failures too.
+        """
+        if not ok:
             if worker not in self._unhealthy:
-                self._notify(worker, f"quarantined: its health check fails: {reason}")
+                self._notify(worker, f"open: {reason}")
             self._unhealthy[worker] = reason
+            return
+        failed = self._unhealthy.pop(worker, None)
+        subject = ("", worker)
+        if failed is None or subject in self._resting:
+            return
+        breaker = self._breaker(subject)
+        breaker.state, breaker.probe = "half-open", ""
+        breaker.until = -math.inf  # a failure from now on is blamed on it at once
+        breaker.reason = f"it was not fit for work: {failed}"
+        self._resting[subject] = breaker
+        self._announce(subject, "half-open: its checks pass again, one task is tried")
 
     def worker_left(self, worker: str) -> None:
         """A worker is gone. What it did is remembered: it may come back, as bad."""

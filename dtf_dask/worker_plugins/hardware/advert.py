@@ -6,6 +6,7 @@ are equal unless something changed that can matter to where a test runs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -164,26 +165,17 @@ def settings_in_force() -> tuple[HardwareSettings, tuple[str, ...]]:
             return settings, (f"hardware.accept: {why}; so no task is accepted",)
         return settings, ()
     values: dict[str, Any] = {}
-    for entry in entries():
-        if entry.key.startswith("hardware."):
-            reader, name = READERS[entry.key], entry.key.partition(".")[2]
-            try:
-                values[name] = reader.read(entry.value)
-            except ValueError:
-                values[name] = reader.read(entry.default)
-                if name == "accept":
-                    values[name] = str(entry.value)[:100] or "?"
-    return (
-        HardwareSettings(
-            interval_s=values["interval"],
-            probe_timeout_s=values["probe-timeout"],
-            labels=values["labels"],
-            accept=values["accept"],
-            tokens=values["tokens"],
-            packages=values["packages"],
-        ),
-        tuple(problems),
-    )
+    written = {entry.key: entry for entry in entries()}
+    for field in dataclasses.fields(HardwareSettings):
+        entry = written[field.metadata["key"]]
+        reader = READERS[entry.key]
+        try:
+            values[field.name] = reader.read(entry.value)
+        except ValueError:
+            values[field.name] = reader.read(entry.default)
+            if field.name == "accept":
+                values[field.name] = str(entry.value)[:100] or "?"
+    return HardwareSettings(**values), tuple(problems)
 
 
 def parse_accept(text: str | None) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from distributed import Worker, WorkerPlugin
 
+from dtf_dask.settings import HardwareSettings
 from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.hardware.advert import (
     Hardware,
@@ -20,6 +22,13 @@ from dtf_dask.worker_plugins.hardware.advert import (
     settings_in_force,
 )
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
+from dtf_dask.worker_plugins.hardware.health import (
+    Command,
+    DiskFree,
+    HealthCheck,
+    HealthWatch,
+    installed_checks,
+)
 from dtf_dask.worker_plugins.hardware.probes import Probe, installed_probes
 from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
@@ -39,8 +48,9 @@ _CONNECTION_POLL_S = 0.1
 class HardwarePlugin(WorkerPlugin):
     """Advertises what the worker is: facts, GPUs, labels, tokens, what it accepts.
 
-    Later adverts are events of the topic ``dtf-hardware``, sent when something has
-    changed. The message ``dtf_probe`` makes it look now, and answers with the advert.
+    And whether it is fit for work, by its health checks. Later adverts are events of
+    the topic ``dtf-hardware``, sent when something has changed. The message
+    ``dtf_probe`` makes it look now, and answers with the advert.
     """
 
     name = NAME
@@ -67,6 +77,7 @@ class HardwarePlugin(WorkerPlugin):
         self._looked = asyncio.Event()
         self._looked_at = float("-inf")
         self._hardware: Hardware | None = None
+        self._health: HealthWatch | None = None
         self._advert: dict[str, Any] = {}
         self._told: dict[str, Any] | None = None
         worker.handlers["dtf_probe"] = self.probe
@@ -77,6 +88,8 @@ class HardwarePlugin(WorkerPlugin):
         """Stop looking. A probe that hangs is left to itself."""
         if not self.failure:
             self._task.cancel()
+            if self._health is not None:
+                self._health.stop()
 
     async def probe(self) -> dict[str, Any]:
         """Look now."""
@@ -94,6 +107,8 @@ class HardwarePlugin(WorkerPlugin):
     async def _watch(self) -> None:
         try:
             await self._look(FIRST_S)
+            if self._health is not None:
+                self._health.start()
             while True:
                 self._looked_at = float("-inf")
                 advert = await self._look()
@@ -112,10 +127,18 @@ class HardwarePlugin(WorkerPlugin):
         async with self._mutex:
             clock = asyncio.get_running_loop().time
             if clock() - self._looked_at > _FRESH_S:
-                self._advert = await asyncio.to_thread(self._looked_up, limit_s)
+                found = await asyncio.to_thread(self._looked_up, limit_s)
+                self._advert = found | {"health": self._unhealthy()}
                 self._looked_at = clock()
                 self._looked.set()
             return self._advert
+
+    def _unhealthy(self) -> list[str]:
+        return [] if self._health is None else self._health.problems
+
+    def _health_changed(self) -> None:
+        self._advert = self._advert | {"health": self._unhealthy()}
+        self._tell(self._advert)
 
     def _looked_up(self, limit_s: float | None) -> dict[str, Any]:
         if self._hardware is None:
@@ -138,6 +161,15 @@ class HardwarePlugin(WorkerPlugin):
                 ),
                 *others,
             )
+        checks, broken = self._checks(settings)
+        problems = (*problems, *broken)
+        self._health = HealthWatch(
+            checks,
+            interval_s=settings.health_interval_s,
+            timeout_s=settings.health_timeout_s,
+            failures=settings.health_failures,
+            changed=self._health_changed,
+        )
         for problem in problems:
             logger.warning("%s", problem)
         return Hardware(
@@ -147,6 +179,19 @@ class HardwarePlugin(WorkerPlugin):
             lambda: dask_seam.total_resources(worker),
             problems,
         )
+
+    def _checks(
+        self, settings: HardwareSettings
+    ) -> tuple[list[HealthCheck], Sequence[str]]:
+        """The configured ones, and those that are installed."""
+        checks: list[HealthCheck] = []
+        if settings.disk_free_min_bytes:
+            folder = self._worker.local_directory
+            checks.append(DiskFree(folder, settings.disk_free_min_bytes))
+        timeout_s = settings.health_timeout_s
+        checks += [Command(line, timeout_s) for line in settings.health_checks]
+        others, broken = installed_checks()
+        return [*checks, *others], broken
 
     def _tell(self, advert: dict[str, Any]) -> None:
         """Send what the scheduler does not know yet, if it can be reached."""
