@@ -106,11 +106,14 @@ def fail(scheduler: Scheduler, key: Any, error: BaseException) -> None:
     if ts is None or ts.state in ("memory", "erred", "forgotten"):
         return
     why = f"dtf-fail-{time.time()}"
-    if ts.state in ("waiting", "released"):
-        # There is no such entry in the table: it goes the way of those whose input
-        # failed, and is what failed itself.
+    if ts.state in ("waiting", "released") or (ts.actor and ts.state == "no-worker"):
+        # There is no such entry in the table, or not for an actor: it goes the way of
+        # those whose input failed, and is what failed itself.
+        follow = {}
+        if ts.state == "no-worker":
+            follow = scheduler.transition(key, "released", stimulus_id=why)
         blame_itself(ts, error)
-        scheduler.transitions({key: "erred"}, why)
+        scheduler.transitions({**follow, key: "erred"}, why)
     else:
         follow = scheduler.transition(
             key,

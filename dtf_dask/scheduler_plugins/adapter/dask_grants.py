@@ -41,6 +41,8 @@ class Hold:
     unplaced
         Keys of tasks that Dask itself found no worker for. Its owner keeps it: among
         a hundred thousand that are held, a worker that joins must not look for them.
+    fitting
+        Of a task that Dask itself places, the workers that may have it; None for any.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class Hold:
         places: Mapping[Any, WorkerState | None],
         timed_out: Callable[[list[Any]], set[Any]] = lambda keys: set(),
         unplaced: dict[Any, None] | None = None,
+        fitting: Callable[[TaskState], set[WorkerState] | None] = lambda ts: None,
     ) -> None:
+        self._fitting = fitting
         self._unplaced: dict[Any, None] = {} if unplaced is None else unplaced
         self._timed_out = timed_out
         self._scheduler = scheduler
@@ -60,7 +64,7 @@ class Hold:
 
     def begin(self) -> None:
         """Replace the methods that choose, on this one scheduler."""
-        scheduler, places = self._scheduler, self._places
+        scheduler, places, fitting = self._scheduler, self._places, self._fitting
         for ts in scheduler.unrunnable:
             if ts.key not in places:
                 self._unplaced[ts.key] = None
@@ -74,14 +78,17 @@ class Hold:
             return place if place in scheduler.running else None
 
         def is_rootish(ts: TaskState) -> bool:
-            return ts.key not in places and was_rootish(ts)
+            if ts.key in places or (ts.actor and fitting(ts) is not None):
+                return False  # of root tasks Dask does not ask which workers are valid
+            return was_rootish(ts)
 
         def decide_worker_non_rootish(ts: TaskState) -> WorkerState | None:
             return granted(ts) if ts.key in places else was_decided(ts)
 
         def valid_workers(ts: TaskState) -> set[WorkerState] | None:
             if ts.key not in places:
-                return was_valid(ts)
+                valid, fit = was_valid(ts), fitting(ts) if ts.actor else None
+                return valid if fit is None else fit if valid is None else fit & valid
             place = granted(ts)
             return set() if place is None else {place}
 
@@ -90,7 +97,7 @@ class Hold:
             for key in self._unplaced:
                 ts = scheduler.tasks.get(key)
                 if ts is not None and ts in scheduler.unrunnable and key not in places:
-                    valid = was_valid(ts)
+                    valid = valid_workers(ts)
                     if valid is None or ws in valid:
                         runnable.append(ts)
             # Recommendations are processed from the last one on.

@@ -122,8 +122,11 @@ class Inquiries:
             answer["worker"] = str(ts.processing_on.name)
         task = None if keeper is None else keeper.holding.tasks.get(key)
         if keeper is None or task is None:
-            what = "actors, whatever they ask" if ts.actor else "this task"
-            answer["why"] = f"Dask itself places {what}"
+            answer["why"] = "Dask itself places this task"
+            if ts.actor:
+                answer["why"] = "Dask itself places actors: hardware is heeded"
+            if keeper is not None and ts.actor:
+                answer["needs"] = keeper.intake.actors.needs(key)
             if self._plugin.failure:
                 answer["why"] = f"{answer['why']}: {self._plugin.failure}"
             return answer

@@ -12,6 +12,7 @@ from dtf_dask.annotation_values import DURATION_S_MAX
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.hints import shown
 from dtf_dask.scheduler_plugins.adapter import asks, upstream
+from dtf_dask.scheduler_plugins.adapter.actors import Actors
 from dtf_dask.scheduler_plugins.adapter.asks import Wishes
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
@@ -41,6 +42,7 @@ class Intake:
         self._holding = holding
         self._govern_all = govern_all
         self._default_class = default_class
+        self.actors = Actors(holding, default_class=default_class)
         self._plain = replace(asks.PLAIN, priority_class=default_class)
         self._awaited: dict[Key, list[Governed]] = {}
         self._strict: dict[Key, list[Governed]] = {}  # run after it only if it did well
@@ -54,6 +56,8 @@ class Intake:
         special: list[Governed] = []
         for key in keys:
             ts = holding.scheduler.tasks[key]
+            if ts.actor and ts.state == "released":
+                self.actors.submitted(ts)
             if key in holding.tasks or ts.state != "released" or not self.governs(ts):
                 continue
             task, refused = self._taken(ts, now, wall_now)
@@ -77,7 +81,7 @@ class Intake:
     def governs(self, ts: TaskState) -> bool:
         """Whether a task is the engine's: it asks something, or it is a plain root.
 
-        An actor never is: Dask cannot hold one.
+        An actor never is: Dask cannot hold one; see `actors`.
         """
         if ts.actor or ts.run_spec is None:
             return False
@@ -129,6 +133,7 @@ class Intake:
 
     def clear(self) -> None:
         """No task is there any more."""
+        self.actors.clear()
         self._awaited.clear()
         self._strict.clear()
         self._restricted.clear()

@@ -74,6 +74,8 @@ class Keeper:
                 self.holding.unplaced[key] = None
             elif start == "no-worker":
                 self.holding.unplaced.pop(key, None)
+            if finish == "forgotten":
+                self.intake.actors.forgotten(key)
         elif finish == "no-worker":
             if self.holding.unready:
                 self.holding.unready.pop(key, None)
@@ -108,6 +110,7 @@ class Keeper:
         """A worker says something new of itself, or its resources were changed."""
         if self.holding.posts.told(address, advert):
             self.holding.wake()
+            self.holding.soon(self.intake.actors.look_again)  # when that is known
 
     def restarted(self) -> None:
         """Dask forgot all tasks, most of them without a word."""

@@ -113,6 +113,7 @@ class SchedulingPlugin(SchedulerPlugin):
             holding.places,
             lambda keys: self._hear(keeper.fail_hopeless, keys) or set(),
             holding.unplaced,
+            lambda ts: self._hear(keeper.intake.actors.fitting, ts),
         )
         self.keeper = keeper
         self._announce(self.engine.pressure(holding.clock()))
