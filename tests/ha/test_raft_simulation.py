@@ -19,11 +19,14 @@ from simulation.invariants import Violation
 from simulation.seeds import SeedReport, run_seed
 
 from dtf_dask.ha.raft import following, replication
+from dtf_dask.ha.raft.config_change import Unchanged
+from dtf_dask.ha.raft.config_codec import encoded
 from dtf_dask.ha.raft.core import PROMISES, Core
 from dtf_dask.ha.raft.messages import (
     ConfigChange,
     ConfigState,
     ConfigStep,
+    Entry,
     Message,
     MessageKind,
     NodeId,
@@ -37,7 +40,7 @@ from dtf_dask.ha.raft.raw_node import RawNode
 from dtf_dask.ha.raft.storage import MemoryStorage
 
 COMMAND = Path(__file__).with_name("simulate_raft.py")
-SEEDS_EACH = 30
+SEEDS_EACH = 75
 
 
 @pytest.mark.parametrize("start", range(0, 300, SEEDS_EACH))
@@ -54,9 +57,9 @@ def test_no_seed_breaks_a_rule(start: int) -> None:
     assert together.keys() >= {
         *("crashes", "lost", "restored", "simple", "joint", "read", "write"),
     }
-    assert sum(report.committed for report in reports) > 15 * SEEDS_EACH
-    assert sum(report.elections for report in reports) > 1.5 * SEEDS_EACH
-    assert sum(report.came_to_rest for report in reports) >= SEEDS_EACH - 3
+    assert sum(report.committed for report in reports) > 12 * SEEDS_EACH
+    assert sum(report.elections for report in reports) > 1.3 * SEEDS_EACH
+    assert sum(report.came_to_rest for report in reports) >= 0.9 * SEEDS_EACH
 
 
 def test_a_seed_is_the_same_run_in_any_process() -> None:
@@ -189,6 +192,50 @@ def test_reads_are_answered_when_the_group_shrinks_to_one() -> None:
         reads += [number for state in ready.read_states for number in state.reads]
         node.advance()
     assert reads == [7]
+
+
+def test_a_change_that_a_snapshot_has_overtaken_changes_nothing() -> None:
+    """The members are those of the snapshot, though older entries are applied late.
+
+    Seed 2593 of an earlier simulation found it: the entry was with the state machine
+    when the snapshot came.
+    """
+    storage = MemoryStorage()
+    four = ConfigState(voters=tuple(map(NodeId, (1, 2, 3, 4))))
+    storage.restore(Snapshot(SnapshotPoint(1, 1, four)))
+    node = RawNode(RaftOptions(NodeId(1), async_storage=True), storage, Random(1))
+    written = encoded(ConfigChange((ConfigStep(StepKind.REMOVE, NodeId(4)),)))
+    assert written is not None
+    removal = Entry(2, 2, *written)
+    head = {"to": NodeId(1), "sender": NodeId(2), "term": 2}
+    append = Message(
+        MessageKind.APPEND,
+        log_term=1,
+        log_index=1,
+        commit=2,
+        entries=[removal],
+        **head,  # type: ignore[arg-type]
+    )
+    node.step(append)
+    (write,) = (one for one in node.ready().messages if one.entries)
+    storage.append(write.entries)
+    for response in write.responses:
+        if response.to == 1:
+            node.step(response)
+    (apply,) = (one for one in node.ready().messages if one.entries)
+    assert list(apply.entries) == [removal]
+    # The node was added again at 3, and the snapshot says so.
+    snapshot = Snapshot(SnapshotPoint(3, 2, four))
+    node.step(Message(MessageKind.SNAPSHOT, snapshot=snapshot, **head))  # type: ignore[arg-type]
+    assert node.apply_change(removal) is Unchanged.OVERTAKEN
+    assert node.status().config == four
+    (write,) = (one for one in node.ready().messages if one.snapshot)
+    storage.restore(snapshot)
+    for response in write.responses:
+        if response.to == 1:
+            node.step(response)
+    assert node.apply_change(removal) is Unchanged.OVERTAKEN
+    assert node.status().config == four
 
 
 def test_promises_are_what_the_simulation_watches() -> None:

@@ -40,6 +40,7 @@ class Unchanged(Enum):
     NOBODY_VOTES = "nobody votes, so nobody could agree to it"
     NOBODY_WOULD_VOTE = "nobody would be left to vote"
     SEVERAL_VOTERS = "more than one voter changes: that takes a joint configuration"
+    OVERTAKEN = "a snapshot that stands for the entry was taken up before it"
     UNREADABLE = "the entry cannot be read as a change of the configuration"
 
 

@@ -192,11 +192,18 @@ class RawNode:
         ConfigState
             The configuration that holds from here on, to be kept with snapshots.
         Unchanged
-            Why the entry has no effect; it has none on any node.
+            Why the entry has no effect; it has none on any node. Of `OVERTAKEN` it has
+            had its effect: the members are those of a snapshot that was taken up while
+            the entry was on its way to be applied. Make no snapshot of the state before
+            that one is restored.
         """
         change = decoded(entry)
         if change is None:
             return Unchanged.UNREADABLE
+        log = self.core.log
+        coming = log.unstable.snapshot
+        if entry.index <= (log.applied if coming is None else coming.point.index):
+            return Unchanged.OVERTAKEN
         return membership.apply_change(self.core, change)
 
     def read_index(self, number: int) -> Outcome:

@@ -38,6 +38,8 @@ class Profile:
         Chance that a crash leaves damage on the disk: the node never starts again.
     snapshot_every : int
         So many applied entries make a snapshot.
+    snapshot_on_change : bool
+        So does each change of the configuration.
     """
 
     nodes: int
@@ -57,6 +59,7 @@ class Profile:
     crash_between: float
     bit_flip: float
     snapshot_every: int
+    snapshot_on_change: bool
     async_storage: bool
     check_quorum: bool
     pre_vote: bool
@@ -110,6 +113,7 @@ def drawn(rng: Random) -> Profile:
         crash_between=harsh(0.0, 0.01),
         bit_flip=harsh(0.0, 0.3, 0.15),
         snapshot_every=rng.choice((4, 10, 25, 1_000)),
+        snapshot_on_change=rng.random() < 0.3,
         async_storage=rng.random() < 0.7,
         check_quorum=safe or rng.random() < 0.5,
         pre_vote=safe or rng.random() < 0.5,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from dtf_dask.ha.raft.config_change import Unchanged
 from dtf_dask.ha.raft.messages import (
     APPEND_THREAD,
     APPLY_THREAD,
@@ -308,13 +309,15 @@ class World:
         assert member.node is not None
         member.registers.pass_over(entry.term, entry.payload)
         config = member.node.apply_change(entry)
+        if config is Unchanged.OVERTAKEN:
+            self.counts["overtaken"] += 1
+            return
         self.invariants.on_config(member, entry.index, config)
         if isinstance(config, ConfigState):
             self.say(f"{member} has members {config}")
             member.registers.config = config
             self.counts["joint" if config.voters_outgoing else "simple"] += 1
-            # New members take no snapshot that does not know them, so one must be made.
-            member.snapshot_due = True
+            member.snapshot_due = self.profile.snapshot_on_change
 
     def _restore(self, member: Member, snapshot: Snapshot) -> None:
         self.counts["restored"] += 1
@@ -335,7 +338,8 @@ class World:
         if length < self.profile.snapshot_every and not member.snapshot_due:
             return
         term = storage.term(index)
-        if term is None or member.core.log.applied < index:
+        log = member.core.log
+        if term is None or log.applied < index or log.waits_for_snapshot():
             return
         member.snapshot_due = False
         if not length:
