@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
+from dtf_dask.errors import DiskFullError, LedgerDamagedError, LedgerFolderError
 from dtf_dask.ha.files import DISK, Files, disk_error
 from dtf_dask.ha.raft.messages import Entry, HardState, SnapshotPoint
 from dtf_dask.ha.wal_format import (
@@ -274,8 +275,10 @@ class Wal:
         needed = self._index.oldest_needed(index, writer.number)
         worth_it = writer.size >= self._limits.segment_bytes // 4
         if needed == writer.number and self.last_index <= index and worth_it:
-            writer.roll(self._index)
-            needed = writer.number
+            # Where there is no room for another one, what can go goes all the same.
+            with suppress(DiskFullError):
+                writer.roll(self._index)
+                needed = writer.number
         # What stands for the deleted ones has to be on the disk before they go.
         writer.sync()
         freed = writer.drop_before(needed)

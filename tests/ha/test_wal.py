@@ -208,6 +208,46 @@ def test_segments_that_are_missing_or_moved_are_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_records_that_are_missing_or_repeated_are_refused(tmp_path: Path) -> None:
+    """Each is sound by itself; but it does not follow the one before it."""
+    wal = created(tmp_path)
+    edges = [wal.bytes_used]
+    for term in range(1, 5):
+        wal.append([], HardState(term, NodeId(term), 0))
+        edges.append(wal.bytes_used)
+    wal.close()
+    (path,) = segments(tmp_path)
+    sound = path.read_bytes()
+    second = sound[edges[1] : edges[2]]
+    for changed in (
+        sound[: edges[1]] + sound[edges[2] :],
+        sound[: edges[2]] + second + sound[edges[2] :],
+    ):
+        path.write_bytes(changed)
+        with pytest.raises(LedgerDamagedError, match="does not follow the one before"):
+            opened(tmp_path)
+    path.write_bytes(sound)
+    wal = opened(tmp_path)
+    assert wal.state == HardState(4, NodeId(4), 0)
+    wal.close()
+
+
+def test_a_torn_end_before_the_last_segment_is_damage(tmp_path: Path) -> None:
+    """A segment was on the disk before the next one was begun."""
+    wal = created(tmp_path)
+    for first in range(1, 301, 10):
+        wal.append(run_of(first, 10))
+    wal.close()
+    path = segments(tmp_path)[1]
+    content = path.read_bytes()
+    os.truncate(path, len(content) - 7)
+    with pytest.raises(LedgerDamagedError, match=f"{path.name}, byte .* the file ends"):
+        opened(tmp_path)
+    path.write_bytes(content + b"more")
+    with pytest.raises(LedgerDamagedError, match=f"{path.name}, byte {len(content)}: "):
+        opened(tmp_path)
+
+
 def test_a_folder_of_another_node_or_cluster_is_refused(tmp_path: Path) -> None:
     """And one that holds no log, or has one already where a new one is made."""
     created(tmp_path).close()
@@ -335,6 +375,26 @@ def test_compaction_drops_whole_segments(tmp_path: Path) -> None:
     wal.append(run_of(501, 1))
     assert wal.entries(501, 502, 1000) == run_of(501, 1)
     wal.close()
+
+
+def test_a_full_disk_can_be_compacted(tmp_path: Path) -> None:
+    """There is no room for another segment: the old ones go, the last one stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    wal = created(tmp_path)
+    for first in range(1, 201, 10):
+        wal.append(run_of(first, 10), HardState(1, NodeId(1), first + 9))
+    wal.append([], point=SnapshotPoint(200, 1))
+    before = len(segments(tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        assert wal.compact(200) > 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(segments(tmp_path)) == 1 < before
+    wal.append(run_of(201, 3))
+    assert wal.last_index == 203
+    wal.close()
+    assert opened(tmp_path).entries(201, 204, 1000) == run_of(201, 3)
 
 
 def test_a_snapshot_from_elsewhere_voids_the_log(tmp_path: Path) -> None:
