@@ -1,0 +1,179 @@
+"""The thread that writes a node's log: it takes all that has gathered and syncs once.
+
+What is to be written comes in the order in which it must be on the disk. Answers come
+back in the same order, on the node's loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from dtf_dask.errors import DiskFullError, DtfError
+from dtf_dask.ha.raft.messages import Entry, HardState, Message, SnapshotPoint
+from dtf_dask.ha.wal import Wal
+
+FULL_RETRY_S = 0.5
+"""How often it is tried again while there is no room on the disk."""
+
+_GATHERED_MAX = 256
+
+
+class Write(NamedTuple):
+    """One append: what, and what may be said once it is done.
+
+    Parameters
+    ----------
+    entries, state, point
+        What is appended; see `Wal.append`.
+    sync
+        Whether it has to be on the disk before it is done.
+    responses
+        Handed back with it.
+    """
+
+    entries: Sequence[Entry]
+    state: HardState | None
+    point: SnapshotPoint | None
+    sync: bool
+    responses: Sequence[Message] = ()
+
+
+def storage_write(message: Message, *, sync: bool) -> Write:
+    """What Raft asks of the storage."""
+    state = None
+    if message.term:
+        state = HardState(message.term, message.vote, message.commit)
+    point = message.snapshot.point if message.snapshot else None
+    sync = sync or point is not None
+    return Write(message.entries, state, point, sync, message.responses)
+
+
+class Compact(NamedTuple):
+    """Entries up to this index may go."""
+
+    upto: int
+
+
+Job = Write | Compact
+
+
+class DiskTrouble(NamedTuple):
+    """How the disk is: full for now, or failed for good; neither: it works again."""
+
+    full: str = ""
+    failed: str = ""
+
+
+class Disk:
+    """Writes a log in a thread of its own.
+
+    Parameters
+    ----------
+    wal, lock
+        The log; the lock is held while the log changes, not while it syncs.
+    done
+        Called in the thread with what has been carried out, in order.
+    trouble
+        Called in the thread when the disk becomes full, has room again, or fails.
+    """
+
+    def __init__(
+        self,
+        wal: Wal,
+        lock: threading.Lock,
+        done: Callable[[list[Job]], None],
+        trouble: Callable[[DiskTrouble], None],
+    ) -> None:
+        self._wal = wal
+        self._lock = lock
+        self._done = done
+        self._trouble = trouble
+        self._jobs: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self.sync_s: deque[float] = deque(maxlen=1_000)
+        """How long the last syncs took."""
+        self._thread = threading.Thread(target=self._run, name="dtf-ledger-disk")
+        self._thread.daemon = True
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Have it carried out after all that came before."""
+        with self._wake:
+            self._jobs.append(job)
+            self._wake.notify()
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what has come, then end; the log stays open."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            jobs = self._gathered()
+            if not jobs:
+                return
+            try:
+                if not self._carry_out(jobs):
+                    return
+            except (DtfError, ValueError) as error:
+                self._trouble(DiskTrouble(failed=str(error)))
+                return
+
+    def _gathered(self) -> list[Job]:
+        with self._wake:
+            while not self._jobs and not self._closing:
+                self._wake.wait()
+            count = min(len(self._jobs), _GATHERED_MAX)
+            return [self._jobs.popleft() for _ in range(count)]
+
+    def _carry_out(self, jobs: list[Job]) -> bool:
+        """Do what was asked; False if the thread ends with it undone."""
+        sync = False
+        for job in jobs:
+            if not self._with_room(job):
+                return False
+            sync |= isinstance(job, Write) and job.sync
+        if sync:
+            started = time.monotonic()
+            self._wal.sync()
+            self.sync_s.append(time.monotonic() - started)
+        self._done(jobs)
+        return True
+
+    def _with_room(self, job: Job) -> bool:
+        """Do it as soon as there is room; False if it is given up."""
+        was_full = False
+        while True:
+            try:
+                with self._lock:
+                    self._do(job)
+                break
+            except DiskFullError as error:
+                if not was_full:
+                    self._trouble(DiskTrouble(full=str(error)))
+                was_full = True
+                with self._wake:
+                    if self._closing or self._wake.wait_for(
+                        lambda: self._closing, FULL_RETRY_S
+                    ):
+                        return False
+        if was_full:
+            self._trouble(DiskTrouble())
+        return True
+
+    def _do(self, job: Job) -> None:
+        if isinstance(job, Compact):
+            self._wal.compact(min(job.upto, self._wal.point.index))
+        else:
+            self._wal.append(job.entries, job.state, job.point)

@@ -1,0 +1,195 @@
+"""The face of a node to those in its process: the `Ledger` that users of it see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from random import Random, SystemRandom
+
+from dtf_dask.errors import UsageError
+from dtf_dask.ha.ledger.entries import (
+    COMMAND_BYTES_MAX,
+    ENTRY_COMMANDS_MAX,
+    command_wrong,
+)
+from dtf_dask.ha.ledger.history import Changes, Compacted
+from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, refused
+from dtf_dask.ha.ledger.protocol import LedgerStatus
+from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
+from dtf_dask.ha.network import Alone
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.node_folder import create_node, node_exists, open_node
+from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.raft.messages import NO_NODE, NodeId
+from dtf_dask.ha.wal_opening import LogIdentity
+
+_RETRY_S = 0.5
+"""For reads that the leader gave up though it still leads."""
+
+
+class _Waiter:
+    """A caller that waits in this process."""
+
+    __slots__ = ("count", "future")
+
+    def __init__(self, future: asyncio.Future[list[Outcome]], count: int) -> None:
+        self.future = future
+        self.count = count
+
+    def answer(self, outcomes: list[Outcome]) -> None:
+        if not self.future.done():
+            self.future.set_result(outcomes)
+
+    def refuse(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_result([refused(reason)] * self.count)
+
+
+class NodeLedger:
+    """What a node of this process offers: see `Ledger`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    async def propose(
+        self, commands: Sequence[bytes], timeout_s: float
+    ) -> list[Outcome]:
+        """Have commands done, in their order: an outcome each."""
+        check_commands(commands)
+        if not commands:
+            return []
+        unknown = [UNKNOWN] * len(commands)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Outcome]] = loop.create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                if not await self._leader_known():
+                    return [refused(self.node.refusal)] * len(commands)
+                self.node.propose(commands, _Waiter(future, len(commands)))
+                return await future
+        except TimeoutError:
+            return unknown
+
+    async def _leader_known(self) -> bool:
+        """Wait until there is one; False if there never will be."""
+        node = self.node
+        while node.raw.core.lead == NO_NODE:
+            if node.failure:
+                return False
+            await node.change()
+        return True
+
+    async def read(
+        self, query: Query, timeout_s: float, stale_max_s: float | None = None
+    ) -> Answer | None:
+        """What the records say; None if this node cannot say it in time."""
+        wrong = query_wrong(query)
+        if wrong is not None:
+            raise UsageError(wrong)
+        if await self.can_read(timeout_s, stale_max_s):
+            return self.node.state.answer(query)
+        return None
+
+    async def can_read(self, timeout_s: float, stale_max_s: float | None) -> bool:
+        """Wait until the state is as new as it must be; False if it is not in time."""
+        node, loop = self.node, asyncio.get_running_loop()
+        if stale_max_s is not None and loop.time() - node.reads.fresh_at <= stale_max_s:
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                changed = node.changed
+                while not await node.reads.point():
+                    if node.failure:
+                        return False
+                    # There is no leader, or it changes: perhaps it has by now.
+                    await _soon(changed)
+                    changed = node.changed
+                return True
+        except TimeoutError:
+            return False
+
+    async def follow(
+        self, namespace: str, prefix: str, after: int
+    ) -> AsyncIterator[Changes | Compacted]:
+        """Changes of records after an index, as they come."""
+        node = self.node
+        while not node.failure:
+            state = node.state
+            found = state.history.after(after, namespace, prefix, state.index)
+            if isinstance(found, Compacted):
+                yield found
+                return
+            if found.changes:
+                yield found
+            after = found.upto
+            if after >= node.state.index:
+                await node.change()
+
+    async def status(self) -> LedgerStatus:
+        """How the node stands."""
+        node = self.node
+        raft = node.raw.status()
+        learner = node.node in raft.config.learners
+        return LedgerStatus(
+            node=node.node,
+            leader=raft.lead,
+            role="learner" if learner else raft.role.value,  # type: ignore[arg-type]
+            term=raft.term,
+            commit=raft.commit,
+            applied=node.state.index,
+            time_ms=node.state.time_ms,
+            stopped=node.state.stopped,
+        )
+
+
+class LocalLedger(NodeLedger):
+    """A ledger of one node in this process, with the log on its disk.
+
+    Examples
+    --------
+    >>> async def count():
+    ...     async with LocalLedger(folder) as ledger:
+    ...         await ledger.propose([encode_command(PUT, "n", "k", b"v")], 5.0)
+    ...         return await ledger.read(Get("n", "k"), 5.0)
+    """
+
+    def __init__(self, folder: str, options: NodeOptions | None = None) -> None:
+        identity = LogIdentity("local", NodeId(1))
+        if not node_exists(folder):
+            create_node(folder, identity, [NodeId(1)])
+        super().__init__(
+            Node(
+                NodeId(1),
+                open_node(folder, identity),
+                Alone(),
+                options or NodeOptions(),
+                Random(SystemRandom().random()),
+                lambda reason: None,
+            )
+        )
+
+    async def __aenter__(self) -> LocalLedger:
+        await self.node.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.node.close()
+
+
+async def _soon(changed: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(changed.wait(), _RETRY_S)
+    except TimeoutError:
+        pass
+
+
+def check_commands(commands: Sequence[bytes]) -> None:
+    """Refuse what no leader may propose, with `UsageError`."""
+    if len(commands) > ENTRY_COMMANDS_MAX:
+        raise UsageError(f"at most {ENTRY_COMMANDS_MAX} commands at once")
+    if sum(map(len, commands)) > COMMAND_BYTES_MAX:
+        raise UsageError(f"at most {COMMAND_BYTES_MAX} bytes of commands at once")
+    for command in commands:
+        wrong = command_wrong(command)
+        if wrong is not None:
+            raise UsageError(wrong)

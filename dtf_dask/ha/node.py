@@ -1,0 +1,396 @@
+"""A node of the ledger: Raft, its disk, its network and its state, on one event loop.
+
+All that comes in (messages, calls, ticks, answers of the disk) is handed to the core at
+once; what follows from it is carried out once a turn of the loop, so that what came
+together is written, sent and synced together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from random import Random
+
+from dtf_dask.ha.disk import Compact, Disk, DiskTrouble, Job, storage_write
+from dtf_dask.ha.ledger.entries import encode_entry
+from dtf_dask.ha.ledger.log_clock import LogClock
+from dtf_dask.ha.ledger.outcomes import Stopped
+from dtf_dask.ha.ledger.state_machine import StateMachine
+from dtf_dask.ha.network import Network
+from dtf_dask.ha.node_folder import NodeFolder
+from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.node_reads import Reads
+from dtf_dask.ha.node_snapshots import Snapshots
+from dtf_dask.ha.node_storage import NodeStorage
+from dtf_dask.ha.proposing import Proposals, Waiter
+from dtf_dask.ha.raft.config_change import Unchanged
+from dtf_dask.ha.raft.messages import (
+    APPEND_THREAD,
+    APPLY_THREAD,
+    NO_NODE,
+    Entry,
+    EntryKind,
+    Message,
+    MessageKind,
+    NodeId,
+    Ready,
+    Role,
+    SoftState,
+)
+from dtf_dask.ha.raft.outcomes import Outcome as Taken
+from dtf_dask.ha.raft.raw_node import RawNode
+
+_LOG = logging.getLogger(__name__)
+
+_TICKS_AT_ONCE_MAX = 2
+"""After a pause of the process: more would end a leadership that nobody has missed."""
+
+_FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
+
+
+class Node:
+    """A node that runs from `start` until `close`, or until its disk fails.
+
+    Parameters
+    ----------
+    node
+        Its id.
+    folder
+        What `open_node` found; it is the node's from now on.
+    network
+        How it reaches the others.
+    options
+        Times and limits.
+    rng
+        For election timeouts.
+    failed
+        Called once, with the reason, if the node can do nothing more.
+    """
+
+    def __init__(
+        self,
+        node: NodeId,
+        folder: NodeFolder,
+        network: Network,
+        options: NodeOptions,
+        rng: Random,
+        failed: Callable[[str], None],
+    ) -> None:
+        self.node = node
+        self.options = options
+        self.network = network
+        self.state: StateMachine = folder.state
+        self.failure = ""
+        self.disk_full = ""
+        self.elections = 0
+        self._failed = failed
+        self._rng = rng
+        self.folder = folder
+        lock = threading.Lock()
+        self.snapshots = Snapshots(self, folder)
+        self.storage = NodeStorage(
+            folder.wal, lock, self.snapshots.newest, options.hot_log_bytes
+        )
+        self.raw = RawNode(options.raft(node, folder.point.index), self.storage, rng)
+        self.proposals = Proposals()
+        self.reads = Reads(self)
+        self.disk = Disk(folder.wal, lock, self._from_disk, self._from_disk_trouble)
+        self.applied_term = folder.point.term
+        self._clock: LogClock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = False
+        self._ticks: asyncio.TimerHandle | None = None
+        self._next_tick = 0.0
+        self.changed = asyncio.Event()
+        """Set when something has been applied, or roles or members have changed; then
+        there is another one."""
+        self._closed = False
+
+    # Start and end
+
+    async def start(self) -> None:
+        """Take part from now on."""
+        self._loop = asyncio.get_running_loop()
+        self.disk.start()
+        self._next_tick = self._loop.time() + self.options.tick_s
+        self._ticks = self._loop.call_at(self._next_tick, self._tick)
+        config = self.raw.status().config
+        if config.voters == (self.node,):
+            self.raw.campaign()
+        self.wake()
+
+    async def close(self) -> None:
+        """Stop; what is on its way to the disk is written first."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._ticks is not None:
+            self._ticks.cancel()
+        self.proposals.refuse_waiting("the node is stopping")
+        self.proposals.forget()
+        self.reads.refuse_all()
+        await self.snapshots.close()
+        await self.network.close()
+        await asyncio.to_thread(self.disk.close)
+        self.folder.wal.close()
+        self.notify()
+
+    def fail(self, reason: str) -> None:
+        """Do nothing more: what the node would say cannot be relied on."""
+        if self.failure or self._closed:
+            return
+        self.failure = reason
+        _LOG.error("node %d stops: %s", self.node, reason)
+        self.proposals.refuse_waiting(reason)
+        self.proposals.forget()
+        self.reads.refuse_all()
+        self.notify()
+        self._failed(reason)
+
+    # What comes in
+
+    def propose(self, commands: Sequence[bytes], waiter: Waiter) -> None:
+        """Have commands, none of which is malformed, put into the log."""
+        reason = self.refusal
+        if reason:
+            waiter.refuse(reason)
+        elif not self.proposals.add(commands, waiter):
+            waiter.refuse("too much is waiting to be written: try again")
+        else:
+            self.wake()
+
+    @property
+    def refusal(self) -> str:
+        """Why this node takes no commands now; empty if it does."""
+        if self.failure or self.disk_full:
+            return self.failure or self.disk_full
+        if self.raw.core.role is not Role.LEADER:
+            return "this node does not lead"
+        return ""
+
+    def receive(self, messages: Sequence[Message]) -> None:
+        """Messages of one other node have come."""
+        if self.failure or self._closed:
+            return
+        for message in messages:
+            if message.kind is MessageKind.SNAPSHOT:
+                self.snapshots.offered(message)
+                continue
+            self.step(message)
+        self.wake()
+
+    def step(self, message: Message) -> None:
+        """Hand a message to the core."""
+        outcome = self.raw.step(message)
+        if outcome in _FATAL:
+            self.fail(f"{outcome.value}; this node's folder must be replaced")
+
+    def peer_lost(self, peer: NodeId) -> None:
+        """The connection to a peer broke."""
+        if self.failure or self._closed:
+            return
+        self.raw.report_unreachable(peer)
+        self.snapshots.peer_lost(peer)
+        if peer == self.raw.core.lead and self._loop is not None:
+            # It may have died: whoever is first asks whether it would be elected.
+            self.raw.forget_leader()
+            delay_s = self._rng.random() * self.options.tick_s
+            self._loop.call_later(delay_s, self._campaign_if_orphaned)
+        self.wake()
+
+    def _campaign_if_orphaned(self) -> None:
+        core = self.raw.core
+        if core.lead == NO_NODE and core.role is Role.FOLLOWER and self._may_act():
+            self.raw.campaign()
+            self.wake()
+
+    def _may_act(self) -> bool:
+        return not (self.failure or self.disk_full or self._closed)
+
+    def _tick(self) -> None:
+        if self._closed or self.failure or self._loop is None:
+            return
+        now, tick_s = self._loop.time(), self.options.tick_s
+        ticks = 0
+        while self._next_tick <= now:
+            self._next_tick += tick_s
+            ticks += 1
+        if not self.disk_full:
+            # With a full disk it keeps no promise: the others are to elect another.
+            for _ in range(min(ticks, _TICKS_AT_ONCE_MAX)):
+                self.raw.tick()
+        self._ticks = self._loop.call_at(self._next_tick, self._tick)
+        self.wake()
+
+    # A turn
+
+    def wake(self) -> None:
+        """Have a turn soon, one for all that comes until then."""
+        if not self._due and self._loop is not None:
+            self._due = True
+            self._loop.call_soon(self._guarded, self._turn)
+
+    def _guarded(self, function: Callable[..., None], *arguments: object) -> None:
+        """A node with a defect stops, rather than go on with half of a turn done."""
+        try:
+            function(*arguments)
+        except Exception as error:
+            _LOG.exception("node %d: a defect of dtf", self.node)
+            self.fail(f"a defect of dtf: {error!r}")
+
+    def _turn(self) -> None:
+        self._due = False
+        if self.failure or self._closed:
+            return
+        self._place_calls()
+        self.reads.ask()
+        raw = self.raw
+        while raw.has_ready() and not self.failure:
+            self._carry_out(raw.ready())
+        if self.proposals.waiting or self.reads.waiting:
+            self.wake()
+
+    def _place_calls(self) -> None:
+        proposals, raw, loop = self.proposals, self.raw, self._loop
+        while proposals.waiting:
+            reason = self.refusal
+            if reason:
+                proposals.refuse_waiting(reason)
+                return
+            if self._clock is None or loop is None:
+                return  # it leads as of this turn
+            calls = proposals.take()
+            commands = [one for call in calls for one in call.commands]
+            entry = encode_entry(self._clock.stamp(loop.time()), commands)
+            taken = raw.propose((entry,))
+            if taken is Taken.DONE:
+                core = raw.core
+                proposals.place(core.log.last_index(), core.term, calls)
+            else:
+                proposals.refuse(calls, taken.value)
+
+    def _carry_out(self, ready: Ready) -> None:
+        if ready.soft_state is not None:
+            self._on_role(ready.soft_state)
+        others: list[Message] = []
+        to_apply: list[Message] = []
+        for message in ready.messages:
+            if message.to == APPEND_THREAD:
+                self.disk.put(storage_write(message, sync=ready.must_sync))
+            elif message.to == APPLY_THREAD:
+                to_apply.append(message)
+            else:
+                others.append(message)
+        if others:
+            self.network.send(others)
+        self.reads.taken(ready.read_states, ready.reads_refused)
+        for message in to_apply:
+            self._apply(message.entries)
+            for response in message.responses:
+                self.step(response)
+        if to_apply:
+            self.reads.applied(self.state.index)
+            self.snapshots.applied()
+            self.notify()
+
+    def _on_role(self, soft: SoftState) -> None:
+        if soft.role is Role.LEADER:
+            assert self._loop is not None
+            self.elections += 1
+            # Entries of earlier terms may not be applied yet: their time is later than
+            # the state's, which the state machine sees to: its time never goes back.
+            self._clock = LogClock(self.state.time_ms, self._loop.time())
+        else:
+            self._clock = None
+            self.proposals.refuse_waiting("this node does not lead")
+        self.notify()
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        state, proposals = self.state, self.proposals
+        size = 0
+        for entry in entries:
+            payload = entry.payload
+            size += len(payload)
+            if entry.kind is not EntryKind.NORMAL:
+                if not isinstance(self.raw.apply_change(entry), Unchanged):
+                    self.notify()
+                payload = b""
+            applied = state.apply(entry.index, payload)
+            if isinstance(applied, Stopped):
+                self.fail(
+                    f"entry {applied.index} cannot be applied: {applied.reason};"
+                    " start this node with the version of dtf that the others have"
+                )
+                return
+            self.applied_term = entry.term
+            proposals.applied(entry.index, entry.term, applied.outcomes)
+        self.snapshots.log_bytes += size
+
+    # What the disk answers, from its thread
+
+    def _from_disk(self, jobs: list[Job]) -> None:
+        self._call(self._written, jobs)
+
+    def _from_disk_trouble(self, trouble: DiskTrouble) -> None:
+        self._call(self._disk_trouble, trouble)
+
+    def _call(self, function: Callable[..., None], argument: object) -> None:
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._guarded, function, argument)
+
+    def _written(self, jobs: list[Job]) -> None:
+        others: list[Message] = []
+        for job in jobs:
+            if isinstance(job, Compact):
+                self.storage.compacted(self.folder.wal.first_index)
+                continue
+            if job.point is not None:
+                self.snapshots.written(job.point)
+            self.storage.stored(job.entries)
+            for response in job.responses:
+                if response.to == self.node:
+                    self.step(response)
+                else:
+                    others.append(response)
+        if others and not self._closed:
+            self.network.send(others)
+        self.wake()
+
+    def _disk_trouble(self, trouble: DiskTrouble) -> None:
+        if trouble.failed:
+            self.fail(trouble.failed)
+            return
+        self.disk_full = trouble.full
+        if trouble.full:
+            _LOG.error("node %d: %s", self.node, trouble.full)
+            self.proposals.refuse_waiting(trouble.full)
+            self._hand_over()
+        else:
+            _LOG.warning("node %d: there is room on its disk again", self.node)
+        self.notify()
+        self.wake()
+
+    def _hand_over(self) -> None:
+        """Have the voter that is nearest lead instead, if there is one."""
+        status = self.raw.status()
+        able = [
+            (peer.match, -node)
+            for node, peer in status.peers.items()
+            if node != self.node and peer.active and not peer.learner
+        ]
+        if able:
+            self.raw.transfer_leader(NodeId(-max(able)[1]))
+
+    # What others wait for
+
+    def notify(self) -> None:
+        """Something that others wait for may have changed."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    async def change(self) -> None:
+        """Wait for the next of them."""
+        await self.changed.wait()

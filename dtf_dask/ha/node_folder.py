@@ -1,0 +1,143 @@
+"""A node's folder: its log, its snapshots, and the state that they come to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
+from dtf_dask.ha.files import DISK, Files
+from dtf_dask.ha.ledger.outcomes import Unreadable
+from dtf_dask.ha.ledger.state_machine import StateMachine, restored
+from dtf_dask.ha.raft.messages import ConfigState, NodeId, SnapshotPoint
+from dtf_dask.ha.snapshots import SnapshotStore, StoredSnapshot
+from dtf_dask.ha.wal import Wal, WalLimits
+from dtf_dask.ha.wal_opening import LogIdentity
+
+
+@dataclass(slots=True)
+class NodeFolder:
+    """What was found in a folder; this process has its lock.
+
+    Parameters
+    ----------
+    wal, snapshots
+        The log and the store of snapshots.
+    newest
+        The snapshot that ``state`` was made of; None for a node that waits to be added
+        to a cluster.
+    state
+        The state machine as of ``newest``.
+    notes
+        What was mended on the way: a torn end cut off, a damaged snapshot passed over.
+    """
+
+    wal: Wal
+    snapshots: SnapshotStore
+    newest: StoredSnapshot | None
+    state: StateMachine
+    notes: tuple[str, ...] = ()
+
+    @property
+    def point(self) -> SnapshotPoint:
+        """Where the state stands, with the configuration there."""
+        return self.newest.point if self.newest else SnapshotPoint()
+
+
+def node_exists(folder: str, files: Files = DISK) -> bool:
+    """Whether a node was ever started in a folder."""
+    return Wal.exists(_log(folder), files)
+
+
+def create_node(
+    folder: str,
+    identity: LogIdentity,
+    voters: Sequence[NodeId],
+    limits: WalLimits | None = None,
+    files: Files = DISK,
+) -> None:
+    """Make a node that has not run yet.
+
+    Parameters
+    ----------
+    folder
+        Its own, and empty.
+    identity
+        The cluster, and which node of it.
+    voters
+        The first members of a new cluster, the same on each of them; none for a node
+        that is to be added to a cluster that runs.
+
+    Raises
+    ------
+    LedgerFolderError
+        There is a node already, or it is in use.
+    """
+    wal = Wal.create(_log(folder), identity, limits, files)
+    try:
+        if not voters:
+            return
+        state = StateMachine()
+        state.apply(1, b"")
+        config = ConfigState(voters=tuple(sorted(voters)))
+        point = SnapshotPoint(1, 1, config)
+        store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+        store.write(point, state.snapshot())
+        wal.append((), None, point)
+        wal.sync()
+    finally:
+        wal.close()
+
+
+def open_node(
+    folder: str,
+    identity: LogIdentity,
+    limits: WalLimits | None = None,
+    files: Files = DISK,
+) -> NodeFolder:
+    """What a node goes on from.
+
+    Raises
+    ------
+    LedgerFolderError
+        There is no node, it is another's, in use, or of an unknown format.
+    LedgerDamagedError
+        Something that must be there is missing, or does not check.
+    """
+    wal = Wal.open(_log(folder), identity, limits, files)
+    try:
+        return _opened(folder, identity, wal, files)
+    except BaseException:
+        wal.close()
+        raise
+
+
+def _opened(folder: str, identity: LogIdentity, wal: Wal, files: Files) -> NodeFolder:
+    store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+    found = store.newest(wal.first_index, wal.point.index)
+    notes = list(found.damaged)
+    if wal.cut is not None:
+        notes.append(
+            f"{wal.cut.path}: {wal.cut.bytes_cut} bytes at its end, torn by a crash,"
+            " were cut off"
+        )
+    if found.snapshot is None:
+        return NodeFolder(wal, store, None, StateMachine(), tuple(notes))
+    state = restored(store.state(found.snapshot))
+    if isinstance(state, Unreadable):
+        raise LedgerFolderError(f"{found.snapshot.path}: {state.reason}")
+    if state.index != found.snapshot.point.index:
+        raise LedgerDamagedError(
+            f"{found.snapshot.path} is of entry {found.snapshot.point.index} and holds"
+            f" the state of entry {state.index}"
+        )
+    return NodeFolder(wal, store, found.snapshot, state, tuple(notes))
+
+
+def _log(folder: str) -> str:
+    return os.path.join(folder, "log")
+
+
+def _snapshots(folder: str) -> str:
+    return os.path.join(folder, "snapshots")

@@ -1,0 +1,182 @@
+"""Snapshots of a node: made when the log has grown, sent and fetched as files.
+
+A snapshot in a message of Raft is only a name: digest and size of a file. Whoever is
+offered one fetches the file beside the messages, and shows the message to the core when
+it has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from dtf_dask.errors import DtfError
+from dtf_dask.ha.disk import Compact, Write
+from dtf_dask.ha.ledger.outcomes import Unreadable
+from dtf_dask.ha.ledger.state_machine import StateMachine, restored
+from dtf_dask.ha.node_folder import NodeFolder
+from dtf_dask.ha.raft.messages import Message, NodeId, Snapshot, SnapshotPoint
+from dtf_dask.ha.snapshots import StoredSnapshot
+
+if TYPE_CHECKING:
+    from dtf_dask.ha.node import Node
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_LOG_BYTES = 4 * 2**20
+_DIGEST_BYTES = 32
+
+
+class Snapshots:
+    """What a node does with snapshots."""
+
+    def __init__(self, node: Node, folder: NodeFolder) -> None:
+        self._node = node
+        self._store = folder.snapshots
+        self.newest = _named(folder.newest) if folder.newest else Snapshot()
+        self.log_bytes = 0
+        """Of payloads that were applied since the newest one, or that of a failure."""
+        self._making: asyncio.Task[None] | None = None
+        self._made: Snapshot | None = None
+        self._fetching: dict[NodeId, asyncio.Task[None]] = {}
+        self._fetched: dict[SnapshotPoint, tuple[StoredSnapshot, StateMachine]] = {}
+
+    # Made here
+
+    def applied(self) -> None:
+        """Entries were applied: begin a snapshot if it is time."""
+        if self.log_bytes >= self._node.options.snapshot_log_bytes:
+            self.make()
+
+    def make(self) -> asyncio.Task[None]:
+        """Begin one, unless one is being made."""
+        if self._making is None or self._making.done():
+            self.log_bytes = 0
+            self._making = asyncio.get_running_loop().create_task(self._make())
+        return self._making
+
+    async def _make(self) -> None:
+        node = self._node
+        config = node.raw.status().config
+        frozen = node.state.freeze()
+        point = SnapshotPoint(frozen.index, node.applied_term, config)
+        if point.index <= self.newest.point.index:
+            return
+        try:
+            stored = await asyncio.to_thread(self._store.write, point, frozen.chunks())
+        except DtfError as error:
+            _LOG.warning("node %d: no snapshot could be made: %s", node.node, error)
+            threshold = node.options.snapshot_log_bytes
+            self.log_bytes = max(threshold - _RETRY_LOG_BYTES, threshold // 2)
+            return
+        self._made = _named(stored)
+        node.disk.put(Write((), None, point, sync=True))
+
+    def written(self, point: SnapshotPoint) -> None:
+        """The log says that there is this snapshot."""
+        node = self._node
+        fetched = self._fetched.pop(point, None)
+        if fetched is not None:
+            stored, node.state = fetched
+            self.newest = _named(stored)
+            self._fetched.clear()
+            node.applied_term = point.term
+            self.log_bytes = 0
+            node.storage.restored(self.newest)
+            node.proposals.applied(point.index, -1, [])
+            node.reads.applied(point.index)
+            node.notify()
+        elif self._made is not None and self._made.point == point:
+            self.newest, self._made = self._made, None
+            node.storage.keep_snapshot(self.newest)
+        # What is before the oldest one that is kept serves nobody.
+        node.disk.put(Compact(self._store.oldest_index()))
+
+    # Of others
+
+    def offered(self, message: Message) -> None:
+        """A leader has nothing older than a snapshot for this node."""
+        named = _name_of(message)
+        if named is None or message.snapshot is None:
+            return
+        task = self._fetching.get(message.sender)
+        if task is not None and not task.done():
+            return  # the leader asks again when it hears nothing
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._fetch(message, message.snapshot.point, *named))
+        self._fetching[message.sender] = task
+
+    async def _fetch(
+        self, message: Message, point: SnapshotPoint, digest: bytes, size: int
+    ) -> None:
+        node = self._node
+        try:
+            if point.index > node.state.index and point not in self._fetched:
+                self._fetched[point] = await self._taken_in(message, digest, size)
+        except (DtfError, OSError) as error:
+            _LOG.warning(
+                "node %d: the snapshot of node %d was not fetched: %s",
+                *(node.node, message.sender, error),
+            )
+            return
+        node.step(message)
+        if not node.raw.core.log.waits_for_snapshot():
+            self._fetched.pop(point, None)  # it came too late
+        node.wake()
+
+    async def _taken_in(
+        self, message: Message, digest: bytes, size: int
+    ) -> tuple[StoredSnapshot, StateMachine]:
+        network = self._node.network
+        path = await network.fetch(digest, size, [message.sender])
+        try:
+            return await asyncio.to_thread(self._adopted, path)
+        finally:
+            network.forget(digest)
+
+    def _adopted(self, path: str) -> tuple[StoredSnapshot, StateMachine]:
+        stored = self._store.adopt(path)
+        state = restored(self._store.state(stored))
+        if isinstance(state, Unreadable):
+            raise DtfError(f"{stored.path}: {state.reason}")
+        return stored, state
+
+    def sent(self, peer: NodeId, *, received: bool) -> None:
+        """A peer has fetched the file, or has given up."""
+        self._node.raw.report_snapshot(peer, received=received)
+        self._node.wake()
+
+    def peer_lost(self, peer: NodeId) -> None:
+        """The connection broke: what was on its way is not."""
+        self._node.raw.report_snapshot(peer, received=False)
+        task = self._fetching.pop(peer, None)
+        if task is not None:
+            task.cancel()
+
+    async def close(self) -> None:
+        """End what is going on."""
+        tasks = [*self._fetching.values()]
+        if self._making is not None:
+            tasks.append(self._making)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _named(stored: StoredSnapshot) -> Snapshot:
+    payload: bytes = msgpack.packb((stored.digest, stored.size))
+    return Snapshot(stored.point, payload)
+
+
+def _name_of(message: Message) -> tuple[bytes, int] | None:
+    """Digest and size of the file; None if the message names none."""
+    payload: Any = message.snapshot.payload if message.snapshot else b""
+    try:
+        digest, size = msgpack.unpackb(payload)
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    sound = type(digest) is bytes and len(digest) == _DIGEST_BYTES
+    return (digest, size) if sound and type(size) is int and size > 0 else None
