@@ -60,6 +60,13 @@ class BlobStore:
         """All that is here, sorted."""
         return sorted(self._sizes)
 
+    def parts(self) -> list[bytes]:
+        """The contents of which a part is here, sorted; `remove` deletes those too."""
+        names = self._files.names(self._folder)
+        ends = 2 * DIGEST_BYTES + len(_PART)
+        found = [name for name in names if name.endswith(_PART) and len(name) == ends]
+        return sorted(bytes.fromhex(name.removesuffix(_PART)) for name in found)
+
     @property
     def bytes_used(self) -> int:
         """What the whole contents take."""

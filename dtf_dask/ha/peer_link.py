@@ -19,7 +19,7 @@ from dtf_dask.ha.handshake import Channel, NodeName
 from dtf_dask.ha.message_codec import Packed, join_messages
 from dtf_dask.ha.outbox import Outbox
 from dtf_dask.ha.raft.messages import MessageKind, NodeId
-from dtf_dask.ha.transport_limits import TransportLimits
+from dtf_dask.ha.transport_limits import TransportLimits, reconnect_pause_s
 from dtf_dask.ha.wire import FRAME_BYTES_MAX
 
 _JOINED_BYTES = 2**20
@@ -137,7 +137,8 @@ class PeerLink:
             else:
                 failures = 0
                 await self._use(connection)
-            await asyncio.sleep(self._pause_s(failures))
+            pause_s = reconnect_pause_s(self._limits, failures, self._random)
+            await asyncio.sleep(pause_s)
 
     async def _use(self, connection: Connection) -> None:
         connection.on_writable = self._flush
@@ -155,13 +156,6 @@ class PeerLink:
             if waiting:
                 self._drop(waiting)
         self._events.peer_lost(self._peer.node, connection.why)
-
-    def _pause_s(self, failures: int) -> float:
-        limits = self._limits
-        longest = min(
-            limits.reconnect_max_s, limits.reconnect_s * 2 ** min(failures, 16)
-        )
-        return longest * self._random.uniform(0.5, 1.0)
 
     def _flush(self) -> None:
         self._flush_due = False

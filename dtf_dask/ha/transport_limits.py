@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from random import Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,13 @@ class TransportLimits:
     content_bytes_per_s: int = 0
     content_bytes_max: int = 4 * 2**30
     content_answer_s: float = 15.0
+
+
+def reconnect_pause_s(limits: TransportLimits, failures: int, random: Random) -> float:
+    """How long to wait before a connection is tried again.
+
+    Twice as long after each failure, up to a limit, and by chance down to half of it,
+    so that nodes that lost the same peer do not all come back at once.
+    """
+    grown = limits.reconnect_s * 2.0 ** min(failures, 32)
+    return min(limits.reconnect_max_s, grown) * random.uniform(0.5, 1.0)

@@ -7,9 +7,11 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 from certificates import lab
+from faulty_disk import FaultyDisk
 from network import FAST, Node, close, connected, run
 
 from dtf_dask.errors import (
@@ -344,7 +346,9 @@ def test_a_part_that_was_changed_meanwhile_is_found_out(tmp_path: Path) -> None:
     part.close()
     path = tmp_path / f"{digest.hex()}.part"
     path.write_bytes(bytes(100) + content[100:30_000])
-    part = BlobStore(str(tmp_path)).begin(digest, 50_000)
+    store = BlobStore(str(tmp_path))
+    assert (store.parts(), store.digests) == ([digest], [])
+    part = store.begin(digest, 50_000)
     assert part.offset == 30_000
     part.add(content[30_000:])
     with pytest.raises(LedgerDamagedError):
@@ -359,3 +363,47 @@ def test_a_part_that_was_changed_meanwhile_is_found_out(tmp_path: Path) -> None:
 def test_limits_of_tests_are_sane() -> None:
     """Chunks of the default size fit in a frame and under what peers may ask for."""
     assert FAST.chunk_bytes <= CHUNK_BYTES_MAX
+
+
+def test_what_was_acknowledged_survives_a_crash() -> None:
+    """A content is on the disk when it is said to be; a part may be lost, not wrong."""
+    for seed in range(100):
+        random = Random(seed)
+        disk = FaultyDisk()
+        store = BlobStore("blobs", files=disk)
+        kept = [store.put([random.randbytes(3_000)]) for _ in range(3)]
+        content = random.randbytes(4_000)
+        digest = hashlib.sha256(content).digest()
+        store.begin(digest, 4_000).add(content[:2_500])
+        disk.crash(random)
+        store = BlobStore("blobs", files=disk)
+        assert store.digests == sorted(kept)
+        assert all(map(store.check, kept))
+        part = store.begin(digest, 4_000)
+        part.add(content[part.offset :])
+        try:
+            part.finish()
+        except LedgerDamagedError:
+            part = store.begin(digest, 4_000)
+            assert part.offset == 0
+            part.add(content)
+            part.finish()
+        assert store.check(digest)
+
+
+def test_a_full_disk_refuses_a_content_and_takes_it_later() -> None:
+    """What had come is still there when there is room."""
+    disk = FaultyDisk()
+    store = BlobStore("blobs", files=disk)
+    content = bytes(range(256)) * 20
+    part = store.begin(hashlib.sha256(content).digest(), len(content))
+    part.add(content[:2_000])
+    disk.bytes_max = 3_000
+    with pytest.raises(DiskFullError):
+        part.add(content[2_000:])
+    part.close()
+    disk.bytes_max = 2**62
+    part = store.begin(part.digest, len(content))
+    part.add(content[part.offset :])
+    part.finish()
+    assert store.check(part.digest)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from pathlib import Path
+from random import Random
 
 import pytest
 from certificates import Authority, lab
@@ -24,7 +25,7 @@ from dtf_dask.ha.handshake import (
 from dtf_dask.ha.message_codec import MessageEncoder, join_messages
 from dtf_dask.ha.node_tls import node_contexts
 from dtf_dask.ha.raft.messages import Entry, EntryKind, Message, MessageKind, NodeId
-from dtf_dask.ha.transport_limits import TransportLimits
+from dtf_dask.ha.transport_limits import TransportLimits, reconnect_pause_s
 from dtf_dask.ha.wire import frame
 
 
@@ -72,7 +73,7 @@ def test_a_lost_connection_is_said_at_once_and_comes_back(tmp_path: Path) -> Non
             began = loop.time()
             two.transport.cut(one.id, "a test cuts it")
             await one.until(lambda: one.events.count(("lost", 2)) == 2)
-            assert loop.time() - began < 0.5
+            assert loop.time() - began < 2
             await one.until(lambda: ("connected", 2) in one.events)
             one.say(two, 5)
             await two.until(lambda: [m.term for m in two.messages] == [5])
@@ -407,7 +408,7 @@ def test_who_stops_within_the_handshake_is_given_seconds(tmp_path: Path) -> None
         await one.listen()
         began = asyncio.get_running_loop().time()
         assert await speak(one, lab().node(2)) == b""
-        assert 0.2 < asyncio.get_running_loop().time() - began < 2
+        assert 0.2 < asyncio.get_running_loop().time() - began < 8
         assert one.transport._listener.waiting == 0
         await one.transport.close()
 
@@ -469,6 +470,16 @@ def test_a_client_of_tls_1_2_is_refused(tmp_path: Path) -> None:
         await one.transport.close()
 
     run(main())
+
+
+def test_pauses_grow_and_differ() -> None:
+    """From one failure to the next, up to a limit, and never the same twice."""
+    limits = TransportLimits(reconnect_s=0.1, reconnect_max_s=3.0)
+    random = Random(1)
+    for failures, longest in ((0, 0.1), (1, 0.2), (3, 0.8), (5, 3.0), (10_000, 3.0)):
+        pauses = [reconnect_pause_s(limits, failures, random) for _ in range(100)]
+        assert longest / 2 <= min(pauses) < max(pauses) <= longest
+        assert len({*pauses}) == 100
 
 
 def test_nothing_listens_on_all_interfaces_by_mistake(tmp_path: Path) -> None:
