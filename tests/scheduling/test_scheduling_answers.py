@@ -23,6 +23,12 @@ def note(name: str, pause_s: float = 0.0) -> str:
     return name
 
 
+def where() -> str:
+    from distributed import get_worker
+
+    return str(get_worker().name)
+
+
 def test_explain_says_what_each_worker_lacks() -> None:
     """Of a task that waits; of one that is nobody's, and of one that ran."""
 
@@ -158,5 +164,27 @@ def test_no_workers_timeout_fails_only_what_nobody_can_run() -> None:
                     await asyncio.wait_for(never, 10)
                 assert len(await gathered(made.client, queued)) == 8
                 assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_what_a_worker_lies_about_is_left_out_and_said() -> None:
+    """A billion GPUs are none, a mapping that is none says nothing; others work on."""
+
+    async def check() -> None:
+        odd = advert({"gpu.count": 10**9, "memory": -1, "colour": "red"})
+        odd["gpus"] = [{"id": n} for n in range(2000)]
+        async with room(odd, {"version": 1, "facts": "many"}, advert(gpus=1)) as made:
+            with dask.annotate(dtf={"hardware": "gpu.count >= 1"}):
+                futures = [made.client.submit(where, key=f"w-{n}") for n in range(9)]
+            assert set(await gathered(made.client, futures)) == {"w2"}
+            told = await made.client.scheduler.dtf_workers()
+            problems = {
+                one["name"]: " ".join(one["problems"]) for one in told["adverts"]
+            }
+            assert "gpu.count = 1000000000" in problems["w0"]
+            assert "expected a mapping" in problems["w1"]
+            assert problems["w2"] == ""
+            assert made.plugin.failure == ""
 
     run(check)

@@ -322,3 +322,25 @@ def test_a_word_for_a_stranger_is_refused() -> None:
             assert made.plugin.failure == ""
 
     run(check)
+
+
+def test_who_runs_after_each_other_is_refused_and_others_run() -> None:
+    """In one graph a circle of `after` can be made: it would wait for ever."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            client, nodes = made.client, []
+            for name, before in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "c")):
+                with dask.annotate(dtf={"after": [before]}):
+                    nodes.append(dask.delayed(told)(dask_key_name=name))
+            plain = dask.delayed(told)(dask_key_name="e")
+            with dask.config.set({"optimization.fuse.active": False}):
+                futures = client.compute([*nodes, plain], optimize_graph=False)
+            for future in futures[:3]:
+                with pytest.raises(TaskRefusedError, match="closes a circle: "):
+                    await asyncio.wait_for(future, 10)
+            assert await asyncio.wait_for(futures[3], 10) == []
+            assert await asyncio.wait_for(futures[4], 10) == []
+            assert made.plugin.failure == ""
+
+    run(check)
