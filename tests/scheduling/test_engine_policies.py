@@ -261,7 +261,7 @@ def test_learned_placement_is_a_preference() -> None:
     bench.worker("fast", facts={"cpu.model": "new"})
     bench.worker("slow", facts={"cpu.model": "old"})
     kinds = {row["name"]: row["kind"] for row in bench.engine.worker_rows(0.0)}
-    bench.engine.learn("t", kinds["slow"], [10.0] * 9)
+    bench.engine.learn("t", kinds["slow"], [1.6] * 9)
     bench.engine.learn("t", kinds["fast"], [1.0] * 9)
     bench.ready(ask("a", name="t"), ask("b", name="t"))
     bench.pump()

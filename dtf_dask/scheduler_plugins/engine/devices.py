@@ -24,7 +24,7 @@ class Card:
 
     def __init__(self, *, named: bool = False) -> None:
         self.named = named  # others may have it too
-        self.places: dict[Place, None] = {}
+        self.places: dict[Place, float] = {}  # with the memory that each says it has
         self.tasks: dict[Key, Task] = {}
         self.used = 0.0
         self.whole = False
@@ -61,8 +61,11 @@ class Device:
 
     @property
     def free(self) -> float:
-        """Bytes of its memory that nobody has, if nobody has all of it."""
-        return self.gpu.memory - self.card.used
+        """Bytes of its memory that nobody has, if nobody has all of it.
+
+        Workers that have it too may say that it has less.
+        """
+        return min(self.card.places.values()) - self.card.used
 
     @property
     def idle(self) -> bool:

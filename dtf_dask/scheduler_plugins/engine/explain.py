@@ -105,7 +105,7 @@ class Explainer:
             busy=busy,
             position=position,
             eta_s=eta_s,
-            why=held,
+            why=held or self._hope(task, now),
             help=self._help(task, lane, busy),
         )
 
@@ -129,6 +129,18 @@ class Explainer:
         if words:
             return "; ".join(words)
         return core.tenants.may_start(task.ask.tenant, task.want.need.amounts)
+
+    def _hope(self, task: Task, now: float) -> str:
+        """What is worth waiting for, though a worker is free; in words, or ""."""
+        hope = task.hope
+        if hope is None or now >= hope.until:
+            return ""
+        free_s = max(0.0, hope.free_at - now)
+        free, fast, slow = map(_about, (free_s, hope.takes_s, hope.slow_s))
+        return (
+            f"waits for a faster worker, free in about {free}: there it takes about "
+            f"{fast}, on the free one ({hope.slow_kind}) about {slow}"
+        )
 
     def _workers(
         self, task: Task, lane: Lane, now: float
@@ -217,6 +229,10 @@ class Explainer:
         if not busy:
             return f"start a worker with {needs}, or look at those that are shut"
         return ""
+
+
+def _about(seconds: float) -> str:
+    return format_duration(round(seconds, 1 if seconds < 10 else 0))
 
 
 def _runs_after(left: tuple[Key, ...]) -> str:

@@ -105,7 +105,7 @@ class Place:
         """The other workers that have a device of a task of this one."""
         found: dict[Place, None] = {}
         for card in self.cards.get(task.key, ()):
-            found.update(card.places)
+            found.update(dict.fromkeys(card.places))
         found.pop(self, None)
         return list(found)
 
@@ -280,7 +280,7 @@ class Place:
                 device = self.devices.get(index)
                 if device is None or device.card is not card:
                     continue  # what it runs on is gone
-                if device.free < -_CLOSE:
+                if card.used > device.gpu.memory + _CLOSE:
                     return f"memory of gpu {index}"
         return ""
 
@@ -295,7 +295,7 @@ class Place:
         self.disconnect()
         for gpu in self.offer.gpus:
             card = self._cards.of(gpu) or running.get(gpu.index) or Card()
-            card.places[self] = None
+            card.places[self] = gpu.memory
             self.devices[gpu.index] = Device(gpu, card)
 
     def _usable(self, index: int, card: Card) -> bool:
