@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from dtf_dask.errors import PeerUnavailableError, ProtocolError
@@ -118,6 +118,14 @@ class Connection(asyncio.Protocol):
             return
         self.bytes_out += len(body)
         self.transport.write(frame(body))
+
+    def send_all(self, bodies: Sequence[bytes]) -> None:
+        """Write several frames at once."""
+        if self.transport is None or self.closed.done():
+            return
+        data = b"".join(map(frame, bodies))
+        self.bytes_out += len(data)
+        self.transport.write(data)
 
     def close(self, why: str) -> None:
         """End it when what was written has been sent."""

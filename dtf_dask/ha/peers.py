@@ -1,0 +1,106 @@
+"""The network of a node that has peers: Raft's `Network` over the transport."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dtf_dask.ha.blobs import BlobStore
+from dtf_dask.ha.bulk import Contents
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.peer_link import LinkStatus
+from dtf_dask.ha.raft.messages import Message, NodeId
+from dtf_dask.ha.transport import Transport
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+_LOG = logging.getLogger(__name__)
+
+
+class Peers:
+    """Carries messages between a node and its peers.
+
+    Parameters
+    ----------
+    own
+        Its cluster and id, as its certificate has them.
+    security
+        The certificate.
+    blobs
+        Where files are kept that are fetched.
+    contents
+        From where files are served, its snapshots for instance.
+    """
+
+    def __init__(
+        self,
+        own: NodeName,
+        security: Security,
+        blobs: BlobStore,
+        contents: Sequence[Contents],
+    ) -> None:
+        self._blobs = blobs
+        self._node: Node | None = None
+        self.transport = Transport(own, security, self, blobs, contents=contents)
+
+    async def listen(self, address: Address, node: Node) -> Address:
+        """Let peers in, for a node; on which address."""
+        self._node = node
+        return await self.transport.listen(*address)
+
+    # What the node asks
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Have messages on their way."""
+        self.transport.send(messages)
+
+    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
+        """Whom there is, and where."""
+        self.transport.set_peers(addresses)
+
+    async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
+        """Get a file of other nodes; where it is, whole and checked."""
+        return await self.transport.fetch(digest, size, sources)
+
+    def forget(self, digest: bytes) -> None:
+        """A file that was fetched has been moved, or is of no use."""
+        self._blobs.forget(digest)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self.transport.close()
+
+    @property
+    def status(self) -> list[LinkStatus]:
+        """How it stands with each peer."""
+        return self.transport.status
+
+    # What the transport tells
+
+    def received(self, messages: list[Message]) -> None:
+        """A peer's messages."""
+        if self._node is not None:
+            self._node.receive(messages)
+
+    def peer_connected(self, peer: NodeId) -> None:
+        """Messages arrive now."""
+        if self._node is not None:
+            self._node.wake()
+
+    def peer_lost(self, peer: NodeId, reason: str) -> None:
+        """A connection to or from the peer broke."""
+        if self._node is not None:
+            self._node.peer_lost(peer)
+
+    def unreachable(self, peer: NodeId) -> None:
+        """Messages to it were dropped."""
+        if self._node is not None:
+            self._node.raw.report_unreachable(peer)
+
+    def refused(self, address: str, reason: str) -> None:
+        """Somebody was not let in, or was cut off for what it sent."""
+        _LOG.info("%s was refused: %s", address, reason)

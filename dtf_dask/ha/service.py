@@ -1,0 +1,278 @@
+"""How a node serves clients of the ledger in other processes, over mutual TLS.
+
+A client's certificate is of the cluster's authority and names the cluster. Requests of
+one client are answered as they are ready; a client that asks for more than it reads is
+not read from until it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from dtf_dask.errors import ProtocolError
+from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.ledger.entries import command_wrong
+from dtf_dask.ha.ledger.outcomes import Outcome
+from dtf_dask.ha.ledger.queries import Query
+from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.node_status import NodeStatus
+from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.service_words import (
+    Op,
+    Request,
+    Status,
+    decode_query,
+    decode_request,
+    encode_answer,
+    plain_changes,
+    plain_outcomes,
+)
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+_LOG = logging.getLogger(__name__)
+
+CLIENTS_MAX = 1_000
+REQUESTS_MAX = 4_096
+"""That one client may have unanswered."""
+
+_HANDSHAKE_S = 5.0
+
+
+class Service:
+    """Answers clients of a node.
+
+    Parameters
+    ----------
+    ledger
+        The node's face.
+    cluster
+        Whose clients are let in.
+    security
+        The node's certificate.
+    """
+
+    def __init__(self, ledger: NodeLedger, cluster: str, security: Security) -> None:
+        self._ledger = ledger
+        self._cluster = cluster
+        self._context: ssl.SSLContext = node_contexts(security)[0]
+        self._server: asyncio.Server | None = None
+        self._clients: set[_Client] = set()
+
+    async def listen(self, address: Address) -> Address:
+        """Let clients in; on which address. `OSError` if it cannot be had."""
+        host, port = address
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Client(self._ledger, self._admit),
+            host,
+            port,
+            ssl=self._context,
+            ssl_handshake_timeout=_HANDSHAKE_S,
+        )
+        found = self._server.sockets[0].getsockname()
+        return str(found[0]), int(found[1])
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._server is not None:
+            self._server.close()
+        for client in [*self._clients]:
+            client.close("the node is stopping")
+
+    def _admit(self, client: _Client) -> str:
+        """Why a client is not let in; empty if it is."""
+        if len(self._clients) >= CLIENTS_MAX:
+            return "too many clients"
+        transport = client.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        objection = _objection(certificate or {}, self._cluster)
+        if not objection:
+            self._clients.add(client)
+            client.closed.add_done_callback(lambda _: self._clients.discard(client))
+        return objection
+
+
+def _objection(certificate: dict[str, Any], cluster: str) -> str:
+    names = certificate.get("subjectAltName", ())
+    uris = [value for kind, value in names if kind == "URI"]
+    pattern = rf"dtf://{re.escape(cluster)}/(client|node)/[A-Za-z0-9._-]{{1,64}}"
+    if len(uris) != 1 or re.fullmatch(pattern, uris[0]) is None:
+        return (
+            f"a client's certificate names exactly one URI, dtf://{cluster}/client/NAME"
+        )
+    return ""
+
+
+class _Client(Connection):
+    """One client's connection."""
+
+    def __init__(self, ledger: NodeLedger, admit: Any) -> None:
+        super().__init__()
+        self._ledger = ledger
+        self._admit = admit
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = 0
+        self._out: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TLS stands (asyncio calls this)."""
+        super().connection_made(transport)
+        objection = self._admit(self)
+        if objection:
+            _LOG.info("a client was refused: %s", objection)
+            self.send(encode_answer(0, Status.WRONG, objection))
+            self.close(objection)
+            return
+        self.closed.add_done_callback(lambda _: self._end())
+        self.serve(self._take_request)
+
+    def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def _take_request(self, body: bytes) -> None:
+        try:
+            request = decode_request(body)
+        except ProtocolError as error:
+            self.send(encode_answer(0, Status.WRONG, str(error)))
+            self.close(str(error))
+            return
+        self._open += 1
+        if self._open >= REQUESTS_MAX and self.transport is not None:
+            self.transport.pause_reading()
+        if request.op is Op.PROPOSE:
+            self._propose(request)
+            return
+        task = asyncio.get_running_loop().create_task(self._do(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def leader(self) -> int:
+        """Whom the node takes for the leader; 0 if for none."""
+        return self._ledger.node.raw.core.lead
+
+    def answer(self, number: int, status: Status, *values: Any) -> None:
+        """Send an answer, with all others of this turn of the loop."""
+        self._open -= 1
+        if self._open == REQUESTS_MAX - 1 and self.transport is not None:
+            self.transport.resume_reading()
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(encode_answer(number, status, *values))
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        self.send_all(out)
+
+    def _propose(self, request: Request) -> None:
+        commands, timeout_ms = request.arguments
+        for command in commands:
+            wrong = command_wrong(command)
+            if wrong is not None:
+                self.answer(request.number, Status.WRONG, wrong)
+                return
+        waiter = _Waiter(self, request.number)
+        loop = asyncio.get_running_loop()
+        waiter.timer = loop.call_later(timeout_ms / 1_000, waiter.too_late)
+        self._ledger.node.propose(commands, waiter)
+
+    async def _do(self, request: Request) -> None:
+        handler = _HANDLERS[request.op]
+        status, *values = await handler(self._ledger, *request.arguments)
+        self.answer(request.number, status, *values)
+
+
+class _Waiter:
+    """A client that waits for the outcomes of its commands."""
+
+    __slots__ = ("_client", "_number", "timer")
+
+    def __init__(self, client: _Client, number: int) -> None:
+        self._client: _Client | None = client
+        self._number = number
+        self.timer: asyncio.TimerHandle | None = None
+
+    def answer(self, outcomes: list[Outcome]) -> None:
+        """Its commands were applied."""
+        self._say(Status.OK, plain_outcomes(outcomes))
+
+    def refuse(self, reason: str) -> None:
+        """Nothing was done."""
+        if self._client is not None:
+            self._say(Status.NOT_DONE, self._client.leader, reason)
+
+    def too_late(self) -> None:
+        """It does not wait longer."""
+        self._say(Status.UNKNOWN)
+
+    def _say(self, status: Status, *values: Any) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+        client.answer(self._number, status, *values)
+
+
+Answered = tuple[Any, ...]
+
+
+async def _read(
+    ledger: NodeLedger, plain: tuple[Any, ...], timeout_ms: int, stale_ms: int | None
+) -> Answered:
+    queries: list[Query] = []
+    for one in plain:
+        query = decode_query(one)
+        if isinstance(query, str):
+            return Status.WRONG, query
+        queries.append(query)
+    stale_max_s = None if stale_ms is None else stale_ms / 1_000
+    if not await ledger.can_read(timeout_ms / 1_000, stale_max_s):
+        return Status.NOT_DONE, ledger.node.raw.core.lead, "there is no leader"
+    answer = ledger.node.state.answer
+    return Status.OK, [answer(query) for query in queries]
+
+
+async def _follow(
+    ledger: NodeLedger, namespace: str, prefix: str, after: int, timeout_ms: int
+) -> Answered:
+    found = ledger.follow(namespace, prefix, after)
+    try:
+        async with asyncio.timeout(timeout_ms / 1_000):
+            async for changes in found:
+                return Status.OK, plain_changes(changes)
+    except TimeoutError:
+        pass
+    finally:
+        await found.aclose()  # type: ignore[attr-defined]
+    if ledger.node.failure:
+        return Status.NOT_DONE, 0, ledger.node.failure
+    return Status.OK, (False, after, ())
+
+
+async def _status(ledger: NodeLedger) -> Answered:
+    return Status.OK, msgpack.packb(asdict(NodeStatus.of(ledger.node)))
+
+
+async def _snapshot(ledger: NodeLedger) -> Answered:
+    await ledger.node.snapshots.make()
+    return Status.OK, ledger.node.snapshots.newest.point.index
+
+
+_HANDLERS: dict[Op, Any] = {
+    Op.READ: _read,
+    Op.FOLLOW: _follow,
+    Op.STATUS: _status,
+    Op.SNAPSHOT: _snapshot,
+}

@@ -1,0 +1,200 @@
+"""What clients of the ledger ask its nodes, and the answers, as frames. Pure.
+
+A request is ``[number, op, *arguments]``, an answer ``[number, status, *values]``. The
+number is the client's own: answers come as they are ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from dtf_dask.errors import ProtocolError
+from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX
+from dtf_dask.ha.ledger.history import Changes, Compacted
+from dtf_dask.ha.ledger.kinds import NUMBER_MAX
+from dtf_dask.ha.ledger.outcomes import Code, Outcome
+from dtf_dask.ha.ledger.queries import Answer, Get, Query, Scan, query_wrong
+from dtf_dask.ha.ledger.records import Change, Record
+
+QUERIES_MAX = 1_000
+TIMEOUT_MS_MAX = 3_600_000
+
+
+class Op(IntEnum):
+    """What is asked."""
+
+    PROPOSE = 1
+    READ = 2
+    STATUS = 3
+    FOLLOW = 4
+    SNAPSHOT = 5
+
+
+class Status(IntEnum):
+    """How it was answered."""
+
+    OK = 0
+    NOT_DONE = 1
+    """Nothing was done: another node may do it, or this one later."""
+    UNKNOWN = 2
+    """Nobody can say whether it was done."""
+    WRONG = 3
+    """It makes no sense: nobody will do it."""
+
+
+class Request(NamedTuple):
+    """One request; ``arguments`` are as `ARGUMENTS` says, checked."""
+
+    number: int
+    op: Op
+    arguments: tuple[Any, ...]
+
+
+def encode_request(number: int, op: Op, *arguments: Any) -> bytes:
+    """A request as the body of a frame."""
+    packed: bytes = msgpack.packb((number, int(op), *arguments))
+    return packed
+
+
+def encode_answer(number: int, status: Status, *values: Any) -> bytes:
+    """An answer as the body of a frame."""
+    packed: bytes = msgpack.packb((number, int(status), *values))
+    return packed
+
+
+def decode_request(body: bytes) -> Request:
+    """What `encode_request` made; `ProtocolError` for anything else."""
+    words = _words(body)
+    if len(words) < 2 or type(words[0]) is not int or not 0 <= words[0] <= NUMBER_MAX:
+        raise ProtocolError("a request has a number and what is asked")
+    number, op, *rest = words
+    if type(op) is not int or op not in _CHECKS:
+        raise ProtocolError(f"a request of a kind that this node does not know: {op!r}")
+    arguments = tuple(rest)
+    if not _CHECKS[op](arguments):
+        raise ProtocolError(f"a request to {Op(op).name} with wrong arguments")
+    return Request(number, Op(op), arguments)
+
+
+def decode_answer(body: bytes) -> tuple[int, Status, tuple[Any, ...]]:
+    """What `encode_answer` made; `ProtocolError` for anything else."""
+    words = _words(body)
+    try:
+        number, status, *values = words
+        return int(number), Status(status), tuple(values)
+    except (ValueError, TypeError) as error:
+        raise ProtocolError(f"an answer that makes no sense: {error}") from error
+
+
+def plain_query(query: Query) -> tuple[Any, ...]:
+    """A query as msgpack holds it."""
+    return (0, *query) if isinstance(query, Get) else (1, *query)
+
+
+def decode_query(plain: Any) -> Query | str:
+    """A query, or what is wrong with it."""
+    if type(plain) is not tuple or len(plain) not in (3, 5):
+        return "a query is an array"
+    query: Query = Get(*plain[1:]) if len(plain) == 3 else Scan(*plain[1:])
+    if plain[0] != isinstance(query, Scan):
+        return "a query of a kind that this node does not know"
+    return query_wrong(query) or query
+
+
+def plain_outcomes(outcomes: Sequence[Outcome]) -> list[tuple[int, Any]]:
+    """Outcomes as msgpack holds them."""
+    return [(int(code), value) for code, value in outcomes]
+
+
+def decode_outcomes(plain: Sequence[tuple[int, Any]]) -> list[Outcome]:
+    """Outcomes from an answer."""
+    return [Outcome(Code(code), value) for code, value in plain]
+
+
+def decode_answered(plain: tuple[Any, ...]) -> Answer:
+    """The answer to a query, from an answer."""
+    applied, time_ms, records, more = plain
+    found = tuple((key, Record(*record)) for key, record in records)
+    return Answer(applied, time_ms, found, more)
+
+
+def plain_changes(found: Changes | Compacted) -> tuple[Any, ...]:
+    """What came after an index, as msgpack holds it."""
+    if isinstance(found, Compacted):
+        return (True, found.restart_at, ())
+    return (False, found.upto, found.changes)
+
+
+def decode_changes(plain: tuple[Any, ...]) -> Changes | Compacted:
+    """What came after an index, from an answer."""
+    compacted, index, changes = plain
+    if compacted:
+        return Compacted(index)
+    return Changes(tuple(Change(*one) for one in changes), index)
+
+
+def _words(body: bytes) -> tuple[Any, ...]:
+    try:
+        words = msgpack.unpackb(body, use_list=False, max_map_len=0, max_ext_len=0)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"a frame that cannot be read: {error}") from error
+    if type(words) is not tuple:
+        raise ProtocolError("a frame that holds no array")
+    return words
+
+
+def _timeout(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= TIMEOUT_MS_MAX
+
+
+def _proposes(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 2 or type(arguments[0]) is not tuple:
+        return False
+    commands, timeout_ms = arguments
+    return (
+        _timeout(timeout_ms)
+        and 0 < len(commands) <= ENTRY_COMMANDS_MAX
+        and all(type(one) is bytes for one in commands)
+        and sum(map(len, commands)) <= COMMAND_BYTES_MAX
+    )
+
+
+def _reads(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 3 or type(arguments[0]) is not tuple:
+        return False
+    queries, timeout_ms, stale_ms = arguments
+    return (
+        _timeout(timeout_ms)
+        and (stale_ms is None or _timeout(stale_ms))
+        and 0 < len(queries) <= QUERIES_MAX
+    )
+
+
+def _follows(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 4:
+        return False
+    namespace, prefix, after, timeout_ms = arguments
+    return (
+        type(namespace) is str
+        and type(prefix) is str
+        and type(after) is int
+        and 0 <= after <= NUMBER_MAX
+        and _timeout(timeout_ms)
+    )
+
+
+def _nothing(arguments: tuple[Any, ...]) -> bool:
+    return not arguments
+
+
+_CHECKS: dict[int, Callable[[tuple[Any, ...]], bool]] = {
+    Op.PROPOSE: _proposes,
+    Op.READ: _reads,
+    Op.STATUS: _nothing,
+    Op.FOLLOW: _follows,
+    Op.SNAPSHOT: _nothing,
+}

@@ -1,0 +1,110 @@
+"""A node with everything around it: folder, peers, clients. What a process of it runs.
+
+`ServingNode.start` returns when the node takes part and clients are let in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+from dtf_dask.ha.blobs import BlobStore
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.node_folder import NodeFolder, create_node, node_exists, open_node
+from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.peers import Peers
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.service import Service
+from dtf_dask.ha.wal_opening import LogIdentity
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What a node is and where it is reached.
+
+    Parameters
+    ----------
+    name
+        Its cluster and id.
+    folder
+        What it keeps is there.
+    peers
+        Where each of the first members, itself too, lets the others in.
+    clients
+        Where it lets clients in.
+    joins
+        Whether it is to be added to a cluster that runs, rather than one of the first.
+    """
+
+    name: NodeName
+    folder: str
+    peers: Mapping[NodeId, Address]
+    clients: Address
+    joins: bool = False
+
+
+class ServingNode:
+    """A node that others reach.
+
+    Parameters
+    ----------
+    plan
+        What it is.
+    security
+        Its certificate.
+    failed
+        Called once if it can do nothing more.
+    """
+
+    def __init__(
+        self,
+        plan: NodePlan,
+        security: Security,
+        failed: Callable[[str], None],
+        options: NodeOptions | None = None,
+    ) -> None:
+        self._plan = plan
+        self._security = security
+        self._failed = failed
+        self._options = options or NodeOptions()
+        self.node: Node | None = None
+        self.service: Service | None = None
+        self.clients: Address = plan.clients
+
+    async def start(self) -> NodeFolder:
+        """Take part; what was found in the folder."""
+        plan, name = self._plan, self._plan.name
+        identity = LogIdentity(name.cluster, name.node)
+        if not node_exists(plan.folder):
+            voters = () if plan.joins else tuple(plan.peers)
+            create_node(plan.folder, identity, voters)
+        folder = open_node(plan.folder, identity)
+        blobs = BlobStore(os.path.join(plan.folder, "contents"))
+        network = Peers(name, self._security, blobs, [folder.snapshots])
+        seed = SystemRandom().getrandbits(64)
+        self.node = Node(
+            *(name.node, folder, network, self._options, Random(seed), self._failed)
+        )
+        await network.listen(plan.peers[name.node], self.node)
+        network.set_peers(plan.peers)
+        await self.node.start()
+        ledger = NodeLedger(self.node)
+        self.service = Service(ledger, name.cluster, self._security)
+        self.clients = await self.service.listen(plan.clients)
+        return folder
+
+    async def close(self) -> None:
+        """Let nobody in any more, then stop."""
+        if self.service is not None:
+            await self.service.close()
+        if self.node is not None:
+            await self.node.close()

@@ -1,0 +1,256 @@
+"""Nodes that serve clients over TLS, and clients that look for their leader."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from certificates import Authority, lab
+
+from dtf_dask.errors import PeerUnavailableError, UsageError
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.history import Changes
+from dtf_dask.ha.ledger.kinds import PUT
+from dtf_dask.ha.ledger.outcomes import Code
+from dtf_dask.ha.ledger.queries import Get, Scan
+from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.remote_ledger import RemoteLedger
+from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
+from dtf_dask.ha.serving import NodePlan, ServingNode
+from dtf_dask.ha.wire import FrameCutter, frame
+
+WAIT_S = 20.0
+
+
+def put(key: str, value: bytes = b"value") -> bytes:
+    """A command that writes a record."""
+    return encode_command(PUT, "tests", key, value)
+
+
+def free_addresses(count: int) -> list[Address]:
+    """Addresses of this machine at which nobody listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [one.getsockname() for one in sockets]
+    for one in sockets:
+        one.close()
+    return [(host, port) for host, port in found]
+
+
+class Cluster:
+    """Serving nodes in one process, each with its own certificate."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        addresses = free_addresses(count)
+        self.peers = {NodeId(n + 1): one for n, one in enumerate(addresses)}
+        self.nodes: dict[int, ServingNode] = {}
+        self.failures: list[str] = []
+
+    async def start(self, *nodes: int) -> None:
+        """Start some of them."""
+        for node in nodes:
+            name = NodeName("lab", NodeId(node))
+            plan = NodePlan(
+                name, str(self.folder / str(node)), self.peers, ("127.0.0.1", 0)
+            )
+            options = NodeOptions(tick_s=0.03)
+            made = ServingNode(plan, lab().node(node), self.failures.append, options)
+            await made.start()
+            self.nodes[node] = made
+
+    def client(self, *, reads_from: int | None = None) -> RemoteLedger:
+        """A client that knows all nodes that run."""
+        addresses = {node: one.clients for node, one in self.nodes.items()}
+        security = lab().security("dtf://lab/client/tests")
+        return RemoteLedger(addresses, security, reads_from)
+
+    async def stop(self, node: int) -> None:
+        """End one."""
+        await self.nodes.pop(node).close()
+
+    async def close(self) -> None:
+        """End all."""
+        for node in [*self.nodes]:
+            await self.stop(node)
+        assert self.failures == []
+
+
+def with_cluster(
+    folder: Path, count: int, test: Callable[[Cluster], Awaitable[None]]
+) -> None:
+    """Run a test with a cluster that is closed after it."""
+
+    async def run() -> None:
+        cluster = Cluster(folder, count)
+        try:
+            async with asyncio.timeout(60):
+                await cluster.start(*range(1, count + 1))
+                await test(cluster)
+        finally:
+            await cluster.close()
+
+    asyncio.run(run())
+
+
+async def value_at(ledger: RemoteLedger, key: str) -> bytes | None:
+    """What a linearizable read says."""
+    answer = await ledger.read(Get("tests", key), WAIT_S)
+    assert answer is not None
+    return answer.records[0][1].value if answer.records else None
+
+
+def test_clients_write_and_read_from_any_node(tmp_path: Path) -> None:
+    """The leader is found; every node reads what was acknowledged."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            calls = (
+                ledger.propose([put(f"k{n}", b"%d" % n)], WAIT_S) for n in range(300)
+            )
+            outcomes = await asyncio.gather(*calls)
+            assert {one[0].code for one in outcomes} == {Code.OK}
+        for node in (1, 2, 3):
+            async with cluster.client(reads_from=node) as ledger:
+                assert await value_at(ledger, "k299") == b"299"
+                scan = await ledger.read(Scan("tests", "k1", limit=5), WAIT_S)
+                assert scan is not None
+                assert [key for key, _ in scan.records] == [
+                    *("k1", "k10", "k100", "k101", "k102")
+                ]
+                assert scan.more
+                status = await ledger.status(node)
+                assert status["node"] == node
+                assert status["voters"] == [1, 2, 3]
+
+    with_cluster(tmp_path, 3, test)
+
+
+def test_clients_go_on_when_the_leader_is_gone(tmp_path: Path) -> None:
+    """Nothing acknowledged is lost, and new writes are taken within the time given."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("before")], WAIT_S)
+            status = await ledger.status(1)
+            await cluster.stop(status["leader"])
+            outcomes = await ledger.propose([put("after")], WAIT_S)
+            while outcomes[0].code is Code.UNKNOWN:
+                outcomes = await ledger.propose([put("after")], WAIT_S)
+            assert outcomes[0].code is Code.OK
+            assert await value_at(ledger, "before") == b"value"
+            assert await value_at(ledger, "after") == b"value"
+
+    with_cluster(tmp_path, 3, test)
+
+
+def test_without_a_majority_clients_are_told_in_time(tmp_path: Path) -> None:
+    """A write is refused or unknown, a read is None, at the end of the time given."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("before")], WAIT_S)
+            for node in [*cluster.nodes][:2]:
+                await cluster.stop(node)
+            (outcome,) = await ledger.propose([put("after")], 1.0)
+            assert outcome.code in (Code.REFUSED, Code.UNKNOWN)
+            assert await ledger.read(Get("tests", "before"), 0.5) is None
+
+    with_cluster(tmp_path, 3, test)
+
+
+def test_changes_are_followed_over_the_network(tmp_path: Path) -> None:
+    """In order, each once."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            seen: list[str] = []
+
+            async def watch() -> None:
+                async for found in ledger.follow("tests", "w", 1):
+                    assert isinstance(found, Changes)
+                    seen.extend(change.key for change in found.changes)
+                    if "w9" in seen:
+                        return
+
+            watching = asyncio.create_task(watch())
+            for n in range(10):
+                await ledger.propose([put(f"w{n}")], WAIT_S)
+            await asyncio.wait_for(watching, WAIT_S)
+            assert seen == [f"w{n}" for n in range(10)]
+
+    with_cluster(tmp_path, 1, test)
+
+
+def test_strangers_are_refused(tmp_path: Path) -> None:
+    """Another authority, another cluster, or no name at all: nothing is answered."""
+
+    async def test(cluster: Cluster) -> None:
+        addresses = {1: cluster.nodes[1].clients}
+        strangers = [
+            Authority().security("dtf://lab/client/x", trusts=lab()),
+            lab().security("dtf://other/client/x"),
+            lab().security(),
+            lab().security("dtf://lab/client/x", "dtf://lab/client/y"),
+        ]
+        for security in strangers:
+            async with RemoteLedger(addresses, security) as ledger:
+                with pytest.raises(PeerUnavailableError):
+                    await ledger.status(1)
+        async with cluster.client() as ledger:
+            assert (await ledger.status(1))["role"] == "leader"
+
+    with_cluster(tmp_path, 1, test)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xc1",
+        b"\x90",
+        b"garbage",
+        encode_request(1, Op.READ, [], 1, None),
+        encode_request(1, Op.READ, [[0, "a", "b"]], -1, None),
+        encode_request(1, Op.PROPOSE, ["text"], 1_000),
+        encode_request(2**63, Op.STATUS),
+        encode_request(1, 99),  # type: ignore[arg-type]
+        encode_request(1, Op.FOLLOW, "n", "", -1, 10),
+    ],
+)
+def test_requests_of_no_sense_end_the_connection(tmp_path: Path, body: bytes) -> None:
+    """With an answer that says why; the node goes on to serve."""
+
+    async def test(cluster: Cluster) -> None:
+        context = lab().security("dtf://lab/client/x").get_connection_args("scheduler")
+        reader, writer = await asyncio.open_connection(
+            *cluster.nodes[1].clients, ssl=context["ssl_context"]
+        )
+        writer.write(frame(body))
+        cutter = FrameCutter(2**16)
+        cutter.feed(await asyncio.wait_for(reader.read(), WAIT_S))
+        answer = cutter.next()
+        assert answer is not None
+        number, status, values = decode_answer(answer)
+        assert (number, status) == (0, Status.WRONG)
+        assert values[0]
+        writer.close()
+        async with cluster.client() as ledger:
+            assert (await ledger.status(1))["node"] == 1
+
+    with_cluster(tmp_path, 1, test)
+
+
+def test_a_command_of_no_sense_is_an_error_to_who_sent_it(tmp_path: Path) -> None:
+    """The client says so itself, before anything is sent."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            with pytest.raises(UsageError, match="no msgpack"):
+                await ledger.propose([b"\xc1"], WAIT_S)
+
+    with_cluster(tmp_path, 1, test)
