@@ -11,16 +11,23 @@ import pytest
 from dask_room import advert, gathered, room, run
 from distributed.scheduler import NoValidWorkerError
 
-from dtf_dask.errors import UsageError
+from dtf_dask.errors import DeadlineError, UsageError
 from dtf_dask.worker_plugins.hardware.granted import granted_gpus
 
 ORDER: list[str] = []
+SPANS: list[tuple[str, float, float]] = []
 
 
 def note(name: str, pause_s: float = 0.0) -> str:
     time.sleep(pause_s)
     ORDER.append(name)
     return name
+
+
+def spend(name: str) -> None:
+    began = time.monotonic()
+    time.sleep(0.05)
+    SPANS.append((name, began, time.monotonic()))
 
 
 def where() -> str:
@@ -186,5 +193,56 @@ def test_what_a_worker_lies_about_is_left_out_and_said() -> None:
             assert "expected a mapping" in problems["w1"]
             assert problems["w2"] == ""
             assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_what_cannot_be_in_time_is_said_refused_or_cancelled() -> None:
+    """As the task wants it; what runs all the same is counted when it is late."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            client = made.client
+            for number in range(3):  # by what such tasks took
+                await client.submit(time.sleep, 0.4, key=f"slow-{number}")
+            with dask.annotate(dtf={"deadline": 0.1}):
+                runs = client.submit(time.sleep, 2, key="slow-8")
+            with dask.annotate(dtf={"deadline": 0.1, "on_late": "refuse"}):
+                refused = client.submit(time.sleep, 0, key="slow-9")
+            await made.until(lambda: runs.key in made.scheduler.tasks)
+            answer = (await client.scheduler.dtf_explain(keys=[runs.key]))[0]
+            assert "deadline" in answer["warning"]
+            with pytest.raises(DeadlineError, match="deadline"):
+                await asyncio.wait_for(refused, 10)
+            with dask.annotate(dtf={"deadline": 0.2, "on_late": "cancel"}):
+                cancelled = client.submit(time.sleep, 0, key="cancelled")
+            with pytest.raises(DeadlineError):  # it cannot begin before that is over
+                await asyncio.wait_for(cancelled, 10)
+            await asyncio.wait_for(runs, 10)
+            summary = (await client.scheduler.dtf_queue())["summary"]
+            assert summary["deadlines_missed"] >= 1
+            assert made.plugin.failure == ""
+
+    run(check)
+
+
+def test_an_exclusive_task_has_its_worker_to_itself() -> None:
+    """Nothing begins beside it, and it does not wait for ever."""
+    SPANS.clear()
+
+    async def check() -> None:
+        async with room(None, threads=3) as made:
+            before = [made.client.submit(spend, f"a-{n}") for n in range(9)]
+            with dask.annotate(dtf={"exclusive": True, "class": "interactive"}):
+                alone = made.client.submit(spend, "alone")
+            behind = [made.client.submit(spend, f"b-{n}") for n in range(9)]
+            await gathered(made.client, [*before, alone, *behind])
+            ((_, began, ended),) = [one for one in SPANS if one[0] == "alone"]
+            beside = [
+                name
+                for name, start, stop in SPANS
+                if name != "alone" and start < ended and stop > began
+            ]
+            assert beside == []
 
     run(check)
