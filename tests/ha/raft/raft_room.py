@@ -17,7 +17,6 @@ from dtf_dask.ha.raft.messages import (
     Message,
     MessageKind,
     NodeId,
-    Ready,
     Role,
     Snapshot,
     SnapshotPoint,
@@ -78,12 +77,14 @@ class Room:
         while any(self.nodes[node].has_ready() for node in among):
             for node in among:
                 if self.nodes[node].has_ready():
-                    for message in self._carried_out(node, self.nodes[node].ready()):
+                    for message in self.carried_out(node):
                         if message.to in among and message.kind not in quiet:
                             self.nodes[message.to].step(message)
 
-    def _carried_out(self, node: NodeId, ready: Ready) -> list[Message]:
+    def carried_out(self, node: NodeId) -> list[Message]:
+        """What a node wants to send when all else that is ready is done."""
         raw = self.nodes[node]
+        ready = raw.ready()
         if not self.options.get("async_storage"):
             self._write(node, ready.hard_state, ready.entries, ready.snapshot)
             self._apply(node, ready.committed)

@@ -178,6 +178,19 @@ def test_what_is_handed_out_is_not_handed_out_again() -> None:
     assert [one.index for one in log.next_committed(unstable=True)] == [8, 9]
 
 
+def test_nothing_is_handed_out_while_the_limit_is_reached() -> None:
+    """Everything was handed out and fills the limit: what is committed then waits."""
+    _, log = fresh()
+    log.apply_bytes_max = 2 * ENTRY_BYTES
+    log.append([entry(1, 6), entry(1, 7), entry(1, 8)])
+    log.commit = 7
+    log.accept_applying(log.next_committed(unstable=True), unstable=True)
+    log.commit = 8
+    assert not log.has_committed(unstable=True)
+    log.applied_to(6, ENTRY_BYTES)
+    assert [one.index for one in log.next_committed(unstable=True)] == [8]
+
+
 def test_what_is_not_on_disk_is_not_applied_with_asynchronous_storage() -> None:
     """Committed by others, it may still be lost here."""
     storage, log = fresh()

@@ -34,6 +34,7 @@ from dtf_dask.ha.raft.messages import (
 )
 from dtf_dask.ha.raft.options import RaftOptions
 from dtf_dask.ha.raft.outcomes import Outcome
+from dtf_dask.ha.raft.progress import PeerState
 from dtf_dask.ha.raft.raw_node import RawNode
 from dtf_dask.ha.raft.stepping import HANDLERS, UNBOUND
 from dtf_dask.ha.raft.storage import MemoryStorage
@@ -318,6 +319,29 @@ def test_a_vote_is_given_once_in_a_term_across_a_restart() -> None:
     assert not answer.reject  # the first answer may be lost
 
 
+def test_a_vote_is_synced_in_a_term_that_is_known_already() -> None:
+    """Only a commit index may be lost: a vote, even alone, may not."""
+    room = group_of(3)
+    node = room.nodes[N1]
+    node.step(Message(MessageKind.APPEND_RESPONSE, N1, N2, 5))
+    ready = node.ready()
+    assert ready.must_sync
+    assert ready.hard_state == HardState(5, NO_NODE, 1)
+    node.advance()
+    node.step(Message(MessageKind.VOTE, N1, N2, 5, log_term=1, log_index=1))
+    ready = node.ready()
+    assert ready.must_sync
+    assert ready.hard_state == HardState(5, N2, 1)
+    node.advance()
+    node.step(Message(MessageKind.APPEND, N1, N2, 5, 1, 1, 1, [entry(5, 2)]))
+    assert node.ready().must_sync
+    node.advance()
+    node.step(Message(MessageKind.HEARTBEAT, N1, N2, 5, commit=2))
+    ready = node.ready()
+    assert ready.hard_state == HardState(5, N2, 2)
+    assert not ready.must_sync
+
+
 @pytest.mark.parametrize(
     ("log_term", "log_index", "granted"),
     [(1, 1, False), (1, 3, True), (1, 2, True), (2, 1, True), (0, 9, False)],
@@ -448,6 +472,37 @@ def test_a_node_that_waits_for_a_snapshot_does_not_campaign() -> None:
     assert node.campaign() is Outcome.DONE
 
 
+@pytest.mark.parametrize("index", [1, 2, 3])
+def test_a_snapshot_of_what_is_here_already_replaces_nothing(index: int) -> None:
+    """What is committed is not restored, and what merely agrees is committed."""
+    room = group_of(3)
+    node = following(room)
+    entries = [entry(1, 2), entry(1, 3), entry(1, 4)]
+    node.step(Message(MessageKind.APPEND, N1, N2, 1, 1, 1, 2, entries))
+    room.settle(N1)
+    assert node.status().commit == 2
+    snapshot = Snapshot(SnapshotPoint(index, 1, ConfigState((N1, N2, N3))))
+    node.step(Message(MessageKind.SNAPSHOT, N1, N2, 1, snapshot=snapshot))
+    ready = node.ready()
+    assert ready.snapshot is None
+    (answer,) = messages_to(ready.messages, N2)
+    assert answer.log_index == node.status().commit == max(index, 2)
+    assert node.status().last_index == 4
+
+
+def test_a_snapshot_replaces_what_does_not_agree_with_it() -> None:
+    """The whole log, the part after it too."""
+    room = group_of(3)
+    node = following(room)
+    entries = [entry(1, 2), entry(1, 3), entry(1, 4)]
+    node.step(Message(MessageKind.APPEND, N1, N2, 1, 1, 1, 1, entries))
+    room.settle(N1)
+    snapshot = Snapshot(SnapshotPoint(3, 2, ConfigState((N1, N2, N3))))
+    node.step(Message(MessageKind.SNAPSHOT, N1, N3, 2, snapshot=snapshot))
+    assert node.ready().snapshot == snapshot
+    assert node.status().last_index == node.status().commit == 3
+
+
 def test_a_snapshot_from_before_a_node_was_added_is_taken() -> None:
     """The entries after it add the node; refused, it would be sent again and again."""
     storage = MemoryStorage()
@@ -477,6 +532,43 @@ def test_a_snapshot_that_was_overtaken_is_followed_by_another() -> None:
     assert sent.kind is MessageKind.SNAPSHOT
     assert sent.snapshot is not None
     assert sent.snapshot.point.index == 2
+
+
+# What a leader makes of answers
+
+
+def test_a_rejection_of_what_was_acknowledged_since_is_an_old_story() -> None:
+    """Messages overtake each other: what is known to agree is not sent again."""
+    room = group_of(3)
+    room.elect(N1)
+    node = room.nodes[N1]
+    node.propose([b"a", b"b"])
+    room.carried_out(N1)
+    answer = Message(MessageKind.APPEND_RESPONSE, N1, N2, 1, log_index=4)
+    node.step(answer)
+    room.carried_out(N1)
+    node.step(answer._replace(log_index=3, reject=True, hint=2))
+    assert not node.has_ready()
+    assert node.status().peers[N2].state is PeerState.REPLICATE
+    assert node.core.tracker.progress[N2].next == 5
+
+
+def test_leadership_is_handed_over_only_when_the_log_is_complete() -> None:
+    """An answer that is not to the last entry is not enough."""
+    room = group_of(3)
+    room.elect(N1)
+    node = room.nodes[N1]
+    node.propose([b"a"])
+    node.propose([b"b"])
+    assert node.transfer_leader(N2) is Outcome.DONE
+    room.carried_out(N1)
+    answer = Message(MessageKind.APPEND_RESPONSE, N1, N2, 1, log_index=3)
+    node.step(answer)
+    kinds = [one.kind for one in messages_to(room.carried_out(N1), N2)]
+    assert MessageKind.TIMEOUT_NOW not in kinds
+    node.step(answer._replace(log_index=4))
+    kinds = [one.kind for one in messages_to(room.carried_out(N1), N2)]
+    assert MessageKind.TIMEOUT_NOW in kinds
 
 
 # Changes of the configuration
@@ -564,6 +656,35 @@ def test_a_joint_configuration_is_left_when_a_transfer_is_given_up() -> None:
     assert node.status().config == ConfigState((N1, N2, N3), (N4,))
 
 
+def test_what_was_uncommitted_in_another_term_does_not_count() -> None:
+    """A leader that lost its term and won another has room again."""
+    room = group_of(3, uncommitted_bytes_max=10)
+    room.elect(N1)
+    node = room.nodes[N1]
+    assert node.propose([b"0123456789"]) is Outcome.DONE
+    assert node.propose([b"x"]) is Outcome.UNCOMMITTED_FULL
+    node.step(Message(MessageKind.HEARTBEAT, N1, N2, 2))
+    node.campaign()
+    room.settle(N1, N2, N3, quiet={MessageKind.APPEND})
+    assert node.status().role is Role.LEADER
+    assert node.propose([b"x"]) is Outcome.DONE
+
+
+def test_a_joint_configuration_is_left_once() -> None:
+    """Entries that are applied while that is under way do not propose it again."""
+    room = group_of(3, apply_bytes_max=1)
+    room.elect(N1)
+    node = room.nodes[N1]
+    step = ConfigStep(StepKind.ADD_LEARNER, N4)
+    change = ConfigChange((step,), Transition.JOINT_AUTO_LEAVE)
+    assert node.propose_change(change) is Outcome.DONE
+    assert node.propose([b"a", b"b", b"c"]) is Outcome.DONE
+    room.settle(N1, N2)
+    assert node.status().config == ConfigState((N1, N2, N3), (N4,))
+    assert [one.index for one in room.applied[N1]] == [2, 3, 4, 5, 6, 7]
+    assert node.status().last_index == 7
+
+
 # Restarts
 
 
@@ -648,7 +769,7 @@ def test_an_answer_to_a_round_that_is_still_to_come_counts_for_nothing() -> None
     node.step(Message(MessageKind.HEARTBEAT_RESPONSE, N1, N2, 1, context=99))
     assert [state.reads for state in node.ready().read_states] == [(1,)]
     node.read_index(2)
-    node.ready()
+    assert node.ready().read_states == []
     assert not node.has_ready()
 
 
