@@ -37,6 +37,12 @@ def test_a_task_waits_for_a_worker_on_which_it_ends_earlier() -> None:
     assert found.why.startswith("waits for a faster worker, free in about ")
     assert "there it takes about 10 s, on the free one (slow" in found.why
     assert found.why.endswith("about 2 min")
+    assert found.eta_s is not None
+    assert 10.0 <= found.eta_s <= 15.0
+    assert found.busy == 1
+    (slow,) = found.lacks
+    assert slow.example == "slow0"
+    assert "ends earlier on a faster one" in slow.reasons[0]
     bench.now = 10.0
     bench.end("a", duration=10.0)
     assert bench.pump() == ["b"]

@@ -78,6 +78,10 @@ class Explainer:
         learned = self._core.placement.score(task.ask.name, place.kind)
         if settings.weight_learned and learned != 50:
             words.append(f"{learned} of 100 by how fast such tests ran there")
+            fastest = self._core.placement.fastest(task.ask.name)
+            if fastest is not None:
+                sure = f"{fastest.confidence:.0%} sure"
+                words.append(f"fastest on {fastest.group}, {sure}")
         near = task.ask.near.get(place.name)
         if near:
             share = near / sum(task.ask.near.values())
@@ -133,7 +137,7 @@ class Explainer:
     def _hope(self, task: Task, now: float) -> str:
         """What is worth waiting for, though a worker is free; in words, or ""."""
         hope = task.hope
-        if hope is None or now >= hope.until:
+        if hope is None or not _hopes(task, now):
             return ""
         free_s = max(0.0, hope.free_at - now)
         free, fast, slow = map(_about, (free_s, hope.takes_s, hope.slow_s))
@@ -168,6 +172,8 @@ class Explainer:
                     words = core.breakers.allows(name, "", "", now) or place.barred
                 elif bars is not None and bars(place):
                     words = self._bar(task, place.name, now)
+                elif _hopes(task, now) and place.fits(task.shape):
+                    words = "is so slow that it ends earlier on a faster one, busy now"
                 if words:
                     found.setdefault((words,), []).append(name)
                 else:
@@ -207,6 +213,8 @@ class Explainer:
         unit = task.unit
         if unit is not None and unit.kept:
             return max(0.0, unit.start_at - now)
+        if task.hope is not None and _hopes(task, now):
+            return max(0.0, task.hope.free_at - now)
         if not lane.threads:
             return None
         return self._forecast.ahead_s(lane, task.due, now) / lane.threads
@@ -229,6 +237,11 @@ class Explainer:
         if not busy:
             return f"start a worker with {needs}, or look at those that are shut"
         return ""
+
+
+def _hopes(task: Task, now: float) -> bool:
+    """Whether it waits for a faster worker than one that is free."""
+    return task.hope is not None and now < task.hope.until
 
 
 def _about(seconds: float) -> str:
