@@ -419,7 +419,7 @@ def test_a_connection_ends_with_the_certificate_that_opened_it(tmp_path: Path) -
     """A live one too: nothing is heard from the node after that."""
 
     async def main() -> None:
-        security = lab().security("dtf://lab/node/2", seconds=3)
+        security = lab().security("dtf://lab/node/2", seconds=4)
         one, two = Node(1, tmp_path), Node(2, tmp_path, security=security)
         await one.listen()
         await two.listen()

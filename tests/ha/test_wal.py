@@ -29,6 +29,7 @@ from dtf_dask.ha.raft.messages import (
     SnapshotPoint,
 )
 from dtf_dask.ha.wal import Wal, WalLimits
+from dtf_dask.ha.wal_format import Record, decode_preamble, read_record
 from dtf_dask.ha.wal_opening import LogIdentity, replay
 
 WHO = LogIdentity("lab", NodeId(1))
@@ -113,13 +114,23 @@ def test_an_append_in_parts_is_all_or_nothing(tmp_path: Path) -> None:
     assert wal.entries(1, 102, 2**30)[1:] == run_of(2, 100, term=2)
     wal.close()
     (path,) = segments(tmp_path)
-    os.truncate(path, path.stat().st_size - 1)
-    wal = opened(tmp_path)
-    assert (wal.last_index, wal.state) == (1, HardState(1, NodeId(1), 0))
-    assert wal.bytes_used == before
-    wal.append(run_of(2, 3))
-    wal.close()
-    assert opened(tmp_path).last_index == 4
+    sound = path.read_bytes()
+    seed = decode_preamble(sound)[1]
+    first_part = read_record(sound, before, seed=seed, chain=None)
+    assert isinstance(first_part, Record)
+    assert first_part.more
+    for size in (len(sound) - 1, first_part.end):  # torn, and between the parts
+        path.write_bytes(sound[:size])
+        wal = opened(tmp_path)
+        assert wal.cut is not None
+        assert (wal.cut.offset, wal.cut.bytes_cut) == (before, size - before)
+        assert (wal.last_index, wal.state) == (1, HardState(1, NodeId(1), 0))
+        assert wal.bytes_used == path.stat().st_size == before
+        wal.append(run_of(2, 3))
+        wal.close()
+        wal = opened(tmp_path)
+        assert wal.last_index == 4
+        wal.close()
 
 
 @pytest.mark.parametrize("end", ["short", "zeros"])
@@ -170,11 +181,16 @@ def test_damage_in_the_middle_is_refused_with_its_place(tmp_path: Path) -> None:
     opened(tmp_path).close()
 
 
-def test_a_hole_in_what_was_synced_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["synced", "opened again"])
+def test_a_hole_in_what_was_synced_is_damage(tmp_path: Path, how: str) -> None:
     """A lost sector looks torn, but a later record knew it to be on the disk."""
     wal = created(tmp_path)
     wal.append(run_of(1, 20))
-    wal.sync()
+    if how == "synced":
+        wal.sync()
+    else:  # what is there when a log is opened is put on the disk
+        wal.close()
+        wal = opened(tmp_path)
     wal.append(run_of(21, 1))
     wal.close()
     (path,) = segments(tmp_path)
@@ -279,7 +295,8 @@ def test_two_processes_never_share_a_folder(tmp_path: Path) -> None:
     code = f"""
         import time
         from dtf_dask.ha.wal import Wal
-        from dtf_dask.ha.wal_opening import LogIdentity
+        from dtf_dask.ha.wal_format import Record, decode_preamble, read_record
+from dtf_dask.ha.wal_opening import LogIdentity
         wal = Wal.create({str(tmp_path)!r}, LogIdentity("lab", 1))
         print("open", flush=True)
         time.sleep(60)
