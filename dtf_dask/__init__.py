@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from dtf_dask.model import ArtifactRef, Attempt, Case, Outcome, Phase, Run
     from dtf_dask.runs.handle import RunHandle
     from dtf_dask.worker_plugins.hardware.granted import granted_gpus
+    from dtf_dask.worker_plugins.runner.checkpoint import (
+        checkpoint_folder,
+        on_preemption,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,7 +35,9 @@ _HOME = {
     "Phase": "dtf_dask.model",
     "Run": "dtf_dask.model",
     "RunHandle": "dtf_dask.runs.handle",
+    "checkpoint_folder": "dtf_dask.worker_plugins.runner.checkpoint",
     "granted_gpus": "dtf_dask.worker_plugins.hardware.granted",
+    "on_preemption": "dtf_dask.worker_plugins.runner.checkpoint",
 }
 
 __all__ = [
@@ -46,7 +52,9 @@ __all__ = [
     "Run",
     "RunHandle",
     "__version__",
+    "checkpoint_folder",
     "granted_gpus",
+    "on_preemption",
 ]
 
 

@@ -199,6 +199,8 @@ class RunsSettings:
     batch_max_s: float = _key("runs.batch.max", Duration(0.001, _DAY))
     crash_limit: int = _key("runs.crash-limit", Count(1, 1000))
     cancel_grace_s: float = _key("runs.cancel-grace", Duration(0, _HOUR))
+    preempt_grace_s: float = _key("runs.preempt-grace", Duration(0, _MINUTE))
+    checkpoints: str | None = _key("runs.checkpoints", Location())
     priority_class: str | None = _key("runs.priority-class", Text(100))
     deadline: str | None = _key("runs.deadline", Text(100))
     tenant: str | None = _key("runs.tenant", Text(100))

@@ -150,7 +150,12 @@ class OpenedRun:
             self._run,
             cases,
             planner,
-            {**spec, "crash_limit": runs.crash_limit},
+            {
+                **spec,
+                "crash_limit": runs.crash_limit,
+                "preempt_grace_s": runs.preempt_grace_s,
+                "checkpoints": runs.checkpoints,
+            },
             DriverOptions(
                 retries=runs.retries,
                 cancel_grace_s=runs.cancel_grace_s,

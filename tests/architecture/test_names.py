@@ -15,7 +15,8 @@ from dtf_dask.cli.main import _COMMANDS
 
 PUBLIC = (
     *("ArtifactRef", "Attempt", "Case", "Client", "DtfError", "LocalCluster"),
-    *("Outcome", "Phase", "Run", "RunHandle", "__version__", "granted_gpus"),
+    *("Outcome", "Phase", "Run", "RunHandle", "__version__"),
+    *("checkpoint_folder", "granted_gpus", "on_preemption"),
 )
 
 EMPTY_WORDS = {

@@ -211,6 +211,19 @@ def test_long():
     while not (HERE / "be_quick").exists():
         time.sleep(0.05)
 """
+_SAVING = """
+import dtf_dask, pathlib, time
+HERE = pathlib.Path({folder!r})
+
+def test_saving():
+    state = dtf_dask.checkpoint_folder() / "state"
+    if state.exists():
+        assert state.read_text() == "half of it"
+        return
+    dtf_dask.on_preemption(lambda: state.write_text("half of it"))
+    (HERE / "saving").write_text("x")
+    time.sleep(600)
+"""
 _URGENT = """
 import pytest
 
@@ -239,3 +252,29 @@ def test_a_less_urgent_run_gives_way(tmp_path):
     assert (tmp_path / "started").read_text() == "x\nx\n"
     [tries] = attempts(long).values()
     assert [attempt.outcome.value for attempt in tries] == ["passed"]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["on the worker", "shared"])
+def test_a_test_that_is_preempted_goes_on_from_what_it_saved(tmp_path, shared):
+    """It is told before it is killed, and its next attempt finds what it left."""
+    extra = {}
+    if shared:
+        extra["DASK_DTF__RUNS__CHECKPOINTS"] = str(tmp_path / "checkpoints")
+    with _serving(tmp_path, "scheduler", "--port", "0", "--no-dashboard") as scheduler:
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        with _serving(tmp_path, *words):
+            text = _SAVING.format(folder=str(tmp_path))
+            long = suite(tmp_path / "long", test_l=text)
+            words = dtf("run", "--address", address, "--class", "nightly")
+            night = start(long, words, **extra)
+            await_file(tmp_path / "saving", "x")
+            urgent = suite(tmp_path / "urgent", test_u=_URGENT)
+            ended = run(urgent, dtf("run", "--address", address))
+            assert ended.code == 0, ended.out
+            later = end(night)
+    assert later.code == 0, later.out
+    [tries] = attempts(long).values()
+    assert [attempt.outcome.value for attempt in tries] == ["passed"]
+    kept = list(tmp_path.glob("checkpoints/*/*/state"))
+    assert [path.read_text() for path in kept] == ["half of it"] * shared

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dtf_dask.model import Case, Outcome
+from dtf_dask.worker_plugins.runner import checkpoint
 from dtf_dask.worker_plugins.runner.case_execution import (
     CaseLimits,
     CaseResult,
@@ -63,6 +64,7 @@ class CaseSession:
         return self._left.read()
 
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        checkpoint.enter(board, jobs)
         out, err, _ = self._left.numbers()
         os.dup2(out, 1)
         os.dup2(err, 2)

@@ -6,6 +6,7 @@ up. One that is fit for it outlives its batch and is handed the next.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -15,7 +16,11 @@ from typing import Any
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import FrameBuffer, pack
-from dtf_dask.worker_plugins.runner import child_life, process_life
+from dtf_dask.worker_plugins.runner import (
+    checkpoint,
+    child_life,
+    process_life,
+)
 from dtf_dask.worker_plugins.runner.progress import HANDED, THROUGH, ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Job, RunnerSession
 from dtf_dask.worker_plugins.runner.worker_line import WorkerGone, WorkerLine
@@ -102,6 +107,7 @@ class Child:
         self._noted = -1
         self._idle = (-1, 0.0)  # after which position, since when
         self._cause = ""
+        self._kill_at = math.inf  # once it was told that it is preempted
 
     # -- from batch to batch ------------------------------------
 
@@ -205,7 +211,10 @@ class Child:
                     process_life.kill(self._pid)
             else:
                 over_since = 0.0
-            self._check_test(now)
+            if self._kill_at < math.inf:
+                self._check_saved(now)
+            else:
+                self._check_test(now)
 
     def _waits(self) -> bool:
         """Whether it says that it waits for another batch, and may have one."""
@@ -219,7 +228,7 @@ class Child:
         return not len(self._frames) and process_life.only_child(self._pid)
 
     def _patience_ms(self) -> int:
-        if self._handle < 0:
+        if self._handle < 0 or self._kill_at < math.inf:
             return 10
         board, limits_s = self._board, [_NOTE_AFTER_S]
         position, age_s = board.position, time.monotonic() - board.started
@@ -302,8 +311,27 @@ class Child:
             elif request["op"] == "kill":
                 self._cause = "cancelled"
                 process_life.kill(self._pid)
+            elif request["op"] == "preempt":
+                self._preempt(float(request["wait_s"]))
             else:
                 self.later.append(request)
+
+    def _preempt(self, wait_s: float) -> None:
+        """Kill it, and before that let it save what it can, if it wants to."""
+        board, self._cause = self._board, "cancelled"
+        hooked = board.hooked if board.position >= 0 else 0
+        board.revoke(0)
+        told = hooked > 0 and wait_s > 0
+        if told and process_life.tell(hooked, self._pid, checkpoint.SIGNAL):
+            self._kill_at = time.monotonic() + wait_s
+        else:
+            process_life.kill(self._pid)
+
+    def _check_saved(self, now: float) -> None:
+        """It has saved what it could, or its time is over, or it has ended anyway."""
+        board = self._board
+        if now > self._kill_at or not board.hooked or board.position < 0:
+            process_life.kill(self._pid)
 
     def _revoke(self, request: dict[str, Any]) -> None:
         """Give back the tests from the first that is asked for on, where not begun."""

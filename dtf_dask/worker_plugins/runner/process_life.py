@@ -207,6 +207,18 @@ def kill(pid: int) -> None:
         pass
 
 
+def tell(pid: int, ancestor: int, number: int) -> bool:
+    """Send a signal to a process that is, or descends from, another; whether it is."""
+    try:
+        process = psutil.Process(pid)
+        if ancestor not in (pid, *(parent.pid for parent in process.parents())):
+            return False
+        process.send_signal(number)
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+    return True
+
+
 def kill_group(pid: int) -> None:
     try:
         os.killpg(pid, signal.SIGKILL)

@@ -17,6 +17,7 @@ import pytest
 
 from dtf_dask.quantities import parse_duration
 from dtf_dask.worker_plugins.runner import (
+    checkpoint,
     coverage_child,
     process_life,
     pytest_seam,
@@ -113,6 +114,7 @@ class PytestSession:
         return self._footing.holds()
 
     def run(self, jobs: Sequence[Job], board: ProgressBoard, emit: Emit) -> None:
+        checkpoint.enter(board, jobs)
         if self._footing is None:
             *files, self._stacks = self.spec.get("capture_files", self._left.numbers())
             pytest_seam.start_capture(self.config, files)

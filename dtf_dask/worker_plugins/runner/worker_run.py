@@ -16,6 +16,7 @@ from typing import Any
 from distributed import Worker
 
 from dtf_dask.frames import pack
+from dtf_dask.worker_plugins.runner.checkpoint import VARIABLE as CHECKPOINTS
 from dtf_dask.worker_plugins.runner.process import (
     RunnerLink,
     RunnerLostError,
@@ -28,6 +29,7 @@ _CRASH_LIMIT_MAX = 1000
 _BLOB_BYTES_MAX = 4 * 2**20
 _FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
 _OVER_MAX = 10_000  # batches that are remembered as over
+_PREEMPT_GRACE_S_MAX = 60.0
 _BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.txt)?")
 
 
@@ -60,12 +62,14 @@ class WorkerRun:
         self._release = release
         self._topic = topic(spec["run"])
         self._crash_limit = _crash_limit(spec)
+        self._preempt_grace_s = _preempt_grace_s(spec)
         # Dask clears what the folder of a dead worker held.
         parent = worker.local_directory
         self._folder = Path(tempfile.mkdtemp(prefix="dtf-run-", dir=parent))
         self._spill = self._folder / "files"
         self._spill.mkdir()
         self._spec = spec | {"home": str(self._folder)}
+        self._env = {CHECKPOINTS: _checkpoints(spec, self._folder)}
         self._runners: dict[str, RunnerLink] = {}
         self._slots = Slots()
         self._left: dict[int, list[Any]] = {}  # of batches that have begun
@@ -173,7 +177,7 @@ class WorkerRun:
     ) -> None:
         """Send a batch, forward what comes; ``left`` shrinks as tests end."""
         request = {"op": "batch", "entries": left, "spill": str(self._spill)}
-        link.send(request | {"env": env})
+        link.send(request | {"env": self._env | env})
         held = bytearray()
         async for raw, frame in link.frames():
             op = frame["op"]
@@ -238,10 +242,13 @@ class WorkerRun:
             future.set_result(numbers)
 
     def give_up(self, batch: int) -> None:
-        """Kill what runs of a batch; the driver hears what of it was not run."""
+        """Kill what runs of a batch; the driver hears what of it was not run.
+
+        A test that registered for it is told before, and has a moment.
+        """
         link = self._conversing.get(batch)
         if link is not None:
-            link.send({"op": "kill"})
+            link.send({"op": "preempt", "wait_s": self._preempt_grace_s})
         elif batch not in self._over:  # it waits for its slot, or for a runner
             self._unwanted.add(batch)
 
@@ -276,6 +283,21 @@ def _crash_limit(spec: dict[str, Any]) -> int:
     if type(wish) is not int:
         return _CRASH_LIMIT
     return min(max(wish, 1), _CRASH_LIMIT_MAX)
+
+
+def _preempt_grace_s(spec: dict[str, Any]) -> float:
+    wish = spec.get("preempt_grace_s", 0.0)
+    if isinstance(wish, bool) or not isinstance(wish, int | float):
+        return 0.0
+    return min(max(float(wish), 0.0), _PREEMPT_GRACE_S_MAX)
+
+
+def _checkpoints(spec: dict[str, Any], folder: Path) -> str:
+    """Where the cases of a run keep what their later attempts go on with."""
+    shared = spec.get("checkpoints")
+    if not isinstance(shared, str) or not shared:
+        return str(folder / "checkpoints")
+    return os.path.join(shared, re.sub(r"[^A-Za-z0-9_-]", "_", str(spec["run"])))
 
 
 def _drop(entries: list[Any], number: int) -> None:
