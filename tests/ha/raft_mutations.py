@@ -554,9 +554,8 @@ MUTATIONS = (
     Mutation(
         "a joint configuration is left before it is committed",
         "membership",
-        "        and index >= core.pending_change\n",
+        "        and core.log.applied >= core.pending_change\n",
         "",
-        harmless="applied means committed, and a second proposal to leave is refused",
     ),
     Mutation(
         "a voter that becomes a learner votes on in the new configuration",
