@@ -182,3 +182,15 @@ class PeerUnavailableError(DtfError):
     """A node cannot be reached, or does not have or take what is asked of it."""
 
     exit_code = 45
+
+
+class NotLeadingError(DtfError):
+    """A node was asked for what only the leader does; it says who leads."""
+
+    exit_code = 46
+
+
+class MembershipError(DtfError):
+    """Members of a cluster, or who leads it, were not changed as it was asked for."""
+
+    exit_code = 47

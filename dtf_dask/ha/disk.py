@@ -6,6 +6,7 @@ back in the same order, on the node's loop.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -15,6 +16,8 @@ from typing import NamedTuple
 from dtf_dask.errors import DiskFullError, DtfError
 from dtf_dask.ha.raft.messages import Entry, HardState, Message, SnapshotPoint
 from dtf_dask.ha.wal import Wal
+
+_LOG = logging.getLogger(__name__)
 
 FULL_RETRY_S = 0.5
 """How often it is tried again while there is no room on the disk."""
@@ -95,6 +98,7 @@ class Disk:
         self._jobs: deque[Job] = deque()
         self._wake = threading.Condition()
         self._closing = False
+        self._full = False
         self.sync_s: deque[float] = deque(maxlen=1_000)
         """How long the last syncs took."""
         self._thread = threading.Thread(target=self._run, name="dtf-ledger-disk")
@@ -119,61 +123,78 @@ class Disk:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while True:
-            jobs = self._gathered()
-            if not jobs:
-                return
-            try:
+        try:
+            while jobs := self._gathered():
                 if not self._carry_out(jobs):
                     return
-            except (DtfError, ValueError) as error:
-                self._trouble(DiskTrouble(failed=str(error)))
-                return
+        except (DtfError, ValueError) as error:
+            self._trouble(DiskTrouble(failed=str(error)))
+        except Exception as error:
+            # Without its disk the node would wait for ever, and not say so.
+            _LOG.exception("the ledger's disk: a defect of dtf")
+            self._trouble(DiskTrouble(failed=f"a defect of dtf: {error!r}"))
 
     def _gathered(self) -> list[Job]:
         with self._wake:
+            if self._full and not self._jobs:
+                # All that had to wait is done.
+                self._full = False
+                self._trouble(DiskTrouble())
             while not self._jobs and not self._closing:
                 self._wake.wait()
             count = min(len(self._jobs), _GATHERED_MAX)
             return [self._jobs.popleft() for _ in range(count)]
 
     def _carry_out(self, jobs: list[Job]) -> bool:
-        """Do what was asked; False if the thread ends with it undone."""
-        sync = False
-        for job in jobs:
-            if not self._with_room(job):
-                return False
-            sync |= isinstance(job, Write) and job.sync
-        if sync:
+        """Do what was asked; False if the thread ends with some of it undone."""
+        begun = 0
+        for at, job in enumerate(jobs):
+            try:
+                self._do(job)
+            except DiskFullError as error:
+                # Nobody waits for those before it longer than he must.
+                self._finish(jobs[begun:at])
+                begun = at
+                if not self._retry(job, jobs, error):
+                    return False
+        self._finish(jobs[begun:])
+        return True
+
+    def _finish(self, jobs: list[Job]) -> None:
+        """Sync what was appended, and say so."""
+        if any(isinstance(job, Write) and job.sync for job in jobs):
             started = time.monotonic()
             self._wal.sync()
             self.sync_s.append(time.monotonic() - started)
-        self._done(jobs)
-        return True
+        if jobs:
+            self._done(jobs)
 
-    def _with_room(self, job: Job) -> bool:
+    def _retry(self, job: Job, jobs: list[Job], error: DiskFullError) -> bool:
         """Do it as soon as there is room; False if it is given up."""
-        was_full = False
+        if not self._full:
+            self._full = True
+            self._trouble(DiskTrouble(full=str(error)))
         while True:
+            # What makes room does not wait for what needs it.
+            for one in self._compactions(jobs):
+                self._do(one)
             try:
-                with self._lock:
-                    self._do(job)
-                break
-            except DiskFullError as error:
-                if not was_full:
-                    self._trouble(DiskTrouble(full=str(error)))
-                was_full = True
+                self._do(job)
+                return True
+            except DiskFullError:
                 with self._wake:
-                    if self._closing or self._wake.wait_for(
-                        lambda: self._closing, FULL_RETRY_S
-                    ):
+                    if self._wake.wait_for(lambda: self._closing, FULL_RETRY_S):
                         return False
-        if was_full:
-            self._trouble(DiskTrouble())
-        return True
+
+    def _compactions(self, jobs: list[Job]) -> list[Compact]:
+        """Those that wait. They are done again in their turn, when nothing is left."""
+        with self._wake:
+            waiting = [*jobs, *self._jobs]
+        return [one for one in waiting if isinstance(one, Compact)]
 
     def _do(self, job: Job) -> None:
-        if isinstance(job, Compact):
-            self._wal.compact(min(job.upto, self._wal.point.index))
-        else:
-            self._wal.append(job.entries, job.state, job.point)
+        with self._lock:
+            if isinstance(job, Compact):
+                self._wal.compact(min(job.upto, self._wal.point.index))
+            else:
+                self._wal.append(job.entries, job.state, job.point)

@@ -58,23 +58,25 @@ class NodeLedger:
         check_commands(commands)
         if not commands:
             return []
-        unknown = [UNKNOWN] * len(commands)
+        proposed = False
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Outcome]] = loop.create_future()
         try:
             async with asyncio.timeout(timeout_s):
                 if not await self._leader_known():
                     return [refused(self.node.refusal)] * len(commands)
+                proposed = True
                 self.node.propose(commands, _Waiter(future, len(commands)))
                 return await future
         except TimeoutError:
-            return unknown
+            given_up = UNKNOWN if proposed else refused("no leader is known")
+            return [given_up] * len(commands)
 
     async def _leader_known(self) -> bool:
         """Wait until there is one; False if there never will be."""
         node = self.node
         while node.raw.core.lead == NO_NODE:
-            if node.failure:
+            if node.ended or node.removed:
                 return False
             await node.change()
         return True
@@ -99,7 +101,7 @@ class NodeLedger:
             async with asyncio.timeout(timeout_s):
                 changed = node.changed
                 while not await node.reads.point():
-                    if node.failure:
+                    if node.ended or node.removed:
                         return False
                     # There is no leader, or it changes: perhaps it has by now.
                     await _soon(changed)
@@ -113,7 +115,7 @@ class NodeLedger:
     ) -> AsyncIterator[Changes | Compacted]:
         """Changes of records after an index, as they come."""
         node = self.node
-        while not node.failure:
+        while not node.ended:
             state = node.state
             found = state.history.after(after, namespace, prefix, state.index)
             if isinstance(found, Compacted):

@@ -13,12 +13,13 @@ import threading
 from collections.abc import Callable, Sequence
 from random import Random
 
-from dtf_dask.ha.disk import Compact, Disk, DiskTrouble, Job, storage_write
+from dtf_dask.ha.disk import Disk, storage_write
 from dtf_dask.ha.ledger.entries import encode_entry
 from dtf_dask.ha.ledger.log_clock import LogClock
 from dtf_dask.ha.ledger.outcomes import Stopped
 from dtf_dask.ha.ledger.state_machine import StateMachine
 from dtf_dask.ha.network import Network
+from dtf_dask.ha.node_disk import DiskAnswers
 from dtf_dask.ha.node_folder import NodeFolder
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_reads import Reads
@@ -84,6 +85,10 @@ class Node:
         self.state: StateMachine = folder.state
         self.failure = ""
         self.disk_full = ""
+        self.removed = ""
+        """That it belongs to its cluster no more, as far as it knows."""
+        self.members_changed: Callable[[], None] = lambda: None
+        """Called when other members have been applied, or a snapshot restored."""
         self.elections = 0
         self._failed = failed
         self._rng = rng
@@ -96,7 +101,8 @@ class Node:
         self.raw = RawNode(options.raft(node, folder.point.index), self.storage, rng)
         self.proposals = Proposals()
         self.reads = Reads(self)
-        self.disk = Disk(folder.wal, lock, self._from_disk, self._from_disk_trouble)
+        self._answers = DiskAnswers(self)
+        self.disk = Disk(folder.wal, lock, self._answers.written, self._answers.trouble)
         self.applied_term = folder.point.term
         self._clock: LogClock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,13 +119,24 @@ class Node:
     async def start(self) -> None:
         """Take part from now on."""
         self._loop = asyncio.get_running_loop()
+        self._answers.start(self._loop)
         self.disk.start()
         self._next_tick = self._loop.time() + self.options.tick_s
-        self._ticks = self._loop.call_at(self._next_tick, self._tick)
-        config = self.raw.status().config
-        if config.voters == (self.node,):
+        self._ticks = self._loop.call_at(self._next_tick, self.guarded, self._tick)
+        if self.alone:
             self.raw.campaign()
         self.wake()
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is the only one that votes."""
+        config = self.raw.status().config
+        return (config.voters, config.voters_outgoing) == ((self.node,), ())
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has failed, or was closed."""
+        return bool(self.failure) or self._closed
 
     async def close(self) -> None:
         """Stop; what is on its way to the disk is written first."""
@@ -164,21 +181,26 @@ class Node:
     @property
     def refusal(self) -> str:
         """Why this node takes no commands now; empty if it does."""
+        if self._closed:
+            return "the node is stopping"
         if self.failure or self.disk_full:
             return self.failure or self.disk_full
         if self.raw.core.role is not Role.LEADER:
-            return "this node does not lead"
+            return self.removed or "this node does not lead"
         return ""
 
     def receive(self, messages: Sequence[Message]) -> None:
         """Messages of one other node have come."""
-        if self.failure or self._closed:
-            return
+        if not self.ended:
+            self.guarded(self._take, messages)
+
+    def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
             if message.kind is MessageKind.SNAPSHOT:
                 self.snapshots.offered(message)
-                continue
-            self.step(message)
+            elif message.kind is not MessageKind.TIMEOUT_NOW or not self.disk_full:
+                # It cannot take over if it cannot even keep its vote.
+                self.step(message)
         self.wake()
 
     def step(self, message: Message) -> None:
@@ -189,28 +211,28 @@ class Node:
 
     def peer_lost(self, peer: NodeId) -> None:
         """The connection to a peer broke."""
-        if self.failure or self._closed:
-            return
+        if not self.ended:
+            self.guarded(self._lost, peer)
+
+    def _lost(self, peer: NodeId) -> None:
         self.raw.report_unreachable(peer)
         self.snapshots.peer_lost(peer)
         if peer == self.raw.core.lead and self._loop is not None:
             # It may have died: whoever is first asks whether it would be elected.
             self.raw.forget_leader()
             delay_s = self._rng.random() * self.options.tick_s
-            self._loop.call_later(delay_s, self._campaign_if_orphaned)
+            self._loop.call_later(delay_s, self.guarded, self._campaign_if_orphaned)
         self.wake()
 
     def _campaign_if_orphaned(self) -> None:
         core = self.raw.core
-        if core.lead == NO_NODE and core.role is Role.FOLLOWER and self._may_act():
+        orphaned = core.lead == NO_NODE and core.role is Role.FOLLOWER
+        if orphaned and not (self.ended or self.disk_full):
             self.raw.campaign()
             self.wake()
 
-    def _may_act(self) -> bool:
-        return not (self.failure or self.disk_full or self._closed)
-
     def _tick(self) -> None:
-        if self._closed or self.failure or self._loop is None:
+        if self.ended or self._loop is None:
             return
         now, tick_s = self._loop.time(), self.options.tick_s
         ticks = 0
@@ -221,7 +243,7 @@ class Node:
             # With a full disk it keeps no promise: the others are to elect another.
             for _ in range(min(ticks, _TICKS_AT_ONCE_MAX)):
                 self.raw.tick()
-        self._ticks = self._loop.call_at(self._next_tick, self._tick)
+        self._ticks = self._loop.call_at(self._next_tick, self.guarded, self._tick)
         self.wake()
 
     # A turn
@@ -230,9 +252,9 @@ class Node:
         """Have a turn soon, one for all that comes until then."""
         if not self._due and self._loop is not None:
             self._due = True
-            self._loop.call_soon(self._guarded, self._turn)
+            self._loop.call_soon(self.guarded, self._turn)
 
-    def _guarded(self, function: Callable[..., None], *arguments: object) -> None:
+    def guarded(self, function: Callable[..., None], *arguments: object) -> None:
         """A node with a defect stops, rather than go on with half of a turn done."""
         try:
             function(*arguments)
@@ -242,7 +264,7 @@ class Node:
 
     def _turn(self) -> None:
         self._due = False
-        if self.failure or self._closed:
+        if self.ended:
             return
         self._place_calls()
         self.reads.ask()
@@ -302,6 +324,8 @@ class Node:
             # Entries of earlier terms may not be applied yet: their time is later than
             # the state's, which the state machine sees to: its time never goes back.
             self._clock = LogClock(self.state.time_ms, self._loop.time())
+            if self.disk_full:
+                self._answers.hand_over()
         else:
             self._clock = None
             self.proposals.refuse_waiting("this node does not lead")
@@ -309,13 +333,12 @@ class Node:
 
     def _apply(self, entries: Sequence[Entry]) -> None:
         state, proposals = self.state, self.proposals
-        size = 0
+        size, changed = 0, False
         for entry in entries:
             payload = entry.payload
             size += len(payload)
             if entry.kind is not EntryKind.NORMAL:
-                if not isinstance(self.raw.apply_change(entry), Unchanged):
-                    self.notify()
+                changed |= not isinstance(self.raw.apply_change(entry), Unchanged)
                 payload = b""
             applied = state.apply(entry.index, payload)
             if isinstance(applied, Stopped):
@@ -327,62 +350,8 @@ class Node:
             self.applied_term = entry.term
             proposals.applied(entry.index, entry.term, applied.outcomes)
         self.snapshots.log_bytes += size
-
-    # What the disk answers, from its thread
-
-    def _from_disk(self, jobs: list[Job]) -> None:
-        self._call(self._written, jobs)
-
-    def _from_disk_trouble(self, trouble: DiskTrouble) -> None:
-        self._call(self._disk_trouble, trouble)
-
-    def _call(self, function: Callable[..., None], argument: object) -> None:
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._guarded, function, argument)
-
-    def _written(self, jobs: list[Job]) -> None:
-        others: list[Message] = []
-        for job in jobs:
-            if isinstance(job, Compact):
-                self.storage.compacted(self.folder.wal.first_index)
-                continue
-            if job.point is not None:
-                self.snapshots.written(job.point)
-            self.storage.stored(job.entries)
-            for response in job.responses:
-                if response.to == self.node:
-                    self.step(response)
-                else:
-                    others.append(response)
-        if others and not self._closed:
-            self.network.send(others)
-        self.wake()
-
-    def _disk_trouble(self, trouble: DiskTrouble) -> None:
-        if trouble.failed:
-            self.fail(trouble.failed)
-            return
-        self.disk_full = trouble.full
-        if trouble.full:
-            _LOG.error("node %d: %s", self.node, trouble.full)
-            self.proposals.refuse_waiting(trouble.full)
-            self._hand_over()
-        else:
-            _LOG.warning("node %d: there is room on its disk again", self.node)
-        self.notify()
-        self.wake()
-
-    def _hand_over(self) -> None:
-        """Have the voter that is nearest lead instead, if there is one."""
-        status = self.raw.status()
-        able = [
-            (peer.match, -node)
-            for node, peer in status.peers.items()
-            if node != self.node and peer.active and not peer.learner
-        ]
-        if able:
-            self.raw.transfer_leader(NodeId(-max(able)[1]))
+        if changed:
+            self.members_changed()
 
     # What others wait for
 

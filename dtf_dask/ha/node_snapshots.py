@@ -60,10 +60,12 @@ class Snapshots:
 
     async def _make(self) -> None:
         node = self._node
+        if node.raw.core.log.waits_for_snapshot():
+            return  # the members are those of that one already, and the state is not
         config = node.raw.status().config
         frozen = node.state.freeze()
         point = SnapshotPoint(frozen.index, node.applied_term, config)
-        if point.index <= self.newest.point.index:
+        if point.index <= self._newest_index():
             return
         try:
             stored = await asyncio.to_thread(self._store.write, point, frozen.chunks())
@@ -72,8 +74,17 @@ class Snapshots:
             threshold = node.options.snapshot_log_bytes
             self.log_bytes = max(threshold - _RETRY_LOG_BYTES, threshold // 2)
             return
+        if point.index <= self._newest_index():
+            return  # one of another node has come meanwhile
         self._made = _named(stored)
         node.disk.put(Write((), None, point, sync=True))
+
+    def _newest_index(self) -> int:
+        """Of those that are here, are coming, or were damaged since."""
+        coming = self._node.raw.core.log.unstable.snapshot
+        wanted = coming.point.index if coming is not None else 0
+        known = max(self.newest.point.index, self._node.folder.wal.point.index)
+        return max(known, wanted)
 
     def written(self, point: SnapshotPoint) -> None:
         """The log says that there is this snapshot."""
@@ -87,6 +98,7 @@ class Snapshots:
             self.log_bytes = 0
             node.storage.restored(self.newest)
             node.proposals.applied(point.index, -1, [])
+            node.members_changed()
             node.reads.applied(point.index)
             node.notify()
         elif self._made is not None and self._made.point == point:

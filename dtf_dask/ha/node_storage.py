@@ -86,9 +86,12 @@ class NodeStorage:
         if not page or not page[0].index <= index <= page[-1].index:
             # Who looks for where two logs part goes backwards.
             low = max(self._first_index, index - 1_000)
-            page = self._page = self._read(low, index + 1, _PAGE_BYTES)
-            if page[-1].index < index:
-                page = self._page = self._read(index, index + 1, _PAGE_BYTES)
+            page = self._read(low, index + 1, _PAGE_BYTES) or ()
+            if not page or page[-1].index < index:
+                page = self._read(index, index + 1, _PAGE_BYTES) or ()
+            self._page = page
+            if not page:
+                return None
         return page[index - page[0].index].term
 
     def entries(self, low: int, high: int, bytes_max: int) -> Sequence[Entry] | None:
@@ -167,6 +170,8 @@ class NodeStorage:
         hot.compact(min(hot.start.index + len(oldest), last - 1))
         self._hot_bytes -= entries_bytes(oldest)
 
-    def _read(self, low: int, high: int, bytes_max: int) -> Sequence[Entry]:
+    def _read(self, low: int, high: int, bytes_max: int) -> Sequence[Entry] | None:
         with self._lock:
+            if low < self._wal.first_index:
+                return None  # compacted just now: this node has yet to hear of it
             return self._wal.entries(low, high, bytes_max)

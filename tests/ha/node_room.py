@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.files import DISK, Files
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.kinds import PUT
+from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
@@ -20,6 +24,10 @@ from dtf_dask.ha.wal_opening import LogIdentity
 QUICK = NodeOptions(tick_s=0.02, snapshot_log_bytes=10**9)
 
 
+WAIT_S = 20.0
+"""What nobody should have to wait for."""
+
+
 class Wires:
     """Between all nodes of a room; ``cut`` holds pairs that do not hear each other."""
 
@@ -27,9 +35,29 @@ class Wires:
         self.nodes: dict[NodeId, Node] = {}
         self.cut: set[frozenset[NodeId]] = set()
 
+        self.ends: dict[NodeId, Wire] = {}
+        self.members: dict[NodeId, Members] = {}
+
     def connected(self, one: NodeId, other: NodeId) -> bool:
-        """Whether messages get through."""
-        return other in self.nodes and frozenset((one, other)) not in self.cut
+        """Whether messages get through; a node that is not let in is told why."""
+        if other not in self.nodes or frozenset((one, other)) in self.cut:
+            return False
+        peers = self.ends[one].peers if one in self.ends else None
+        if peers is not None and other not in peers:
+            return False
+        if one not in self.members or other not in self.members:
+            return True
+        objection = self.members[other].objection(one)
+        if objection:
+            self.members[one].refused_by(other, f"node {other} refuses: {objection}")
+            return False
+        self.members[other].heard_from(one, place(one))
+        return True
+
+
+def place(node: int) -> Address:
+    """Where a node is reached, as far as anybody asks."""
+    return f"node-{node}", 7000
 
 
 class Wire:
@@ -39,6 +67,8 @@ class Wire:
         self._node = node
         self._incoming = incoming
         self._wires = wires
+        self.peers: dict[NodeId, Address] | None = None
+        """Whom it connects to; None for all, where nobody said."""
 
     def send(self, messages: Sequence[Message]) -> None:
         """Deliver in the next turn."""
@@ -52,7 +82,8 @@ class Wire:
             self._wires.nodes[message.to].receive([message])
 
     def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
-        """All are known."""
+        """These from now on."""
+        self.peers = dict(addresses)
 
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Copy the file, if the other one has it and is heard."""
@@ -85,29 +116,46 @@ class Room:
         self.failures: dict[NodeId, str] = {}
 
     async def start(
-        self, node: int, voters: Sequence[int], files: Files = DISK
+        self,
+        node: int,
+        voters: Sequence[int],
+        files: Files = DISK,
+        knows: Sequence[int] | None = None,
     ) -> NodeLedger:
-        """Start a node, which is made if it is new."""
+        """Start a node, which is made if it is new.
+
+        Parameters
+        ----------
+        knows
+            Whose addresses it is started with. Without, it knows everybody's.
+        """
         own = NodeId(node)
         folder = str(self.folder / str(node))
         identity = LogIdentity("room", own)
-        if not node_exists(folder):
-            create_node(folder, identity, [NodeId(one) for one in voters])
+        if not node_exists(folder, files):
+            Path(folder).mkdir(exist_ok=True)
+            first = [NodeId(one) for one in voters]
+            create_node(folder, identity, first, files=files)
+        wire = self.wires.ends[own] = Wire(own, self.wires, Path(folder))
         made = Node(
             own,
             open_node(folder, identity, files=files),
-            Wire(own, self.wires, Path(folder)),
+            wire,
             self.options,
             Random(node),
             lambda reason: self.failures.setdefault(own, reason),
         )
         self.wires.nodes[own] = made
+        if knows is not None:
+            addresses = {NodeId(one): place(one) for one in knows}
+            self.wires.members[own] = Members(made, addresses)
         await made.start()
         return NodeLedger(made)
 
     async def stop(self, node: int) -> None:
         """End a node; the others hear nothing more of it, and that it is gone."""
         gone = self.wires.nodes.pop(NodeId(node))
+        self.wires.members.pop(NodeId(node), None)
         await gone.close()
         for other in self.wires.nodes.values():
             other.peer_lost(NodeId(node))
@@ -130,5 +178,31 @@ class Room:
 
     async def close(self) -> None:
         """End all."""
+        self.wires.members.clear()
         for node in [*self.wires.nodes]:
             await self.wires.nodes.pop(node).close()
+
+
+def put(key: str, value: bytes = b"value") -> bytes:
+    """A command that writes a record."""
+    return encode_command(PUT, "tests", key, value)
+
+
+async def value_at(ledger: NodeLedger, key: str) -> bytes | None:
+    """What a linearizable read says."""
+    answer = await ledger.read(Get("tests", key), WAIT_S)
+    assert answer is not None
+    return answer.records[0][1].value if answer.records else None
+
+
+def in_room(test: Callable[[Room], Coroutine[None, None, None]], room: Room) -> None:
+    """Run a test with a room that is closed after it."""
+
+    async def run() -> None:
+        try:
+            async with asyncio.timeout(60):
+                await test(room)
+        finally:
+            await room.close()
+
+    asyncio.run(run())

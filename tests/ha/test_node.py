@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from node_room import QUICK, Room
+from node_room import QUICK, WAIT_S, Room, in_room, put, value_at
 
 from dtf_dask.errors import UsageError
-from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.history import Changes, Compacted
-from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get
-from dtf_dask.ha.local_ledger import LocalLedger, NodeLedger
+from dtf_dask.ha.local_ledger import LocalLedger
 from dtf_dask.ha.raft.messages import ConfigChange, ConfigStep, NodeId, StepKind
-
-WAIT_S = 20.0
-
-
-def put(key: str, value: bytes = b"value") -> bytes:
-    """A command that writes a record."""
-    return encode_command(PUT, "tests", key, value)
-
-
-async def value_at(ledger: NodeLedger, key: str) -> bytes | None:
-    """What a linearizable read says."""
-    answer = await ledger.read(Get("tests", key), WAIT_S)
-    assert answer is not None
-    return answer.records[0][1].value if answer.records else None
-
-
-def in_room(
-    test: Callable[[Room], Coroutine[None, None, None]], folder: Path, room: Room
-) -> None:
-    """Run a test with a room that is closed after it."""
-
-    async def run() -> None:
-        try:
-            async with asyncio.timeout(60):
-                await test(room)
-        finally:
-            await room.close()
-
-    asyncio.run(run())
 
 
 def test_a_local_ledger_keeps_what_it_acknowledged(tmp_path: Path) -> None:
@@ -101,7 +69,7 @@ def test_three_nodes_agree_and_all_answer_reads(tmp_path: Path) -> None:
         assert outcome.code is Code.REFUSED
         assert "does not lead" in outcome.value
 
-    in_room(run, tmp_path, Room(tmp_path))
+    in_room(run, Room(tmp_path))
 
 
 def test_the_death_of_a_leader_loses_nothing(tmp_path: Path) -> None:
@@ -123,7 +91,7 @@ def test_the_death_of_a_leader_loses_nothing(tmp_path: Path) -> None:
         back = await room.start(gone, [1, 2, 3])
         assert await value_at(back, "after") == b"value"
 
-    in_room(run, tmp_path, Room(tmp_path))
+    in_room(run, Room(tmp_path))
 
 
 def test_a_leader_that_is_cut_off_acknowledges_nothing(tmp_path: Path) -> None:
@@ -146,7 +114,7 @@ def test_a_leader_that_is_cut_off_acknowledges_nothing(tmp_path: Path) -> None:
         assert await value_at(leader, "new") == b"value"
         assert await value_at(leader, "lost") is None
 
-    in_room(run, tmp_path, Room(tmp_path))
+    in_room(run, Room(tmp_path))
 
 
 def test_a_node_that_was_away_for_long_gets_a_snapshot(tmp_path: Path) -> None:
@@ -175,7 +143,7 @@ def test_a_node_that_was_away_for_long_gets_a_snapshot(tmp_path: Path) -> None:
         again = await room.start(away, [1, 2, 3])
         assert await value_at(again, "k7") == big + b"2"
 
-    in_room(run, tmp_path, Room(tmp_path))
+    in_room(run, Room(tmp_path))
 
 
 def test_a_member_joins_as_a_learner_and_then_votes(tmp_path: Path) -> None:
@@ -197,7 +165,7 @@ def test_a_member_joins_as_a_learner_and_then_votes(tmp_path: Path) -> None:
         # Alone it is no majority of two.
         assert await joined.read(Get("tests", "early"), 0.3) is None
 
-    in_room(run, tmp_path, Room(tmp_path))
+    in_room(run, Room(tmp_path))
 
 
 def test_changes_are_followed(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from dtf_dask.ha.raft.core import Core
 from dtf_dask.ha.raft.messages import (
     APPEND_THREAD,
     APPLY_THREAD,
+    NO_NODE,
     ConfigChange,
     ConfigState,
     Entry,
@@ -225,6 +226,11 @@ class RawNode:
     def transfer_leader(self, to: NodeId) -> Outcome:
         """Hand leadership over to a voter, or ask the leader to."""
         return transfer.transfer(self.core, to)
+
+    def step_down(self) -> None:
+        """Lead no more, if it does, though nobody else may lead yet."""
+        if self.core.role is Role.LEADER:
+            self.core.become_follower(self.core.term, NO_NODE)
 
     def forget_leader(self) -> Outcome:
         """Believe in no leader until one is heard of."""

@@ -53,6 +53,21 @@ def following(room: Room, term: int = 1) -> RawNode:
     return node
 
 
+def test_a_leader_that_steps_down_keeps_its_term_and_its_vote() -> None:
+    """It follows nobody, and may not vote for another in the term that it led."""
+    room = group_of(3)
+    room.elect(N1)
+    node = room.nodes[N1]
+    before = node.status()
+    node.step_down()
+    after = node.status()
+    assert (after.role, after.lead) == (Role.FOLLOWER, NO_NODE)
+    assert (after.term, after.vote) == (before.term, N1)
+    follower = room.nodes[N2]
+    follower.step_down()
+    assert follower.status().lead == N1
+
+
 # Numbers
 
 
