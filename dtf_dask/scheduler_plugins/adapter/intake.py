@@ -8,12 +8,12 @@ from typing import Any
 
 from distributed.scheduler import TaskState
 
-from dtf_dask.annotation_values import DURATION_S_MAX
+from dtf_dask.annotation_values import DURATION_S_MAX, TASK_NAME_LENGTH_MAX
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.hints import shown
 from dtf_dask.scheduler_plugins.adapter import asks, upstream
 from dtf_dask.scheduler_plugins.adapter.actors import Actors
-from dtf_dask.scheduler_plugins.adapter.asks import Wishes
+from dtf_dask.scheduler_plugins.adapter.asks import NOTHING, Own, Wishes
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
 from dtf_dask.scheduler_plugins.engine.terms import Ask
@@ -23,7 +23,7 @@ _NEAR_INPUTS_MAX = 64
 _KNOWN_MAX = 1024
 _SHOWN_MAX = 5
 _OVER = ("memory", "erred", "forgotten")
-_OWN = ("name", "deadline", "expected")  # what differs from task to task
+_Read = tuple[Wishes | TaskRefusedError, Own | None]
 
 
 class Intake:
@@ -48,6 +48,8 @@ class Intake:
         self._strict: dict[Key, list[Governed]] = {}  # run after it only if it did well
         self._restricted: dict[Key, None] = {}
         self._known: dict[Any, Wishes | TaskRefusedError] = {}
+        # Most tasks of a graph have one object for their annotation.
+        self._newest: tuple[Any, _Read] = (None, (self._plain, NOTHING))
 
     def submitted(self, keys: Iterable[Key]) -> None:
         """Tasks came, and none of them has been moved yet."""
@@ -141,9 +143,7 @@ class Intake:
     def _taken(
         self, ts: TaskState, now: float, wall_now: float
     ) -> tuple[Governed, TaskRefusedError | None]:
-        wishes: Wishes | TaskRefusedError = self._plain
-        if ts.annotations or ts.resource_restrictions:
-            wishes = self._read(ts)
+        wishes, own = self._read(ts)
         name = ts.prefix.name
         if isinstance(wishes, TaskRefusedError):
             return Governed(
@@ -160,6 +160,7 @@ class Intake:
                 wall_now=wall_now,
                 priority=-ts.priority[0],
                 nested=ts.priority[1] % 1 != 0,
+                own=own,
             )
         except TaskRefusedError as error:
             refused, ask = error, Ask(ts.key, name, wishes.need)
@@ -167,33 +168,41 @@ class Intake:
             refused = _edges_refused(ts, wishes)
         return Governed(ts.key, ask, wishes), refused
 
-    def _read(self, ts: TaskState) -> Wishes | TaskRefusedError:
-        annotation = (ts.annotations or {}).get(ANNOTATION)
-        resources = ts.resource_restrictions or None
-        if annotation is None and resources is None:
-            return self._plain
+    def _read(self, ts: TaskState) -> _Read:
+        annotation = ts.annotations.get(ANNOTATION) if ts.annotations else None
+        resources = ts.resource_restrictions
+        if resources:
+            return self._read_both(annotation, resources)
+        if annotation is None:
+            return self._plain, NOTHING
+        if annotation is not self._newest[0]:
+            self._newest = (annotation, self._read_both(annotation, None))
+        return self._newest[1]
+
+    def _read_both(self, annotation: Any, resources: Any) -> _Read:
         try:
             # Tasks that ask the same share what was read, whatever these are.
             rest = dict(annotation or ())
             own = {key: rest.pop(key) for key in _OWN if rest.get(key) is not None}
-            asked = tuple((key, type(value), value) for key, value in rest.items())
-            known = (asked, tuple((resources or {}).items()))
+            values = rest.values()
+            known = (*rest, *values, *map(type, values), *(resources or {}).items())
             found = self._known.get(known)
         except (TypeError, ValueError):  # no mapping, or it holds lists
-            return self._read_anew(annotation, resources)
+            return self._read_anew(annotation, resources), None
         if found is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             found = self._known[known] = self._read_anew(rest, resources)
-        if isinstance(found, TaskRefusedError) or not own:
-            return found
-        name, deadline, expected = map(own.get, _OWN)
-        if name or not all(map(_in_seconds, own.values())):
+        if not own or isinstance(found, TaskRefusedError):
+            return found, NOTHING
+        if not all(_OWN[key](value) for key, value in own.items()):
             read = self._read_anew(own, None)
-            if isinstance(read, TaskRefusedError):
-                return read
-            name, deadline, expected = read.name, read.deadline, read.expected_s
-        return replace(found, name=name, deadline=deadline, expected_s=expected)
+            return (
+                (read, None)
+                if isinstance(read, TaskRefusedError)
+                else (found, read.own)
+            )
+        return found, Own(*map(own.get, _OWN))
 
     def _read_anew(
         self, annotation: object, resources: object
@@ -269,6 +278,17 @@ def _edges_refused(ts: TaskState, wishes: Wishes) -> TaskRefusedError | None:
     )
 
 
+def _is_name(value: object) -> bool:
+    """Whether it is a name as `annotations.validate` returns it."""
+    if not isinstance(value, str) or not value.isprintable():
+        return False
+    return 0 < len(value) <= TASK_NAME_LENGTH_MAX
+
+
 def _in_seconds(value: object) -> bool:
     """Whether it is a duration as `annotations.validate` returns it."""
     return isinstance(value, float) and 0 < value <= DURATION_S_MAX
+
+
+_OWN = {"name": _is_name, "deadline": _in_seconds, "expected": _in_seconds}
+"""What differs from task to task, and whether it can be taken as it is."""

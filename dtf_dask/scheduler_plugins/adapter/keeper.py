@@ -13,7 +13,7 @@ from typing import Any
 
 from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.adapter import dask_grants
-from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, ask
+from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, Own, ask
 from dtf_dask.scheduler_plugins.adapter.attempts import Attempts
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
@@ -137,11 +137,9 @@ class Keeper:
         """Change the urgency of tasks, whether they wait or will."""
         now, wall_now = self.holding.clock(), self.holding.wall()
         if "deadline" in changes:
-            wish = replace(PLAIN, deadline=changes["deadline"])
-            changes = {
-                **changes,
-                "deadline": ask("", "", wish, now=now, wall_now=wall_now).deadline,
-            }
+            own = Own(deadline=changes["deadline"])
+            meant = ask("", "", PLAIN, now=now, wall_now=wall_now, own=own)
+            changes = {**changes, "deadline": meant.deadline}
         waiting, count = [], 0
         for key in dict.fromkeys(keys):
             task = self.holding.tasks.get(key)
