@@ -22,7 +22,9 @@ ANNOTATION = "dtf"
 _NEAR_INPUTS_MAX = 64
 _KNOWN_MAX = 1024
 _SHOWN_MAX = 5
-_OVER = ("memory", "erred", "forgotten")
+OVER = frozenset({"memory", "erred", "forgotten"})
+"""States of Dask in which a task is over, at least for now."""
+_OWN = ("name", "deadline", "expected")
 _Read = tuple[Wishes | TaskRefusedError, Own | None]
 
 
@@ -96,9 +98,9 @@ class Intake:
 
     def over(self, key: Key, finish: str) -> None:
         """A task is over, for whoever waits for just that."""
-        if self._strict and finish in _OVER:
+        if self._strict:
             self._tell_strict(key, finish)
-        if self._awaited and finish in _OVER:
+        if self._awaited:
             for task in self._awaited.pop(key, ()):
                 assert task.after is not None
                 task.after.discard(key)
@@ -183,7 +185,8 @@ class Intake:
         try:
             # Tasks that ask the same share what was read, whatever these are.
             rest = dict(annotation or ())
-            own = {key: rest.pop(key) for key in _OWN if rest.get(key) is not None}
+            name, deadline = rest.pop("name", None), rest.pop("deadline", None)
+            own = Own(name, deadline, rest.pop("expected", None))
             values = rest.values()
             known = (*rest, *values, *map(type, values), *(resources or {}).items())
             found = self._known.get(known)
@@ -193,16 +196,15 @@ class Intake:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             found = self._known[known] = self._read_anew(rest, resources)
-        if not own or isinstance(found, TaskRefusedError):
+        if own == NOTHING or isinstance(found, TaskRefusedError):
             return found, NOTHING
-        if not all(_OWN[key](value) for key, value in own.items()):
-            read = self._read_anew(own, None)
-            return (
-                (read, None)
-                if isinstance(read, TaskRefusedError)
-                else (found, read.own)
-            )
-        return found, Own(*map(own.get, _OWN))
+        if not _is_plain(own):
+            said = dict(zip(_OWN, own, strict=True))
+            read = self._read_anew(said, None)
+            if isinstance(read, TaskRefusedError):
+                return read, None
+            own = read.own
+        return found, own
 
     def _read_anew(
         self, annotation: object, resources: object
@@ -223,7 +225,7 @@ class Intake:
                 self._holding.doom(
                     task, upstream.without(word, key, upstream.reason(ts))
                 )
-            elif ts.state not in _OVER:
+            elif ts.state not in OVER:
                 self._strict.setdefault(key, []).append(task)
 
     def _tell_strict(self, key: Key, finish: str) -> None:
@@ -243,7 +245,7 @@ class Intake:
         key: Key
         for key in task.ask.after:
             ts = holding.scheduler.tasks.get(key)
-            if ts is not None and ts.state in _OVER:
+            if ts is not None and ts.state in OVER:
                 continue
             if key in holding.tasks or ts is None:
                 keep.append(key)  # the engine knows it, or refuses it
@@ -278,17 +280,19 @@ def _edges_refused(ts: TaskState, wishes: Wishes) -> TaskRefusedError | None:
     )
 
 
-def _is_name(value: object) -> bool:
-    """Whether it is a name as `annotations.validate` returns it."""
-    if not isinstance(value, str) or not value.isprintable():
+def _is_plain(own: Own) -> bool:
+    """Whether all of it is as `annotations.validate` returns it."""
+    name, deadline, expected_s = own
+    if name is not None and not (
+        isinstance(name, str)
+        and 0 < len(name) <= TASK_NAME_LENGTH_MAX
+        and name.isprintable()
+    ):
         return False
-    return 0 < len(value) <= TASK_NAME_LENGTH_MAX
+    return (deadline is None or _in_seconds(deadline)) and (
+        expected_s is None or _in_seconds(expected_s)
+    )
 
 
 def _in_seconds(value: object) -> bool:
-    """Whether it is a duration as `annotations.validate` returns it."""
     return isinstance(value, float) and 0 < value <= DURATION_S_MAX
-
-
-_OWN = {"name": _is_name, "deadline": _in_seconds, "expected": _in_seconds}
-"""What differs from task to task, and whether it can be taken as it is."""
