@@ -90,8 +90,8 @@ def _check_devices(core: Core) -> None:
                     whole[card] = whole.get(card, 0) + 1
                 else:
                     parts[card] = parts.get(card, 0.0) + task.shape.gpu_memory
-                if place.shrunk:
-                    most[card] = math.inf
+                if place.shrunk or place not in card.places:
+                    most[card] = math.inf  # it has less of it than before
     assert all(count == 1 for count in whole.values()), "a device is given twice"
     assert not whole.keys() & parts.keys(), "a device is whole and shared"
     for card in dict.fromkeys((*most, *whole, *parts)):
