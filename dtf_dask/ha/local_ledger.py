@@ -101,7 +101,7 @@ class NodeLedger:
             async with asyncio.timeout(timeout_s):
                 changed = node.changed
                 while not await node.reads.point():
-                    if node.ended or node.removed:
+                    if node.ended or node.removed or node.disk_full:
                         return False
                     # There is no leader, or it changes: perhaps it has by now.
                     await _soon(changed)

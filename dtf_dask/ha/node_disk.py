@@ -2,7 +2,8 @@
 
 With a full disk a node promises nothing. It counts no time, so that it never stands for
 election; if it leads it hands over to the voter that is nearest, and if nobody takes
-over it leads no more all the same. What others say it still hears, and it can be read.
+over it leads no more all the same. What others say it still hears, and it can be read
+as long as it has applied what is to be seen.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ class DiskAnswers:
             node.proposals.refuse_waiting(trouble.full)
             # They may be done all the same, but not before there is room here.
             node.proposals.forget()
+            node.reads.refuse_unapplied()
             self.hand_over()
         else:
             _LOG.warning("node %d: there is room on its disk again", node.node)

@@ -25,6 +25,7 @@ class Reader(Protocol):
 
     raw: RawNode
     state: StateMachine
+    disk_full: str
 
     def wake(self) -> None:
         """Have a turn soon."""
@@ -107,6 +108,8 @@ class Reads:
                 found.answer(can_read=False)
         if self._confirmed:
             self.applied(self._node.state.index)
+        if self._node.disk_full:
+            self.refuse_unapplied()
 
     def applied(self, index: int) -> None:
         """The state is as of this entry."""
@@ -116,6 +119,11 @@ class Reads:
             found = confirmed.popleft()
             self.fresh_at = max(self.fresh_at, found.asked_at)
             found.answer(can_read=True)
+
+    def refuse_unapplied(self) -> None:
+        """What they must see is not written here, and will not be before long."""
+        while self._confirmed:
+            self._confirmed.popleft().answer(can_read=False)
 
     def refuse_all(self) -> None:
         """Nothing can be read here any more."""

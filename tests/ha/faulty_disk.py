@@ -82,6 +82,11 @@ class FaultyDisk:
     def room(self) -> int:
         return self.bytes_max - sum(len(c.cached) for c in self.names_now.values())
 
+    def fill(self, left: int = 0) -> None:
+        """There is so much room from now on."""
+        self.bytes_max = 2**62
+        self.bytes_max -= self.room() - left
+
     def count(self, operation: str) -> None:
         if operation in self.fails:
             self.fails[operation] -= 1

@@ -18,7 +18,7 @@ from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
-from dtf_dask.ha.raft.messages import Message, NodeId, Role
+from dtf_dask.ha.raft.messages import Message, MessageKind, NodeId, Role
 from dtf_dask.ha.wal_opening import LogIdentity
 
 QUICK = NodeOptions(tick_s=0.02, snapshot_log_bytes=10**9)
@@ -29,12 +29,17 @@ WAIT_S = 20.0
 
 
 class Wires:
-    """Between all nodes of a room; ``cut`` holds pairs that do not hear each other."""
+    """Between all nodes of a room.
+
+    ``cut`` holds pairs that do not hear each other, ``lost`` kinds of messages that
+    never arrive.
+    """
 
     def __init__(self) -> None:
         self.nodes: dict[NodeId, Node] = {}
         self.cut: set[frozenset[NodeId]] = set()
 
+        self.lost: set[MessageKind] = set()
         self.ends: dict[NodeId, Wire] = {}
         self.members: dict[NodeId, Members] = {}
 
@@ -74,7 +79,8 @@ class Wire:
         """Deliver in the next turn."""
         loop = asyncio.get_running_loop()
         for message in messages:
-            if self._wires.connected(self._node, message.to):
+            lost = message.kind in self._wires.lost
+            if not lost and self._wires.connected(self._node, message.to):
                 loop.call_soon(self._deliver, message)
 
     def _deliver(self, message: Message) -> None:

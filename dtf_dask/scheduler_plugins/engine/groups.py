@@ -177,10 +177,8 @@ class Places:
         self._groups = {}
         for group in groups:
             kept = False  # by the first of its members' signatures
-            before = group.signature
             for place in list(group.members.values()):
-                answers = self.traits.answers(questions, place.offer)
-                signature = (*before, *answers)
+                signature = self._signature(place)
                 home = self._groups.get(signature)
                 if home is None and not kept:
                     home = self._groups[signature] = group

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from dtf_dask.demand import Expression, Preference
 from dtf_dask.pressure import Pressure
@@ -67,11 +67,9 @@ class Gang:
     size: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """One task, as it was submitted. Not to be changed.
-
-    It is not frozen, for that makes it three times as dear, and there is one a task.
+    """One task, as it was submitted.
 
     Parameters
     ----------
@@ -160,7 +158,8 @@ class Offer:
 # -- decided ----------------------------------------------------------------------
 
 
-class Grant(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Grant:
     """Run this task on this worker now; ``gpus`` are the devices it may see."""
 
     key: Key
