@@ -183,6 +183,10 @@ class RemoteLedger:
         tasks = [*links.values(), *self._tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def set_address(self, node: int, address: Address) -> None:
+        """A node lets clients in there from now on."""
+        self._nodes[node] = address
+
     async def propose(
         self, commands: Sequence[bytes], timeout_s: float
     ) -> list[Outcome]:

@@ -1,0 +1,176 @@
+"""The file that says what a node is: ``node.json`` in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dtf_dask.errors import ConfigurationError
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.serving import NodePlan
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+FILE = "node.json"
+_BYTES_MAX = 1_000_000
+_NODES_MAX = 99
+_FIELDS = ("cluster", "node", "peers", "clients", "joins", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What a node is.
+
+    Parameters
+    ----------
+    folder
+        Its own; files of ``tls`` are relative to it.
+    cluster, node
+        Its name.
+    peers, clients
+        Where each node lets other nodes, and clients, in.
+    joins
+        Whether it is added to a cluster that runs.
+    """
+
+    folder: Path
+    cluster: str
+    node: NodeId
+    peers: Mapping[NodeId, Address]
+    clients: Mapping[NodeId, Address]
+    joins: bool = False
+    authority: str = "authority.pem"
+    certificate: str = "certificate.pem"
+    key: str = "certificate.key"
+
+    @property
+    def plan(self) -> NodePlan:
+        """What runs."""
+        return NodePlan(
+            NodeName(self.cluster, self.node),
+            str(self.folder),
+            self.peers,
+            self.clients[self.node],
+            self.joins,
+        )
+
+    def security(self) -> Security:
+        """The node's certificate, which is also what its own tools show."""
+        from distributed import Security
+
+        return Security(
+            require_encryption=True,
+            tls_ca_file=str(self.folder / self.authority),
+            tls_scheduler_cert=str(self.folder / self.certificate),
+            tls_scheduler_key=str(self.folder / self.key),
+        )
+
+    def write(self) -> None:
+        """Write the file, whole."""
+        plain = {
+            "cluster": self.cluster,
+            "node": self.node,
+            "peers": _plain(self.peers),
+            "clients": _plain(self.clients),
+            "joins": self.joins,
+            "tls": {
+                "authority": self.authority,
+                "certificate": self.certificate,
+                "key": self.key,
+            },
+        }
+        path = self.folder / FILE
+        temporary = path.with_name(FILE + ".tmp")
+        try:
+            temporary.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
+            os.replace(temporary, path)
+        except OSError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+
+
+def read_config(folder: Path) -> NodeConfig:
+    """What a folder's ``node.json`` says.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not there, or something in it makes no sense: it says what.
+    """
+    path = folder / FILE
+    try:
+        with path.open("rb") as file:
+            text = file.read(_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{folder} is no node's folder: it has no {FILE}; 'dtf ha init' makes one"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if len(text) > _BYTES_MAX:
+        raise ConfigurationError(f"{path} is larger than {_BYTES_MAX} bytes")
+    try:
+        return _config(folder, json.loads(text))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: {_said(error)}") from error
+
+
+def parse_address(text: Any) -> Address:
+    """``host:port``, with brackets around the host of an IPv6 address."""
+    if type(text) is not str:
+        raise ValueError(f"{text!r} is no address: host:port")
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f"{text!r} is no address: host:port")
+    return host, int(port)
+
+
+def shown_address(address: Address) -> str:
+    """An address as `parse_address` reads it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _config(folder: Path, plain: Any) -> NodeConfig:
+    if type(plain) is not dict:
+        raise ValueError("it holds no object")
+    unknown = sorted(set(plain) - set(_FIELDS))
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(map(str, unknown))}")
+    node = plain["node"]
+    if type(node) is not int:
+        raise ValueError("node is no number")
+    name = NodeName(plain["cluster"], NodeId(node))
+    peers, clients = _addresses(plain["peers"]), _addresses(plain["clients"])
+    for what, addresses in (("peers", peers), ("clients", clients)):
+        if name.node not in addresses:
+            raise ValueError(f"{what} does not say where node {node} is reached")
+    tls, joins = plain.get("tls", {}), plain.get("joins", False)
+    if type(tls) is not dict or not all(type(one) is str for one in tls.values()):
+        raise ValueError("tls holds the names of files")
+    if type(joins) is not bool:
+        raise ValueError("joins is true or false")
+    return NodeConfig(folder, name.cluster, name.node, peers, clients, joins, **tls)
+
+
+def _addresses(plain: Any) -> dict[NodeId, Address]:
+    if type(plain) is not dict or not 0 < len(plain) <= _NODES_MAX:
+        raise ValueError(f"1 to {_NODES_MAX} addresses by node")
+    return {NodeId(int(node)): parse_address(text) for node, text in plain.items()}
+
+
+def _plain(addresses: Mapping[NodeId, Address]) -> dict[str, str]:
+    return {str(node): shown_address(one) for node, one in sorted(addresses.items())}
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
+    return str(error)

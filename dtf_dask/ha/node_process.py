@@ -1,0 +1,100 @@
+"""The process of a node: ``python -m dtf_dask.ha.node_process FOLDER``.
+
+It says ``{"ready": ...}`` in one line when it takes part, and ends on SIGTERM, SIGINT
+or when its input ends, so that it never outlives who started it. A node that leads
+hands over first. Exit codes are those of `dtf_dask.errors`; 1 if the node failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from dtf_dask.errors import DtfError
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
+from dtf_dask.ha.raft.messages import NO_NODE
+from dtf_dask.ha.serving import ServingNode
+
+_HAND_OVER_S = 1.0
+
+
+async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
+    """Run a node until it is told to end; the exit code."""
+    ending: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(code: int) -> None:
+        if not ending.done():
+            ending.set_result(code)
+
+    serving = ServingNode(config.plan, config.security(), lambda _: end(1))
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, end, 0)
+    try:
+        folder = await serving.start()
+        _say(
+            ready=config.node,
+            clients=shown_address(serving.clients),
+            notes=folder.notes,
+        )
+        if until_input_ends:
+            loop.add_reader(sys.stdin.fileno(), _at_end_of_input, end)
+        code = await ending
+        if code == 0 and serving.node is not None:
+            await _retire(serving.node)
+        return code
+    finally:
+        await serving.close()
+
+
+async def _retire(node: Node) -> None:
+    """Have another lead, if this node does and another can soon."""
+    node.hand_over()
+    node.wake()
+    try:
+        async with asyncio.timeout(_HAND_OVER_S):
+            while node.raw.core.transferee != NO_NODE:
+                await node.change()
+    except TimeoutError:
+        pass
+
+
+def _at_end_of_input(end: Any) -> None:
+    if not os.read(sys.stdin.fileno(), 4_096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        end(0)
+
+
+def _say(**words: Any) -> None:
+    print(json.dumps(words), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the node of a folder."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    try:
+        config = read_config(Path(arguments[0]))
+        # What is loaded by now stays: no collection looks through it again.
+        gc.freeze()
+        supervised = "--supervised" in arguments[1:]
+        return asyncio.run(run(config, until_input_ends=supervised))
+    except DtfError as error:
+        print(f"dtf: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except OSError as error:
+        print(f"dtf: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

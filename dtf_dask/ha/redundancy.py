@@ -1,0 +1,215 @@
+"""`RedundancyManager`: a node of the ledger in a process of its own, looked after.
+
+It starts the process, says how it stands, starts it again when it dies, and ends it.
+What a node does is in its process alone, so that nothing that happens here (a long
+collection of garbage, a graph that is unpickled) ever delays a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from dtf_dask.errors import ConfigurationError, DtfError, PeerUnavailableError
+from dtf_dask.ha.node_config import parse_address, read_config
+from dtf_dask.ha.remote_ledger import RemoteLedger
+
+_LOG = logging.getLogger(__name__)
+
+START_S = 30.0
+STOP_S = 10.0
+_RESTART_S, _RESTART_MAX_S = 0.2, 10.0
+_STEADY_S = 30.0
+_LINES_KEPT = 50
+_FAILED = 1  # a node that failed, or died; others are said to be of no use to repeat
+
+
+class NodeProcessError(DtfError):
+    """The process of a node could not be started, or ended by itself."""
+
+    exit_code = 46
+
+
+class RedundancyManager:
+    """One node of a cluster: its process, started, supervised and stopped.
+
+    Parameters
+    ----------
+    folder
+        The node's, as ``dtf ha init`` makes it.
+
+    Examples
+    --------
+    >>> async with RedundancyManager("a") as manager:
+    ...     status = await manager.status()
+    ...     status["role"], status["quorum_left"]
+    ('leader', 1)
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = read_config(self.folder)
+        self.restarts = 0
+        self.last_exit: int | None = None
+        """The code with which the process ended last."""
+        self.ledger = RemoteLedger(
+            dict(self.config.clients.items()),
+            self.config.security(),
+            reads_from=self.config.node,
+        )
+        self._process: asyncio.subprocess.Process | None = None
+        self._lines: deque[str] = deque(maxlen=_LINES_KEPT)
+        self._reader: asyncio.Task[None] | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> RedundancyManager:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while there is none."""
+        process = self._process
+        return process.pid if process and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process and wait until the node takes part.
+
+        Raises
+        ------
+        NodeProcessError
+            It ended, or did not get so far in time: the message has its last words.
+        """
+        if self._supervisor is not None:
+            raise ConfigurationError(f"the node in {self.folder} is started already")
+        await self._launch()
+        loop = asyncio.get_running_loop()
+        self._supervisor = loop.create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """End the process; a node that leads hands over first."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
+            await asyncio.gather(supervisor, return_exceptions=True)
+        await self.ledger.close()
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), STOP_S)
+            except TimeoutError:
+                process.kill()
+        await self._ended(process)
+
+    async def status(self) -> dict[str, Any]:
+        """How the node stands: see `NodeStatus`.
+
+        Raises
+        ------
+        PeerUnavailableError
+            It does not answer.
+        """
+        return await self.ledger.status(self.config.node)
+
+    async def cluster_status(self) -> dict[int, dict[str, Any] | str]:
+        """How each node stands, or why it cannot be said."""
+        nodes = sorted(self.config.clients)
+
+        async def one(node: int) -> dict[str, Any] | str:
+            try:
+                return await self.ledger.status(node)
+            except PeerUnavailableError as error:
+                return str(error)
+
+        return dict(zip(nodes, await asyncio.gather(*map(one, nodes)), strict=True))
+
+    async def _launch(self) -> None:
+        self._process = process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "dtf_dask.ha.node_process", str(self.folder), "--supervised"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        loop = asyncio.get_running_loop()
+        self._reader = loop.create_task(self._read(process.stderr))
+        try:
+            async with asyncio.timeout(START_S):
+                ready = await self._ready(process)
+        except TimeoutError:
+            process.kill()
+            await self._ended(process)
+            raise NodeProcessError(
+                f"the node in {self.folder} was not ready within {START_S:g} s"
+                f"{self._said()}"
+            ) from None
+        for note in ready.get("notes", ()):
+            _LOG.warning("node %d: %s", self.config.node, note)
+        self._update_address(ready)
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        if not line:
+            await self._ended(process)
+            raise NodeProcessError(
+                f"the node in {self.folder} ended with code {process.returncode}"
+                f"{self._said()}"
+            )
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def _update_address(self, ready: dict[str, Any]) -> None:
+        address = ready.get("clients")
+        if address:
+            self.ledger.set_address(self.config.node, parse_address(address))
+
+    async def _ended(self, process: asyncio.subprocess.Process) -> None:
+        self.last_exit = await process.wait()
+        if self._reader is not None:
+            await self._reader
+
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        while line := await stream.readline():
+            text = line.decode("utf-8", "replace").rstrip()
+            self._lines.append(text)
+            _LOG.info("node %d: %s", self.config.node, text)
+
+    def _said(self) -> str:
+        return ": " + self._lines[-1] if self._lines else ""
+
+    async def _supervise(self) -> None:
+        """Start the process again when it dies, at growing intervals."""
+        loop = asyncio.get_running_loop()
+        pause_s = _RESTART_S
+        while True:
+            process = self._process
+            assert process is not None
+            since = loop.time()
+            await self._ended(process)
+            if loop.time() - since > _STEADY_S:
+                pause_s = _RESTART_S
+            _LOG.error(
+                "node %d ended with code %s%s; it is started again in %.1f s",
+                *(self.config.node, self.last_exit, self._said(), pause_s),
+            )
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _RESTART_MAX_S)
+            self.restarts += 1
+            try:
+                await self._launch()
+            except NodeProcessError as error:
+                _LOG.error("%s", error)
