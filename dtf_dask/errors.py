@@ -194,3 +194,9 @@ class MembershipError(DtfError):
     """Members of a cluster, or who leads it, were not changed as it was asked for."""
 
     exit_code = 47
+
+
+class NodeProcessError(DtfError):
+    """The process of a node could not be started, or ended by itself."""
+
+    exit_code = 48

@@ -101,8 +101,10 @@ class Node:
         self.raw = RawNode(options.raft(node, folder.point.index), self.storage, rng)
         self.proposals = Proposals()
         self.reads = Reads(self)
-        self._answers = DiskAnswers(self)
-        self.disk = Disk(folder.wal, lock, self._answers.written, self._answers.trouble)
+        self.disk_answers = DiskAnswers(self)
+        self.disk = Disk(
+            folder.wal, lock, self.disk_answers.written, self.disk_answers.trouble
+        )
         self.applied_term = folder.point.term
         self._clock: LogClock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -119,7 +121,7 @@ class Node:
     async def start(self) -> None:
         """Take part from now on."""
         self._loop = asyncio.get_running_loop()
-        self._answers.start(self._loop)
+        self.disk_answers.start(self._loop)
         self.disk.start()
         self._next_tick = self._loop.time() + self.options.tick_s
         self._ticks = self._loop.call_at(self._next_tick, self.guarded, self._tick)
@@ -325,7 +327,7 @@ class Node:
             # the state's, which the state machine sees to: its time never goes back.
             self._clock = LogClock(self.state.time_ms, self._loop.time())
             if self.disk_full:
-                self._answers.hand_over()
+                self.disk_answers.hand_over()
         else:
             self._clock = None
             self.proposals.refuse_waiting("this node does not lead")

@@ -57,8 +57,7 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
 
 async def _retire(node: Node) -> None:
     """Have another lead, if this node does and another can soon."""
-    node.hand_over()
-    node.wake()
+    node.disk_answers.hand_over()
     try:
         async with asyncio.timeout(_HAND_OVER_S):
             while node.raw.core.transferee != NO_NODE:

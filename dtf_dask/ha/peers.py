@@ -18,6 +18,8 @@ from dtf_dask.ha.transport import Transport
 if TYPE_CHECKING:
     from distributed import Security
 
+    from dtf_dask.ha.members import Members
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,12 +47,19 @@ class Peers:
     ) -> None:
         self._blobs = blobs
         self._node: Node | None = None
-        self.transport = Transport(own, security, self, blobs, contents=contents)
+        self.members: Members | None = None
+        """Who says which peers are let in; until then all of the cluster are."""
+        self.transport = Transport(
+            *(own, security, self, blobs), contents=contents, admits=self._objection
+        )
 
     async def listen(self, address: Address, node: Node) -> Address:
         """Let peers in, for a node; on which address."""
         self._node = node
         return await self.transport.listen(*address)
+
+    def _objection(self, peer: NodeId) -> str:
+        return self.members.objection(peer) if self.members is not None else ""
 
     # What the node asks
 

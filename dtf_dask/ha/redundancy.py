@@ -15,7 +15,11 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from dtf_dask.errors import ConfigurationError, DtfError, PeerUnavailableError
+from dtf_dask.errors import (
+    ConfigurationError,
+    NodeProcessError,
+    PeerUnavailableError,
+)
 from dtf_dask.ha.node_config import parse_address, read_config
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
@@ -27,12 +31,6 @@ _RESTART_S, _RESTART_MAX_S = 0.2, 10.0
 _STEADY_S = 30.0
 _LINES_KEPT = 50
 _FAILED = 1  # a node that failed, or died; others are said to be of no use to repeat
-
-
-class NodeProcessError(DtfError):
-    """The process of a node could not be started, or ended by itself."""
-
-    exit_code = 46
 
 
 class RedundancyManager:

@@ -15,11 +15,11 @@ import msgpack
 
 from dtf_dask.errors import (
     DtfError,
+    MembershipError,
     PeerUnavailableError,
-    ProtocolError,
     UsageError,
 )
-from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.client_link import Link, broken
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, refused
@@ -30,11 +30,9 @@ from dtf_dask.ha.service_words import (
     QUERIES_MAX,
     Op,
     Status,
-    decode_answer,
     decode_answered,
     decode_changes,
     decode_outcomes,
-    encode_request,
     plain_query,
 )
 
@@ -47,48 +45,6 @@ _FOLLOW_S = 10.0
 _BATCH_BYTES = 256 * 2**10
 _ITEMS = QUERIES_MAX
 _LATE_S = 0.5  # for the answer that it is too late
-
-
-class Link(Connection):
-    """A connection to one node."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: dict[int, asyncio.Future[tuple[Status, tuple[Any, ...]]]] = {}
-        self._number = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """TLS stands (asyncio calls this)."""
-        super().connection_made(transport)
-        self.closed.add_done_callback(lambda _: self._end())
-        self.serve(self._take_answer)
-
-    def ask(
-        self, op: Op, *arguments: Any
-    ) -> asyncio.Future[tuple[Status, tuple[Any, ...]]]:
-        """Send a request; what is answered. `PeerUnavailableError` if nothing is."""
-        waiter = asyncio.get_running_loop().create_future()
-        if self.closed.done():
-            waiter.set_exception(PeerUnavailableError(self.why))
-            return waiter
-        self._number += 1
-        self._waiting[self._number] = waiter
-        self.send(encode_request(self._number, op, *arguments))
-        return waiter
-
-    def _take_answer(self, body: bytes) -> None:
-        number, status, values = decode_answer(body)
-        if not number:
-            raise ProtocolError(str(values[0]) if values else "refused")
-        waiter = self._waiting.pop(number, None)
-        if waiter is not None and not waiter.done():
-            waiter.set_result((status, values))
-
-    def _end(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        for waiter in waiting.values():
-            if not waiter.done():
-                waiter.set_exception(PeerUnavailableError(self.why))
 
 
 class _Batch:
@@ -253,6 +209,44 @@ class RemoteLedger:
         status: dict[str, Any] = msgpack.unpackb(values[0], strict_map_key=False)
         return status
 
+    async def add_node(self, node: int, address: Address, timeout_s: float) -> None:
+        """Have a node take part: see `Members.add_node`."""
+        await self._change(Op.ADD, timeout_s, node, *address)
+
+    async def remove_node(self, node: int, timeout_s: float) -> None:
+        """Have a node take part no more: see `Members.remove_node`."""
+        await self._change(Op.REMOVE, timeout_s, node)
+
+    async def transfer_leader(self, node: int, timeout_s: float) -> None:
+        """Have another node lead: see `Members.transfer_leader`."""
+        await self._change(Op.TRANSFER, timeout_s, node)
+
+    async def _change(self, op: Op, timeout_s: float, *arguments: Any) -> None:
+        """Ask whoever leads."""
+        reason = "no node answers"
+        try:
+            async with asyncio.timeout(timeout_s + _LATE_S):
+                while True:
+                    node = self._leader
+                    try:
+                        link = await self._link(node)
+                    except PeerUnavailableError as error:
+                        reason = str(error)
+                        await self._elsewhere(node)
+                        continue
+                    asked = link.ask(op, *arguments, int(timeout_s * 1_000))
+                    status, values = await asked
+                    if status is Status.OK:
+                        return
+                    if status is Status.WRONG:
+                        raise UsageError(values[0])
+                    if status is Status.UNKNOWN:
+                        raise MembershipError(values[0])
+                    reason = values[1]
+                    await self._follow_leader(node, values[0])
+        except TimeoutError:
+            raise MembershipError(f"not in {timeout_s:g} s: {reason}") from None
+
     # Together with others
 
     async def _with_others(
@@ -337,17 +331,14 @@ class RemoteLedger:
             return [UNKNOWN] * len(items)
         batch.sent = False
         leader, reason = values
-        if leader in self._nodes and leader != node:
-            self._leader = leader
-        else:
-            await self._elsewhere(node)
+        await self._follow_leader(node, leader)
         return str(reason)
 
     # Nodes
 
     async def _link(self, node: int) -> Link:
         task = self._links.get(node)
-        if task is None or (task.done() and _broken(task)):
+        if task is None or (task.done() and broken(task)):
             loop = asyncio.get_running_loop()
             task = self._links[node] = loop.create_task(self._dial(node))
         return await asyncio.shield(task)
@@ -366,6 +357,13 @@ class RemoteLedger:
                 f"node {node} at {host}:{port}: {error or 'no answer'}"
             ) from error
 
+    async def _follow_leader(self, node: int, leader: int) -> None:
+        """A node says that another one leads, or that it knows none."""
+        if leader in self._nodes and leader != node:
+            self._leader = leader
+        else:
+            await self._elsewhere(node)
+
     def _next(self, node: int) -> None:
         """Take another node for the leader."""
         if self._leader == node:
@@ -375,11 +373,6 @@ class RemoteLedger:
     async def _elsewhere(self, node: int) -> None:
         self._next(node)
         await asyncio.sleep(_PAUSE_S)
-
-
-def _broken(task: asyncio.Task[Link]) -> bool:
-    gone = task.cancelled() or task.exception() is not None
-    return gone or task.result().closed.done()
 
 
 def _decode_all(plain: Sequence[tuple[Any, ...]]) -> list[Answer]:

@@ -11,20 +11,28 @@ import asyncio
 import logging
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from dtf_dask.errors import ProtocolError
+from dtf_dask.errors import (
+    MembershipError,
+    NotLeadingError,
+    ProtocolError,
+    UsageError,
+)
 from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.entries import command_wrong
 from dtf_dask.ha.ledger.outcomes import Outcome
 from dtf_dask.ha.ledger.queries import Query
 from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.service_words import (
     Op,
     Request,
@@ -53,16 +61,23 @@ class Service:
 
     Parameters
     ----------
-    ledger
-        The node's face.
+    ledger, members
+        The node's faces.
     cluster
         Whose clients are let in.
     security
         The node's certificate.
     """
 
-    def __init__(self, ledger: NodeLedger, cluster: str, security: Security) -> None:
+    def __init__(
+        self,
+        ledger: NodeLedger,
+        members: Members,
+        cluster: str,
+        security: Security,
+    ) -> None:
         self._ledger = ledger
+        self._members = members
         self._cluster = cluster
         self._context: ssl.SSLContext = node_contexts(security)[0]
         self._server: asyncio.Server | None = None
@@ -73,7 +88,7 @@ class Service:
         host, port = address
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Client(self._ledger, self._admit),
+            lambda: _Client(self._ledger, self._members, self._admit),
             host,
             port,
             ssl=self._context,
@@ -116,9 +131,15 @@ def _objection(certificate: dict[str, Any], cluster: str) -> str:
 class _Client(Connection):
     """One client's connection."""
 
-    def __init__(self, ledger: NodeLedger, admit: Any) -> None:
+    def __init__(
+        self,
+        ledger: NodeLedger,
+        members: Members,
+        admit: Callable[[_Client], str],
+    ) -> None:
         super().__init__()
         self._ledger = ledger
+        self._members = members
         self._admit = admit
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
@@ -188,9 +209,30 @@ class _Client(Connection):
         self._ledger.node.propose(commands, waiter)
 
     async def _do(self, request: Request) -> None:
-        handler = _HANDLERS[request.op]
-        status, *values = await handler(self._ledger, *request.arguments)
+        handler = _HANDLERS.get(request.op)
+        if handler is not None:
+            status, *values = await handler(self._ledger, *request.arguments)
+        else:
+            status, *values = await self._change(request.op, *request.arguments)
         self.answer(request.number, status, *values)
+
+    async def _change(self, op: Op, node: NodeId, *rest: Any) -> Answered:
+        """Have the members, or who leads, be others."""
+        members, timeout_s = self._members, rest[-1] / 1_000
+        try:
+            if op is Op.ADD:
+                await members.add_node(node, rest[:2], timeout_s)
+            elif op is Op.REMOVE:
+                await members.remove_node(node, timeout_s)
+            else:
+                await members.transfer_leader(node, timeout_s)
+        except NotLeadingError as error:
+            return Status.NOT_DONE, self.leader, str(error)
+        except MembershipError as error:
+            return Status.UNKNOWN, str(error)
+        except UsageError as error:
+            return Status.WRONG, str(error)
+        return (Status.OK,)
 
 
 class _Waiter:

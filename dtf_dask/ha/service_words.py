@@ -22,6 +22,7 @@ from dtf_dask.ha.ledger.records import Change, Record
 
 QUERIES_MAX = 1_000
 TIMEOUT_MS_MAX = 3_600_000
+HOST_CHARS_MAX = 255
 
 
 class Op(IntEnum):
@@ -32,6 +33,9 @@ class Op(IntEnum):
     STATUS = 3
     FOLLOW = 4
     SNAPSHOT = 5
+    TRANSFER = 6
+    ADD = 7
+    REMOVE = 8
 
 
 class Status(IntEnum):
@@ -187,6 +191,25 @@ def _follows(arguments: tuple[Any, ...]) -> bool:
     )
 
 
+def _names_a_node(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 2 or type(arguments[0]) is not int:
+        return False
+    node, timeout_ms = arguments
+    return 0 < node <= NUMBER_MAX and _timeout(timeout_ms)
+
+
+def _names_a_place(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 4:
+        return False
+    node, host, port, timeout_ms = arguments
+    return (
+        _names_a_node((node, timeout_ms))
+        and type(host) is str
+        and len(host) <= HOST_CHARS_MAX
+        and type(port) is int
+    )
+
+
 def _nothing(arguments: tuple[Any, ...]) -> bool:
     return not arguments
 
@@ -197,4 +220,7 @@ _CHECKS: dict[int, Callable[[tuple[Any, ...]], bool]] = {
     Op.STATUS: _nothing,
     Op.FOLLOW: _follows,
     Op.SNAPSHOT: _nothing,
+    Op.TRANSFER: _names_a_node,
+    Op.ADD: _names_a_place,
+    Op.REMOVE: _names_a_node,
 }

@@ -15,6 +15,7 @@ from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import NodeFolder, create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
@@ -95,10 +96,11 @@ class ServingNode:
             *(name.node, folder, network, self._options, Random(seed), self._failed)
         )
         await network.listen(plan.peers[name.node], self.node)
-        network.set_peers(plan.peers)
+        others = {at: one for at, one in plan.peers.items() if at != name.node}
+        members = network.members = Members(self.node, others)
         await self.node.start()
         ledger = NodeLedger(self.node)
-        self.service = Service(ledger, name.cluster, self._security)
+        self.service = Service(ledger, members, name.cluster, self._security)
         self.clients = await self.service.listen(plan.clients)
         return folder
 

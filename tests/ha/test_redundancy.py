@@ -15,14 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dtf_dask.errors import ConfigurationError, UsageError
+from dtf_dask.errors import ConfigurationError, NodeProcessError, UsageError
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.node_config import NodeConfig, parse_address, read_config
 from dtf_dask.ha.raft.messages import NodeId
-from dtf_dask.ha.redundancy import NodeProcessError, RedundancyManager
+from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.security.authority import Authority
 
 WAIT_S = 30.0

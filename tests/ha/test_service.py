@@ -187,6 +187,39 @@ def test_changes_are_followed_over_the_network(tmp_path: Path) -> None:
     with_cluster(tmp_path, 1, test)
 
 
+def test_clients_change_the_members_and_the_leader(tmp_path: Path) -> None:
+    """A node is added and votes, another is made to lead, one is removed."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("early")], WAIT_S)
+            (address,) = free_addresses(1)
+            name = NodeName("lab", NodeId(2))
+            peers = {**cluster.peers, NodeId(2): address}
+            folder = str(cluster.folder / "2")
+            plan = NodePlan(name, folder, peers, ("127.0.0.1", 0), joins=True)
+            options = NodeOptions(tick_s=0.03)
+            added = ServingNode(plan, lab().node(2), cluster.failures.append, options)
+            await added.start()
+            cluster.nodes[2] = added
+            await ledger.add_node(2, address, WAIT_S)
+            ledger.set_address(2, added.clients)
+            assert (await ledger.status(1))["voters"] == [1, 2]
+            await ledger.transfer_leader(2, WAIT_S)
+            while (await ledger.status(2))["role"] != "leader":
+                await asyncio.sleep(0.01)
+            async with cluster.client(reads_from=2) as other:
+                assert await value_at(other, "early") == b"value"
+            await ledger.remove_node(1, WAIT_S)
+            assert (await ledger.status(2))["voters"] == [2]
+            with pytest.raises(UsageError, match="the only one"):
+                await ledger.remove_node(2, WAIT_S)
+            (outcome,) = await ledger.propose([put("late")], WAIT_S)
+            assert outcome.code is Code.OK
+
+    with_cluster(tmp_path, 1, test)
+
+
 def test_strangers_are_refused(tmp_path: Path) -> None:
     """Another authority, another cluster, or no name at all: nothing is answered."""
 
