@@ -14,29 +14,15 @@ from sim_workloads import Machine, SimTask, Workload
 from dtf_dask.scheduler_plugins.adapter.plugin import SchedulingPlugin
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.engine.terms import Ask, Key
 from dtf_dask.scheduler_plugins.policies.quota import Quota
 
 
-class NamingEngine(Engine):
-    """Learns by the test that a task runs, and not by the prefix of its key.
-
-    All keys have one prefix, as those of the peers: Dask reckons its load by going
-    through the prefixes of all that runs, and with one for each test that cost more
-    CPU than everything else.
-    """
-
-    def __init__(self, settings: EngineSettings, names: dict[Key, str]) -> None:
-        super().__init__(settings)
-        self._names = names
-
-    def ready(self, ask: Ask, now: float) -> None:
-        """A task waits for a worker."""
-        super().ready(replace(ask, name=self._names[ask.key]), now)
-
-
 def _annotations(task: SimTask) -> dict[str, Any]:
+    # Names, since all keys have one prefix, as those of the peers: Dask reckons its
+    # load by going through the prefixes of all that runs, and with one for each test
+    # that cost more CPU than everything else.
     asked: dict[str, Any] = {
+        "name": task.name,
         "class": task.priority_class,
         "tenant": task.tenant,
     }
@@ -83,10 +69,7 @@ def engine_way(
     def plugin(workload: Workload) -> SchedulerPlugin:
         quotas = {name: Quota(weight) for name, weight in workload.weights.items()}
         base = settings or EngineSettings()
-        engine = NamingEngine(
-            replace(base, tenants=replace(base.tenants, quotas=quotas)),
-            {task.key: task.name for task in workload.tasks},
-        )
+        engine = Engine(replace(base, tenants=replace(base.tenants, quotas=quotas)))
         if taught:
             for test, seconds in workload.history_s.items():
                 engine.learn(test, "", [seconds] * 3)

@@ -2,8 +2,8 @@
 
 A folder of segments (`wal_format` says what is in them). One append is one write;
 `sync` puts on the disk all that was appended before it, so that whoever calls gathers
-what comes in meanwhile (group commit). A log is used by one thread at a time, and by
-one process.
+what comes in meanwhile (group commit). One process uses a log, and one thread writes
+it; another may read while that one syncs, but not while it appends or compacts.
 """
 
 from __future__ import annotations

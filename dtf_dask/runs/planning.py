@@ -316,7 +316,7 @@ class RunPlanner:
         wishes = part.kind.wishes
         return (
             self._patience_s(wishes.priority_class),
-            str(wishes.deadline or "~"),  # ISO text in UTC; none comes last
+            str(wishes.own.deadline or "~"),  # ISO text in UTC; none comes last
             len(part.workers),
             -part.workers[worker],
             part.numbers[0],

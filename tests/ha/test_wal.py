@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -341,6 +342,50 @@ def test_a_full_disk_takes_back_and_works_again(tmp_path: Path) -> None:
     wal.sync()
     wal.close()
     assert opened(tmp_path).entries(1, 21, 10_000) == run_of(1, 20)
+
+
+def append_for_ever(wal: Wal) -> None:
+    while True:
+        wal.append(run_of(wal.last_index + 1, 10))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB, where this may be made."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_that_is_full(small_disk: Path) -> None:
+    """Filled to the last byte by others, and freed again: nothing is lost or torn."""
+    wal = created(small_disk / "log", WalLimits())
+    wal.append(run_of(1, 100))
+    wal.sync()
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(2**20))
+    with pytest.raises(DiskFullError, match="No space left"):
+        append_for_ever(wal)
+    wal.sync()
+    taken = wal.last_index
+    assert 100 <= taken < 200
+    with pytest.raises(DiskFullError):
+        wal.append(run_of(taken + 1, 100))
+    wal.close()
+    wal = opened(small_disk / "log", WalLimits())  # full, and opened all the same
+    assert wal.entries(1, taken + 1, 2**20) == run_of(1, taken)
+    filler.unlink()
+    wal.append(run_of(taken + 1, 100))
+    wal.sync()
+    wal.close()
+    wal = opened(small_disk / "log", WalLimits())
+    assert wal.entries(1, taken + 101, 2**20) == run_of(1, taken + 100)
+    wal.close()
 
 
 def test_no_room_for_a_new_segment(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import distributed
 import pytest
 from dask_room import room, run
@@ -53,6 +54,44 @@ def test_a_name_that_is_gone_leaves_scheduling_to_dask() -> None:
     run(check)
 
 
+TRIES: list[int] = []
+
+
+def fails_once() -> int:
+    TRIES.append(1)
+    return len(TRIES) // (len(TRIES) - 1)
+
+
+def test_a_task_is_held_in_one_step() -> None:
+    """Dask's own way has three; what a worker gives back is held in one, too."""
+
+    async def check() -> None:
+        async with room(None) as made:
+            client, scheduler = made.client, made.scheduler
+            with dask.annotate(dtf={"hardware": "label.none == 'x'"}):
+                held = client.submit(sum, [1, 2])
+            await made.until(lambda: made.held() == 1)
+            assert _states(scheduler, held.key) == [("released", "no-worker")]
+            TRIES.clear()
+            again = client.submit(fails_once, retries=1)
+            assert await again == 2
+            assert _states(scheduler, again.key) == [
+                *(("released", "no-worker"), ("no-worker", "processing")),
+                *(("processing", "released"), ("released", "no-worker")),
+                *(("no-worker", "processing"), ("processing", "memory")),
+            ]
+
+    run(check)
+
+
+def _states(scheduler: Scheduler, key: object) -> list[tuple[str, str]]:
+    return [
+        (one.start, one.finish)
+        for one in scheduler.transition_log
+        if one.key == key and one.start != one.finish
+    ]
+
+
 def test_giving_back_leaves_nothing_behind() -> None:
     """After `Hold.end` the scheduler's methods and handlers are its own."""
 
@@ -64,6 +103,7 @@ def test_giving_back_leaves_nothing_behind() -> None:
             before = dict(vars(scheduler))
             hold.begin()
             hold.listen("task-erred", lambda message: True)
+            hold.watch_failures(lambda *failing: None, lambda *failed: None)
             hold.end()
             assert {name: vars(scheduler).get(name) for name in before} == before
             assert scheduler.stream_handlers == streams

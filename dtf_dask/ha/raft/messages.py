@@ -235,10 +235,12 @@ class ReadState(NamedTuple):
 class Ready(NamedTuple):
     """What is to be done now. None and empty: nothing of that kind.
 
-    Without asynchronous storage, in this order: write ``entries``, ``hard_state`` and
-    ``snapshot`` (synced if ``must_sync``), send ``messages``, apply ``committed``, then
-    call `RawNode.advance`. With it, everything to write or apply is in ``messages``
-    too, addressed to `APPEND_THREAD` and `APPLY_THREAD`, and nobody advances.
+    Without asynchronous storage, in this order: write ``snapshot``, ``entries`` and
+    ``hard_state`` (synced if ``must_sync`` or if there is a snapshot), send
+    ``messages``, apply ``committed``, then call `RawNode.advance`. With it, everything
+    to write or apply is in ``messages`` too, addressed to `APPEND_THREAD` and
+    `APPLY_THREAD`, and nobody advances: each of the two works in the order in which it
+    is asked, and its ``responses`` are delivered when that and all before is done.
     """
 
     soft_state: SoftState | None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dtf_dask.annotation_values import AMOUNT_MAX as AMOUNT_MAX
 from dtf_dask.annotation_values import (
@@ -28,6 +28,27 @@ NESTED_BONUS = 1.0
 """What a task is put forward by that was submitted by a task: that one waits for it."""
 
 _OWN_AMOUNTS = ("cpu", "memory", "gpu", "gpu_memory")
+
+
+class Own(NamedTuple):
+    """What one task asks, and those that ask the same otherwise do not. Made for each.
+
+    Parameters
+    ----------
+    name
+        Under which it is learned how tasks fare; None for the prefix of their keys.
+    deadline
+        Seconds from submission, or a point in time as ISO text.
+    expected_s
+        How long it is thought to take.
+    """
+
+    name: str | None = None
+    deadline: float | str | None = None
+    expected_s: float | None = None
+
+
+NOTHING = Own()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +89,13 @@ class Wishes:
 
     Parameters
     ----------
-    deadline
-        Seconds from submission, or a point in time as ISO text.
     retries
         None if the annotation says nothing of it.
-    name
-        Under which it is learned how tasks fare; None for the prefix of their keys.
     """
 
     need: Need = Need()  # noqa: RUF009 - frozen
     priority_class: str = "normal"
     tenant: str = "default"
-    deadline: float | str | None = None
     on_late: Late = "run"
     timeout_s: float | None = None
     retries: int | None = None
@@ -87,8 +103,7 @@ class Wishes:
     gang: Gang | None = None
     preemptible: bool = False
     upstream: OnFailure = OnFailure()
-    expected_s: float | None = None
-    name: str | None = None
+    own: Own = NOTHING
 
 
 PLAIN = Wishes()
@@ -131,7 +146,7 @@ def ask(
     wall_now: float,
     priority: float = 0.0,
     nested: bool = False,
-    need: Need | None = None,
+    own: Own | None = None,
 ) -> Ask:
     """One task's ask.
 
@@ -144,7 +159,7 @@ def ask(
         relative deadline counts from there.
     nested
         Whether a running task submitted it.
-    need
+    own
         Instead of that of the wishes.
 
     Raises
@@ -152,31 +167,31 @@ def ask(
     DeadlineError
         If its deadline has passed already, and it does not want to run all the same.
     """
-    deadline: float | None = None
-    if isinstance(wishes.deadline, str):
-        moment = datetime.datetime.fromisoformat(wishes.deadline)
+    said, deadline, expected_s = wishes.own if own is None else own
+    if isinstance(deadline, str):
+        moment = datetime.datetime.fromisoformat(deadline)
         ahead = moment.timestamp() - wall_now
         if ahead <= 0 and wishes.on_late != "run":
             raise DeadlineError(
-                f"this task is refused: its deadline, {wishes.deadline}, has passed"
+                f"this task is refused: its deadline, {deadline}, has passed"
             )
         deadline = now + ahead
-    elif wishes.deadline is not None:
-        deadline = now + wishes.deadline
+    elif deadline is not None:
+        deadline = now + deadline
     return Ask(
         key,
-        wishes.name or name,
-        need or wishes.need,
-        priority_class=wishes.priority_class,
-        tenant=wishes.tenant,
-        priority=priority + NESTED_BONUS if nested else priority,
-        deadline=deadline,
-        on_late=wishes.on_late,
-        timeout_s=wishes.timeout_s,
-        after=wishes.after,
-        gang=wishes.gang,
-        preemptible=wishes.preemptible,
-        expected_s=wishes.expected_s,
+        said or name,
+        wishes.need,
+        wishes.priority_class,
+        wishes.tenant,
+        priority + NESTED_BONUS if nested else priority,
+        deadline,
+        wishes.on_late,
+        wishes.timeout_s,
+        wishes.after,
+        wishes.gang,
+        wishes.preemptible,
+        expected_s=expected_s,
     )
 
 
@@ -220,7 +235,6 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         need,
         priority_class=plain.get("priority_class", default_class),
         tenant=plain.get("tenant", "default"),
-        deadline=plain.get("deadline"),
         on_late=plain.get("on_late", "run"),
         timeout_s=plain.get("timeout"),
         retries=plain.get("retries"),
@@ -228,8 +242,7 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         gang=Gang(**plain["gang"]) if "gang" in plain else None,
         preemptible=plain.get("preemptible", False),
         upstream=_on_failure(plain.get("on_upstream_failure")),
-        expected_s=plain.get("expected"),
-        name=plain.get("name"),
+        own=Own(plain.get("name"), plain.get("deadline"), plain.get("expected")),
     )
 
 

@@ -31,6 +31,7 @@ _STATE = (
     *("handlers", "host_info", "no_workers_timeout", "loop"),
 )
 _ENTRIES = (
+    ("released", "waiting"),
     ("waiting", "processing"),
     ("waiting", "no-worker"),
     ("no-worker", "processing"),
@@ -73,7 +74,10 @@ _CALL_SITES: tuple[tuple[type, str, tuple[str, ...]], ...] = (
     (SchedulerState, "_transition", ("_TRANSITIONS_TABLE",)),
     (SchedulerState, "_propagate_erred", ("waiters", "exception_blame")),
     (SchedulerState, "_transition_released_erred", ("dependents", "exception_blame")),
+    (SchedulerState, "_transition_released_waiting", ("waiting_on", "waiters")),
     (WorkStealing, "balance", ("_get_thief", "move_task_request")),
+    (WorkStealing, "transition", ("put_key_in_stealable",)),
+    (WorkStealing, "recalculate_cost", ("put_key_in_stealable",)),
     (
         Scheduler,
         "handle_worker_status_change",

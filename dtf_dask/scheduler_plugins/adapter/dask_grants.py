@@ -130,19 +130,61 @@ class Hold:
         )
         for name, method in zip(REPLACED, own, strict=True):
             self._replace(scheduler, name, method)
+        self._hold_at_once()
         stealing = scheduler.extensions.get("stealing")
         if isinstance(stealing, WorkStealing):
-            # A task with loose restrictions is stolen whatever `valid_workers` says.
-            was_thief = stealing._get_thief
+            self._keep_from(stealing)
 
-            def get_thief(owner: Any, ts: TaskState, *more: Any, **kw: Any) -> Any:
-                return None if ts.key in places else was_thief(owner, ts, *more, **kw)
+    def _hold_at_once(self) -> None:
+        """Let tasks that are not granted yet be held in one step.
 
-            self._replace(stealing, "_get_thief", get_thief)
+        Dask's way there has three, and each is told to every plugin: from "released"
+        to "waiting", from there to "processing", which finds no worker, and then to
+        "no-worker".
+        """
+        places = self._places
+        table: dict[Any, Any] = dict(self._scheduler._TRANSITIONS_TABLE)
+        was_waiting = table["released", "waiting"]
+        was_processing = table["waiting", "processing"]
+        hold = table["waiting", "no-worker"]
+
+        def waiting(scheduler: Scheduler, key: Any, stimulus_id: str) -> Any:
+            moved = was_waiting(scheduler, key, stimulus_id)
+            follow = moved[0]
+            if follow.get(key) == "processing" and places.get(key, _FOREIGN) is None:
+                hold(scheduler, key, stimulus_id)
+                # It is there; said all the same, for it overrules what led to this.
+                follow[key] = "no-worker"
+            return moved
+
+        def processing(scheduler: Scheduler, key: Any, stimulus_id: str) -> Any:
+            if places.get(key, _FOREIGN) is None:
+                return hold(scheduler, key, stimulus_id)
+            return was_processing(scheduler, key, stimulus_id)
+
+        table["released", "waiting"] = waiting
+        table["waiting", "processing"] = processing
+        self._replace(self._scheduler, "_TRANSITIONS_TABLE", table)
+
+    def _keep_from(self, stealing: WorkStealing) -> None:
+        """Have no governed task stolen, nor looked at for that in vain."""
+        places = self._places
+        was_thief, was_put = stealing._get_thief, stealing.put_key_in_stealable
+
+        def get_thief(owner: Any, ts: TaskState, *more: Any, **kw: Any) -> Any:
+            # One with loose restrictions is stolen whatever `valid_workers` says.
+            return None if ts.key in places else was_thief(owner, ts, *more, **kw)
+
+        def put_key_in_stealable(ts: TaskState) -> None:
+            if ts.key not in places:
+                was_put(ts)
+
+        self._replace(stealing, "_get_thief", get_thief)
+        self._replace(stealing, "put_key_in_stealable", put_key_in_stealable)
 
     def end(self) -> None:
         """Let Dask choose again; what is held is not moved by this."""
-        for owner, name, method in self._before:
+        for owner, name, method in reversed(self._before):  # one may be there twice
             if method is _FOREIGN:
                 delattr(owner, name)
             else:

@@ -8,12 +8,12 @@ from typing import Any
 
 from distributed.scheduler import TaskState
 
-from dtf_dask.annotation_values import DURATION_S_MAX
+from dtf_dask.annotation_values import DURATION_S_MAX, TASK_NAME_LENGTH_MAX
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.hints import shown
 from dtf_dask.scheduler_plugins.adapter import asks, upstream
 from dtf_dask.scheduler_plugins.adapter.actors import Actors
-from dtf_dask.scheduler_plugins.adapter.asks import Wishes
+from dtf_dask.scheduler_plugins.adapter.asks import NOTHING, Own, Wishes
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
 from dtf_dask.scheduler_plugins.engine.terms import Ask
@@ -22,8 +22,10 @@ ANNOTATION = "dtf"
 _NEAR_INPUTS_MAX = 64
 _KNOWN_MAX = 1024
 _SHOWN_MAX = 5
-_OVER = ("memory", "erred", "forgotten")
-_OWN = ("name", "deadline", "expected")  # what differs from task to task
+OVER = frozenset({"memory", "erred", "forgotten"})
+"""States of Dask in which a task is over, at least for now."""
+_OWN = ("name", "deadline", "expected")
+_Read = tuple[Wishes | TaskRefusedError, Own | None]
 
 
 class Intake:
@@ -48,6 +50,8 @@ class Intake:
         self._strict: dict[Key, list[Governed]] = {}  # run after it only if it did well
         self._restricted: dict[Key, None] = {}
         self._known: dict[Any, Wishes | TaskRefusedError] = {}
+        # Most tasks of a graph have one object for their annotation.
+        self._newest: tuple[Any, _Read] = (None, (self._plain, NOTHING))
 
     def submitted(self, keys: Iterable[Key]) -> None:
         """Tasks came, and none of them has been moved yet."""
@@ -94,9 +98,9 @@ class Intake:
 
     def over(self, key: Key, finish: str) -> None:
         """A task is over, for whoever waits for just that."""
-        if self._strict and finish in _OVER:
+        if self._strict:
             self._tell_strict(key, finish)
-        if self._awaited and finish in _OVER:
+        if self._awaited:
             for task in self._awaited.pop(key, ()):
                 assert task.after is not None
                 task.after.discard(key)
@@ -141,9 +145,7 @@ class Intake:
     def _taken(
         self, ts: TaskState, now: float, wall_now: float
     ) -> tuple[Governed, TaskRefusedError | None]:
-        wishes: Wishes | TaskRefusedError = self._plain
-        if ts.annotations or ts.resource_restrictions:
-            wishes = self._read(ts)
+        wishes, own = self._read(ts)
         name = ts.prefix.name
         if isinstance(wishes, TaskRefusedError):
             return Governed(
@@ -160,6 +162,7 @@ class Intake:
                 wall_now=wall_now,
                 priority=-ts.priority[0],
                 nested=ts.priority[1] % 1 != 0,
+                own=own,
             )
         except TaskRefusedError as error:
             refused, ask = error, Ask(ts.key, name, wishes.need)
@@ -167,33 +170,41 @@ class Intake:
             refused = _edges_refused(ts, wishes)
         return Governed(ts.key, ask, wishes), refused
 
-    def _read(self, ts: TaskState) -> Wishes | TaskRefusedError:
-        annotation = (ts.annotations or {}).get(ANNOTATION)
-        resources = ts.resource_restrictions or None
-        if annotation is None and resources is None:
-            return self._plain
+    def _read(self, ts: TaskState) -> _Read:
+        annotation = ts.annotations.get(ANNOTATION) if ts.annotations else None
+        resources = ts.resource_restrictions
+        if resources:
+            return self._read_both(annotation, resources)
+        if annotation is None:
+            return self._plain, NOTHING
+        if annotation is not self._newest[0]:
+            self._newest = (annotation, self._read_both(annotation, None))
+        return self._newest[1]
+
+    def _read_both(self, annotation: Any, resources: Any) -> _Read:
         try:
             # Tasks that ask the same share what was read, whatever these are.
             rest = dict(annotation or ())
-            own = {key: rest.pop(key) for key in _OWN if rest.get(key) is not None}
-            asked = tuple((key, type(value), value) for key, value in rest.items())
-            known = (asked, tuple((resources or {}).items()))
+            name, deadline = rest.pop("name", None), rest.pop("deadline", None)
+            own = Own(name, deadline, rest.pop("expected", None))
+            values = rest.values()
+            known = (*rest, *values, *map(type, values), *(resources or {}).items())
             found = self._known.get(known)
         except (TypeError, ValueError):  # no mapping, or it holds lists
-            return self._read_anew(annotation, resources)
+            return self._read_anew(annotation, resources), None
         if found is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             found = self._known[known] = self._read_anew(rest, resources)
-        if isinstance(found, TaskRefusedError) or not own:
-            return found
-        name, deadline, expected = map(own.get, _OWN)
-        if name or not all(map(_in_seconds, own.values())):
-            read = self._read_anew(own, None)
+        if own == NOTHING or isinstance(found, TaskRefusedError):
+            return found, NOTHING
+        if not _is_plain(own):
+            said = dict(zip(_OWN, own, strict=True))
+            read = self._read_anew(said, None)
             if isinstance(read, TaskRefusedError):
-                return read
-            name, deadline, expected = read.name, read.deadline, read.expected_s
-        return replace(found, name=name, deadline=deadline, expected_s=expected)
+                return read, None
+            own = read.own
+        return found, own
 
     def _read_anew(
         self, annotation: object, resources: object
@@ -214,7 +225,7 @@ class Intake:
                 self._holding.doom(
                     task, upstream.without(word, key, upstream.reason(ts))
                 )
-            elif ts.state not in _OVER:
+            elif ts.state not in OVER:
                 self._strict.setdefault(key, []).append(task)
 
     def _tell_strict(self, key: Key, finish: str) -> None:
@@ -234,7 +245,7 @@ class Intake:
         key: Key
         for key in task.ask.after:
             ts = holding.scheduler.tasks.get(key)
-            if ts is not None and ts.state in _OVER:
+            if ts is not None and ts.state in OVER:
                 continue
             if key in holding.tasks or ts is None:
                 keep.append(key)  # the engine knows it, or refuses it
@@ -269,6 +280,19 @@ def _edges_refused(ts: TaskState, wishes: Wishes) -> TaskRefusedError | None:
     )
 
 
+def _is_plain(own: Own) -> bool:
+    """Whether all of it is as `annotations.validate` returns it."""
+    name, deadline, expected_s = own
+    if name is not None and not (
+        isinstance(name, str)
+        and 0 < len(name) <= TASK_NAME_LENGTH_MAX
+        and name.isprintable()
+    ):
+        return False
+    return (deadline is None or _in_seconds(deadline)) and (
+        expected_s is None or _in_seconds(expected_s)
+    )
+
+
 def _in_seconds(value: object) -> bool:
-    """Whether it is a duration as `annotations.validate` returns it."""
     return isinstance(value, float) and 0 < value <= DURATION_S_MAX

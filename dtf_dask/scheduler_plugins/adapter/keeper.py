@@ -13,11 +13,11 @@ from typing import Any
 
 from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.adapter import dask_grants
-from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, ask
+from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, Own, ask
 from dtf_dask.scheduler_plugins.adapter.attempts import Attempts
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
-from dtf_dask.scheduler_plugins.adapter.intake import Intake
+from dtf_dask.scheduler_plugins.adapter.intake import OVER, Intake
 from dtf_dask.scheduler_plugins.adapter.rooms import Rooms
 from dtf_dask.scheduler_plugins.engine.terms import Notice, Revoke
 
@@ -67,26 +67,35 @@ class Keeper:
         """A task went from one of Dask's states to another."""
         task = self.holding.tasks.get(key)
         if task is None:
-            if finish == "processing" or start == "processing":
-                self.holding.posts.foreign_moved(key, more.get("worker"))
-                self.holding.wake()
-            if finish == "no-worker":
-                self.holding.unplaced[key] = None
-            elif start == "no-worker":
-                self.holding.unplaced.pop(key, None)
-            if finish == "forgotten":
-                self.intake.actors.forgotten(key)
+            self._foreign_moved(key, start, finish, more)
+        elif finish == "processing":
+            return  # it was granted
         elif finish == "no-worker":
             if self.holding.unready:
                 self.holding.unready.pop(key, None)
             self.holding.arrive(task)
         elif start == "processing":
             self.attempts.off_worker(task, finish, more)
-        elif start == "no-worker" and finish != "processing":
+        elif start == "no-worker":
             self._withdraw(task)
-        self.intake.over(key, finish)
-        if task is not None and finish in ("forgotten", "erred"):
-            self._over(task, finish)
+        if finish in OVER:
+            self.intake.over(key, finish)
+            if task is not None and finish != "memory":
+                self._over(task, finish)
+
+    def _foreign_moved(
+        self, key: Key, start: str, finish: str, more: Mapping[str, Any]
+    ) -> None:
+        holding = self.holding
+        if finish == "processing" or start == "processing":
+            holding.posts.foreign_moved(key, more.get("worker"))
+            holding.wake()
+        if finish == "no-worker":
+            holding.unplaced[key] = None
+        elif start == "no-worker":
+            holding.unplaced.pop(key, None)
+        if finish == "forgotten":
+            self.intake.actors.forgotten(key)
 
     def worker_joined(self, address: str) -> None:
         """A worker is there."""
@@ -137,11 +146,9 @@ class Keeper:
         """Change the urgency of tasks, whether they wait or will."""
         now, wall_now = self.holding.clock(), self.holding.wall()
         if "deadline" in changes:
-            wish = replace(PLAIN, deadline=changes["deadline"])
-            changes = {
-                **changes,
-                "deadline": ask("", "", wish, now=now, wall_now=wall_now).deadline,
-            }
+            own = Own(deadline=changes["deadline"])
+            meant = ask("", "", PLAIN, now=now, wall_now=wall_now, own=own)
+            changes = {**changes, "deadline": meant.deadline}
         waiting, count = [], 0
         for key in dict.fromkeys(keys):
             task = self.holding.tasks.get(key)

@@ -63,6 +63,8 @@ class Afters:
 
     def over(self, key: Key) -> list[Key]:
         """A task has ended for good; returns those that wait for nobody now."""
+        if not self._followers:
+            return []  # nobody waits for anybody
         free = []
         for follower in self._followers.pop(key, ()):
             waits = self._waits.get(follower)

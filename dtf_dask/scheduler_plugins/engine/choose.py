@@ -234,11 +234,14 @@ class Chooser:
         least_s = self._takes_s(ask, best.kind) - core.settings.detour_s
         if least_s <= 0:
             return best, best_rank
+        takes: dict[str, float] = {}  # by kind of machine: groups have few
         for group, score in lane.offers[count:]:
             if not group.free:
                 continue
-            excess = lane.offsets[group] / core.settings.scarcity_s
-            takes_s = self._takes_s(ask, group.kind) * (1 + _SCARCE * excess)
+            kind, excess = group.kind, lane.offsets[group] / core.settings.scarcity_s
+            if kind not in takes:
+                takes[kind] = self._takes_s(ask, kind)
+            takes_s = takes[kind] * (1 + _SCARCE * excess)
             if not 0 < takes_s < least_s:
                 continue
             place = group.stall(task.shape).best(bars)

@@ -26,14 +26,14 @@ from dtf_dask.scheduler_plugins.engine.terms import Ask, Key, Kill, Notice, Reje
 from dtf_dask.scheduler_plugins.engine.timers import Timers
 from dtf_dask.scheduler_plugins.engine.tokens import Tokens
 from dtf_dask.scheduler_plugins.engine.unit import Keeping
+from dtf_dask.scheduler_plugins.engine.urgency import Urgency
 from dtf_dask.scheduler_plugins.policies.breaker import Breakers
 from dtf_dask.scheduler_plugins.policies.custom import Policies
-from dtf_dask.scheduler_plugins.policies.estimate import Estimate, Estimates
+from dtf_dask.scheduler_plugins.policies.estimate import Estimates
 from dtf_dask.scheduler_plugins.policies.overload import Overload, Waiting
 from dtf_dask.scheduler_plugins.policies.placement import Placement
 from dtf_dask.scheduler_plugins.policies.quota import Tenants
 
-PRIORITY_MAX = 1e6
 _LANES_KEPT = 512
 _PAST_MAX = 10_000
 _PATIENCE = 2.0
@@ -70,7 +70,10 @@ class Core:
         self.notices: list[Notice] = []
         self.kills: list[Kill] = []
         self.kill_counts: dict[Key, int] = {}
-        self.patience = {one.name: one.patience_s for one in settings.classes}
+        urgency = Urgency(settings, self.estimates, policies)
+        self.due = urgency.due
+        self.estimate = urgency.estimate
+        self.expected_s = urgency.expected_s
         self.rank = {one.name: rank for rank, one in enumerate(settings.classes)}
         self.patience_queued_s = _PATIENCE * settings.prefetch_s
         self.freed_count = 0  # how often a worker got more room
@@ -80,7 +83,8 @@ class Core:
         self._tenant = ""  # the only one so far
         self._lanes_max = _LANES_KEPT
         self._wants_max = settings.wants_max
-        self._accept_names: tuple[str, ...] = ()
+        self.accept_names: tuple[str, ...] = ()
+        """What lanes tell apart, beside needs, classes and tenants."""
         self._seq = 0
         self._reordered_at = -math.inf
 
@@ -115,34 +119,7 @@ class Core:
 
     def set_due(self, task: Task, now: float) -> None:
         """Since when it is due: its place in the order."""
-        ask, settings = task.ask, self.settings
-        patience = self.patience.get(ask.priority_class)
-        if patience is None:
-            patience = settings.classes[-1].patience_s
-        due = task.ready_at + patience
-        if self.policies.orders:
-            due += self.policies.order(ask, now)
-        if ask.priority:
-            priority = min(max(ask.priority, -PRIORITY_MAX), PRIORITY_MAX)
-            due -= priority * settings.priority_step_s
-        task.latest = math.inf
-        if ask.deadline is not None:
-            task.latest = ask.deadline - self.expected_s(ask)
-            due = min(due, task.latest)
-        task.due = due
-
-    def expected_s(self, ask: Ask, kind: str = "") -> float:
-        """How long it will take, on some kind of worker."""
-        return self.estimate(ask, kind).seconds
-
-    def estimate(self, ask: Ask, kind: str) -> Estimate:
-        """The same, with what stands behind it."""
-        expected_s = ask.expected_s
-        if expected_s is not None:
-            return Estimate(expected_s, expected_s / 2, 0, "asked")
-        return self.estimates.of(
-            ask.name, kind, self.settings.default_s, ask.priority_class
-        )
+        task.due, task.latest = self.due(task.ask, task.ready_at, now)
 
     def wait(self, task: Task, now: float) -> None:
         """It waits for a worker from now on."""
@@ -150,9 +127,12 @@ class Core:
         if ask.tenant != self._tenant:
             self.shares = self.shares or bool(self._tenant)
             self._tenant = ask.tenant
-        lane = self.lane_of(task)
+        lane = self.lane_for(ask, task.want)
         if lane.backlog is not None:
-            task.work_s = self.expected_s(ask)
+            if ask.deadline is None:
+                task.work_s = self.expected_s(ask)
+            else:
+                task.work_s = ask.deadline - task.latest
         self.lanes.tasks[task.key] = task
         task.state = "waiting"
         if not lane.live:
@@ -193,17 +173,20 @@ class Core:
 
     def lane_of(self, task: Task) -> Lane:
         """The lane of tasks like this one."""
-        ask = task.ask
-        key: tuple[Any, ...] = (task.want, ask.priority_class, ask.tenant)
-        if self._accept_names:
+        return self.lane_for(task.ask, task.want)
+
+    def lane_for(self, ask: Ask, want: Want) -> Lane:
+        """The same, of a task that there is not yet."""
+        key: tuple[Any, ...] = (want, ask.priority_class, ask.tenant)
+        if self.accept_names:
             facts = task_facts(ask)
-            key += tuple(facts.get(name) for name in self._accept_names)
+            key += tuple(facts.get(name) for name in self.accept_names)
         lane = self.lanes.find(key)
         if lane is None:
             if len(self.lanes) > self._lanes_max:
                 self.lanes.drop_empty()
                 self._lanes_max = max(_LANES_KEPT, 2 * len(self.lanes))
-            lane = self.lanes.added(key, task.want, ask, task_facts(ask))
+            lane = self.lanes.added(key, want, ask, task_facts(ask))
             self.standing.fill(lane)
         return lane
 
@@ -281,9 +264,9 @@ class Core:
             for name in group.accept.names
         }
         wanted = tuple(sorted(names & {"prefix", "timeout"}))
-        if set(wanted) <= set(self._accept_names):
+        if set(wanted) <= set(self.accept_names):
             return
-        self._accept_names = wanted
+        self.accept_names = wanted
         tasks = sorted(self.lanes.tasks.values(), key=lambda task: task.seq)
         for lane in self.lanes:
             if lane.live:

@@ -18,11 +18,8 @@ class Deadlines:
 
     def watch(self, task: Task) -> None:
         """Look at it when it must have begun; that is also when it is most urgent."""
-        deadline = task.ask.deadline
-        assert deadline is not None
-        start_by = deadline - self._core.expected_s(task.ask)
         if task.ask.on_late == "cancel":
-            self._core.timers.add(start_by, "late", (task, task.ask))
+            self._core.timers.add(task.latest, "late", (task, task.ask), task)
 
     def due(self, subject: tuple[Task, object], now: float) -> None:
         """It should have begun by now; if it has not, it is hopeless."""
@@ -34,7 +31,7 @@ class Deadlines:
         assert deadline is not None
         needs_s = core.expected_s(task.ask)
         if now + needs_s <= deadline:  # it has become faster meanwhile
-            core.timers.add(deadline - needs_s, "late", subject)
+            core.timers.add(deadline - needs_s, "late", subject, task)
             return
         left = format_duration(round(max(0.0, deadline - now), 3))
         needs = format_duration(round(needs_s, 3))

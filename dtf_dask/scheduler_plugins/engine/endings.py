@@ -49,8 +49,10 @@ class Endings:
 
     def forget(self, key: Key) -> None:
         """A task is over for good."""
-        self._waited.pop(key, None)
-        self._core.kill_counts.pop(key, None)
+        if self._waited:
+            self._waited.pop(key, None)
+        if self._core.kill_counts:
+            self._core.kill_counts.pop(key, None)
 
     def look_at_breakers(self, now: float) -> None:
         """Some may have opened, half-opened or closed: workers are shut, or not."""

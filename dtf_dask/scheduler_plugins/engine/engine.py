@@ -300,7 +300,7 @@ class Engine:
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
         times = (
-            *(again_at, core.timers.next_at),
+            *(again_at, core.timers.next_at()),
             *(self._gangs.wake_at, core.breakers.wake_at),
         )
         plan.wake_at = min((at for at in times if at is not None), default=None)

@@ -11,7 +11,7 @@ from dtf_dask.scheduler_plugins.engine.lanes import Lane
 from dtf_dask.scheduler_plugins.policies.admission import Backlog
 
 _LANES_MAX = 256
-_SAMPLE_MAX = 64
+_SAMPLE_MAX = 32
 _KEPT_S = 0.5
 """For so long it holds what was reckoned of a lane's workers: a submission asks for
 each of its tasks, and what runs does not change much meanwhile."""
@@ -29,6 +29,10 @@ class Forecast:
         self._others: dict[Lane, list[tuple[Lane, float]]] = {}
         self._others_at = -math.inf
 
+    def begin(self) -> None:
+        """A submission: what waits may be other than at the last one."""
+        self._others.clear()
+
     def ahead_s(self, lane: Lane, due: float, now: float) -> float:
         """Seconds of work that goes first: what runs, and waits more urgently."""
         running_s = self.running_s(lane, now)
@@ -38,6 +42,13 @@ class Forecast:
         for other, share in self._sharing(lane, now):
             waiting_s += share * self._backlog(other).ahead_s(due)
         return running_s + waiting_s
+
+    def ahead_s_max(self, lane: Lane, now: float) -> float:
+        """No less than `ahead_s` of any task of the lane."""
+        waiting_s = 0.0
+        for other, share in self._sharing(lane, now):
+            waiting_s += share * self._backlog(other).total_s
+        return self.running_s(lane, now) + waiting_s
 
     def running_s(self, lane: Lane, now: float) -> float:
         """Seconds of work left on its workers; 0 if there is room for one of it."""

@@ -12,9 +12,13 @@ _LATE_SHARE = 0.5
 
 def expected_end(core: Core, task: Task, place: Place, now: float) -> float:
     """When a running task ends. One that is late takes half again what it took."""
-    estimate = core.estimate(task.ask, place.kind)
+    takes_s = task.takes_s
+    if takes_s is None:
+        # Asked once: what is learned meanwhile changes little.
+        estimate = core.estimate(task.ask, place.kind)
+        takes_s = task.takes_s = estimate.seconds + estimate.spread_s
     begun_at = task.granted_at if task.begun_at is None else task.begun_at
-    end = begun_at + estimate.seconds + estimate.spread_s
+    end = begun_at + takes_s
     if end <= now:
         end = now + max(_LATE_SHARE * (now - begun_at), core.settings.prefetch_s)
     return end

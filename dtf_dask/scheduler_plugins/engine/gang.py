@@ -138,7 +138,7 @@ class Gangs:
 
     def over(self, key: Key) -> list[Task]:
         """A task is never ready again; returns members that wait for it in vain."""
-        unit = self._by_key.pop(key, None)
+        unit = self._by_key.pop(key, None) if self._by_key else None
         if unit is None or key in unit.started:
             return []
         unit.broken = True

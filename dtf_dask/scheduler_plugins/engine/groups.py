@@ -177,8 +177,10 @@ class Places:
         self._groups = {}
         for group in groups:
             kept = False  # by the first of its members' signatures
+            before = group.signature
             for place in list(group.members.values()):
-                signature = self._signature(place)
+                answers = self.traits.answers(questions, place.offer)
+                signature = (*before, *answers)
                 home = self._groups.get(signature)
                 if home is None and not kept:
                     home = self._groups[signature] = group

@@ -70,6 +70,7 @@ class Task:
             "revoked",
             "score",
             "seq",
+            "takes_s",
         ),
         *("shape", "state", "unit", "want", "work_s"),
     )
@@ -91,6 +92,7 @@ class Task:
         self.cpu = want.shape.cpu
         self.queued = False  # it is on a worker, behind others
         self.estimate_s = 0.0
+        self.takes_s: float | None = None  # at most, where it runs; None if unasked
         self.granted_at = 0.0
         self.begun_at: float | None = None
         self.brisk = False  # it ends soon after it has begun
@@ -100,6 +102,11 @@ class Task:
         self.revoked = False
         self.score = 0
         self.work_s = 0.0  # what it was reckoned at in its lane's backlog
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be placed still."""
+        return self.state == "waiting" or self.state == "held"
 
 
 class Lane:

@@ -38,8 +38,8 @@ class Pressing:
         if task.ask.priority_class in self._preempting:
             self._pressed.append(task)
         elif task.ask.deadline is not None:
-            start_by = task.ask.deadline - self._core.expected_s(task.ask)
-            self._core.timers.add(start_by - settings.preempt_lead_s, "pressed", task)
+            at = task.latest - settings.preempt_lead_s
+            self._core.timers.add(at, "pressed", task, task)
 
     def due(self, task: Task) -> None:
         """Its time has come; whether it has room is known when others were placed."""
@@ -56,7 +56,8 @@ class Pressing:
             if deadline is not None and deadline <= now:
                 continue  # it is late whoever gives way
             if not self._make_room(task, now):
-                core.timers.add(now + core.settings.refresh_s, "pressed", task)
+                at = now + core.settings.refresh_s
+                core.timers.add(at, "pressed", task, task)
 
     def _make_room(self, task: Task, now: float) -> bool:
         core = self._core

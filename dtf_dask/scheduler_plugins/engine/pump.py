@@ -7,6 +7,7 @@ a decision costs does not grow with what waits.
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from itertools import islice
 
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
@@ -112,8 +113,12 @@ class Pump:
             return None
         if self._chooser.bars(task, lane, now) is None:
             return None
-        waiting = sorted(lane.tasks(), key=lambda t: (t.due, t.seq))
-        for other in waiting[1 : 1 + self._core.settings.aside_max]:
+        shape = task.shape
+        if not any(group.stall(shape).best() for group, _ in lane.offers[:count]):
+            return None  # for nobody is there room
+        count_max = 1 + self._core.settings.aside_max
+        first = nsmallest(count_max, lane.tasks(), key=lambda t: (t.due, t.seq))
+        for other in first[1:]:
             place = choose(other, lane, count, now)
             if place is not None:
                 return other, place

@@ -125,7 +125,8 @@ class Stall:
         self.lanes = entries
 
     def _compact(self) -> None:
-        loads = self._loads
-        kept = [e for e in self._places if loads.get(e[1]) == e[0]]
-        self._places = [e for e in kept if e[3].group is self.group]
+        """Keep one entry of each worker: there are several that say the same."""
+        loads, group = self._loads, self.group
+        kept = {e[1]: e for e in self._places if loads.get(e[1]) == e[0]}
+        self._places = [e for e in kept.values() if e[3].group is group]
         heapify(self._places)

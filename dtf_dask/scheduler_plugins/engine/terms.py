@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dtf_dask.demand import Expression, Preference
 from dtf_dask.pressure import Pressure
@@ -67,9 +67,11 @@ class Gang:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
-    """One task, as it was submitted.
+    """One task, as it was submitted. Not to be changed.
+
+    It is not frozen, for that makes it three times as dear, and there is one a task.
 
     Parameters
     ----------
@@ -158,8 +160,7 @@ class Offer:
 # -- decided ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """Run this task on this worker now; ``gpus`` are the devices it may see."""
 
     key: Key

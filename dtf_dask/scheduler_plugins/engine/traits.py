@@ -7,7 +7,7 @@ matched with groups.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dtf_dask.demand import Expression, Preference
@@ -42,7 +42,11 @@ class Traits:
 
     def of(self, offer: Offer) -> tuple[Any, ...]:
         """All answers for one worker, in the order of the questions."""
-        return tuple(self.answer(question, offer) for question in self._questions)
+        return self.answers(self._questions, offer)
+
+    def answers(self, questions: Iterable[Question], offer: Offer) -> tuple[Any, ...]:
+        """The answers to some questions for one worker."""
+        return tuple([self.answer(question, offer) for question in questions])
 
     def answer(self, question: Question, offer: Offer) -> Any:
         """Whether a worker meets a demand, its score, or how much it has."""

@@ -164,7 +164,8 @@ class Estimates:
         """It ran to its end there. What is no duration is ignored."""
         if not 0 <= seconds < math.inf or len(name) > NAME_LENGTH_MAX:
             return
-        seconds = min(seconds, SECONDS_MAX)
+        if seconds > SECONDS_MAX:
+            seconds = SECONDS_MAX
         settings = self._settings
         self.derived.pop(name, None)
         self._guesses.pop(name, None)
@@ -182,7 +183,8 @@ class Estimates:
                 del groups[next(iter(groups))]
         groups[group] = runs
         runs.add(seconds, settings.runs_max)
-        self._compare(name, groups, group)
+        if len(groups) > 1:
+            self._compare(name, groups, group)
         base_s = min(seconds / self.speeds.factor(group), SECONDS_MAX)
         note = self.note
         if note is not None:
@@ -191,7 +193,12 @@ class Estimates:
         while wider:
             self._learn_similar("similar", wider, base_s)
             wider = _wider(wider)
-        self._learn_similar("class", priority_class, base_s)
+        # There are few classes: which of them was learned of last does not matter.
+        runs = self._classes.get(priority_class)
+        if runs is None or note is not None:
+            self._learn_similar("class", priority_class, base_s)
+        else:
+            runs.add(base_s, settings.similar_runs_max)
 
     def recall(
         self, kind: Kind, name: str, group: str, seconds: Sequence[float]
@@ -221,8 +228,6 @@ class Estimates:
 
     def _compare(self, name: str, groups: dict[str, _Runs], group: str) -> None:
         """What ran in several groups tells how fast these are."""
-        if len(groups) < 2:
-            return
         if self.speeds.knows(name):
             self.speeds.learn(name, group, groups[group].typical().seconds)
         else:

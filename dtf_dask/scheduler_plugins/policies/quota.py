@@ -123,7 +123,8 @@ class _Level:
         return self.value
 
     def step(self, change: float, now: float, rate: float) -> None:
-        self.at(now, rate)
+        if now > self.stamp:
+            self.at(now, rate)
         self.current += change
 
 
@@ -265,8 +266,8 @@ class Tenants:
     def _step(
         self, tenant: str, amounts: tuple[tuple[str, float], ...], sign: int, now: float
     ) -> None:
-        record = self._record(tenant, now)
-        before = record.present
+        record = self._tenants.get(tenant) or self._record(tenant, now)
+        before = record.tasks > 0 or record.waiting > 0
         record.moved = True
         threads = sign * _threads(amounts)
         record.tasks += sign
@@ -282,7 +283,7 @@ class Tenants:
         record.level.step(threads, now, self._rate)
         if before:
             self._sum.step(threads, now, self._rate)
-        if record.present != before:
+        if (record.tasks > 0 or record.waiting > 0) is not before:
             self._moved(record, now)
 
     def _moved(self, record: _Tenant, now: float) -> None:
