@@ -108,8 +108,9 @@ def test_a_broken_transfer_goes_on_where_it_was(tmp_path: Path) -> None:
                 while len(held.reads) < 30:
                     await asyncio.sleep(0.001)
             two.transport.cut(one.id, "a test cuts it")
-            with pytest.raises(PeerUnavailableError, match="could not be fetched"):
-                await fetching
+            async with asyncio.timeout(5):  # at once, not when a chunk is overdue
+                with pytest.raises(PeerUnavailableError, match="could not be fetched"):
+                    await fetching
             held.stop_at = 2**62
             held.go_on.set()
             part = Path(one.blobs.path(held.digest)).with_suffix(".part")
@@ -273,6 +274,44 @@ def test_requests_of_no_sense_end_the_connection(tmp_path: Path, body: bytes) ->
         connection.send(body)
         async with asyncio.timeout(10):
             await connection.closed
+        await close([one])
+
+    run(main())
+
+
+def test_who_asks_and_does_not_read_costs_bounded_memory(tmp_path: Path) -> None:
+    """What was asked for ahead stays on the disk until there is room to send it."""
+
+    async def main() -> None:
+        held = Held(bytes(64 * 2**20))
+        one = Node(1, tmp_path, contents=(held,))
+        await one.listen()
+        _, context = node_contexts(lab().node(2))
+        own, peer = NodeName("lab", NodeId(2)), NodeName("lab", one.id)
+        connection = await dial(own, peer, one.address, Channel.BULK, context, 5.0)
+        got: list[bytes] = []
+        connection.serve(got.append)
+        assert connection.transport is not None
+        connection.transport.pause_reading()
+        for number in range(60):
+            get = Get(number, held.digest, number * 2**20, 2**20)
+            connection.send(encode_request(get))
+        serving = one.transport._incoming[NodeId(2), Channel.BULK]
+        async with asyncio.timeout(10):
+            while serving.writable:
+                await asyncio.sleep(0.005)
+        asked = -1
+        while asked < len(held.reads):  # until it stands still
+            asked = len(held.reads)
+            await asyncio.sleep(0.3)
+        assert asked < 40  # the kernel's buffers hold some
+        assert serving.transport is not None
+        assert serving.transport.get_write_buffer_size() < 5 * 2**20
+        connection.transport.resume_reading()
+        async with asyncio.timeout(20):
+            while len(got) < 60:
+                await asyncio.sleep(0.005)
+        connection.abort("done")
         await close([one])
 
     run(main())

@@ -15,6 +15,7 @@ from distributed import Security
 from network import FAST, Node, close, connected, run
 
 from dtf_dask.errors import ConfigurationError
+from dtf_dask.ha.dialing import dial
 from dtf_dask.ha.handshake import (
     Channel,
     Hello,
@@ -138,6 +139,59 @@ def test_a_peer_that_does_not_read_costs_bounded_memory(tmp_path: Path) -> None:
             indexes = [m.entries[0].index for m in two.messages]
             assert indexes == sorted(indexes)
             assert indexes[-1] == 300
+
+    run(main())
+
+
+def test_what_waited_when_a_connection_broke_is_not_sent_later(tmp_path: Path) -> None:
+    """It is dropped, which is said: Raft has other things to say by then."""
+
+    async def main() -> None:
+        one, two = Node(1, tmp_path), Node(2, tmp_path)
+        async with connected(one, two):
+            incoming = two.transport._incoming[one.id, Channel.MESSAGES]
+            assert incoming.transport is not None
+            incoming.transport.pause_reading()
+            for number in range(1, 200):
+                entry = Entry(1, number, EntryKind.NORMAL, bytes(100_000))
+                one.transport.send(
+                    [Message(MessageKind.APPEND, two.id, one.id, entries=[entry])]
+                )
+                await asyncio.sleep(0)
+            (status,) = one.transport.status
+            assert status.messages_waiting > 10
+            one.events.clear()
+            incoming.abort("a test cuts it")
+            await one.until(lambda: ("connected", 2) in one.events)
+            assert ("unreachable", 2) in one.events
+            one.say(two, 7)
+            await two.until(lambda: two.messages and two.messages[-1].term == 7)
+            assert [m.kind for m in two.messages] == [MessageKind.HEARTBEAT]
+
+    run(main())
+
+
+def test_a_node_that_connects_again_replaces_its_old_connection(tmp_path: Path) -> None:
+    """Its machine may have gone down without a word; that is no loss, nor a second."""
+
+    async def main() -> None:
+        one = Node(1, tmp_path)
+        await one.listen()
+        _, context = node_contexts(lab().node(2))
+        own, peer = NodeName("lab", NodeId(2)), NodeName("lab", one.id)
+        old, new = [
+            await dial(own, peer, one.address, Channel.MESSAGES, context, 5.0)
+            for _ in range(2)
+        ]
+        async with asyncio.timeout(10):
+            await old.closed
+        new.send(heartbeat())
+        await one.until(lambda: one.messages)
+        assert one.events == []
+        assert one.transport.heard == [2]
+        new.abort("the test ends it")
+        await one.until(lambda: one.events == [("lost", 2)])
+        await one.transport.close()
 
     run(main())
 
