@@ -83,12 +83,30 @@ def _heal(world: World) -> bool:
         _run_members(world, config)
         world.run_until(world.now + _CHECK_EVERY)
         if _agree(world) and _answered(world, asked):
+            _stays_so(world)
             return True
     held = ", ".join(str(one) for one in world.members.values())
     raise Violation(
         f"no rest: {_REST_WITHIN} ticks after all trouble, members"
         f" {world.newest_config()} of {held} do not agree or answer"
     )
+
+
+def _stays_so(world: World) -> None:
+    """Undisturbed, a leader goes on to lead, though perhaps one node is down."""
+    profile = world.profile
+    if profile.heartbeat_ticks > 1 or world.seed % 3:
+        return  # slow heartbeats and fast clocks: followers may run out of patience
+    leader = world.leaders()[-1]
+    term = leader.core.term
+    others = [one for one in _living(world) if one is not leader]
+    voters = world.newest_config().voters
+    if len(voters) > 2 and len(others) == len(voters) - 1:
+        world.crash(others[0])
+    world.run_until(world.now + 4 * profile.election_ticks)
+    leaders = world.leaders()
+    if not leaders or leaders[-1] is not leader or leader.core.term != term:
+        raise Violation(f"no rest: {leader} led term {term} and does not any more")
 
 
 def _can_lead(world: World, config: ConfigState) -> bool:
