@@ -197,6 +197,24 @@ class Invariants:
                     f"{member} acknowledges {message.log_index}; its disk ends at"
                     f" {stored.last_index()}"
                 )
+            if now and not message.reject and member.core.term == message.term:
+                self._on_acknowledged(member, message)
+
+    def _on_acknowledged(self, member: Member, message: Message) -> None:
+        """What is acknowledged to a leader must be what that leader has."""
+        leader = self._members.get(message.to)
+        if leader is None or leader is member or leader.node is None:
+            return
+        core = leader.core
+        if core.role is not Role.LEADER or core.term != message.term:
+            return
+        index = message.log_index
+        held = member.core.log.term(index), core.log.term(index)
+        if None not in held and held[0] != held[1]:
+            raise Violation(
+                f"{member} acknowledges {index} of term {held[0]}; its leader"
+                f" {message.to} has one of term {held[1]} there"
+            )
 
     def on_own_vote(self, member: Member) -> None:
         """A node has just written a vote for itself."""
