@@ -365,6 +365,7 @@ MUTATIONS = (
         "            if index <= self.match:\n"
         "                return False\n            self.next",
         "            self.next",
+        harmless="entries are sent again from where the peer is known to be",
     ),
     Mutation(
         "a follower points too far back where logs may agree",
