@@ -70,12 +70,13 @@ class Holding:
         self.pump: Callable[[], None] = lambda: None
         self.awake = False
         self._loop, self._guarded = loop, guarded
+        self._pumped = guarded(lambda: self.pump())  # it is set later
 
     def wake(self) -> None:
         """Have the engine decide as soon as Dask has handled what it handles now."""
         if not self.awake:
             self.awake = True
-            self.soon(self.pump)
+            self._loop.call_soon(self._pumped)
 
     def soon(self, act: Callable[[], None]) -> None:
         """Call this when Dask is in the middle of nothing."""

@@ -25,6 +25,13 @@ class Chooser:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._holding_out = HoldingOut(core)
+        # What was asked last, for it is asked twice in a row.
+        self._judged: tuple[Task, str] | None = None
+        self._judged_short = False
+
+    def begin(self) -> None:
+        """Decide anew: what was learned meanwhile counts."""
+        self._judged = None
 
     def choose(self, task: Task, lane: Lane, count: int, now: float) -> Place | None:
         """The best worker of the first ``count`` groups that the lane can have.
@@ -273,14 +280,16 @@ class Chooser:
 
     def _short(self, task: Task, kind: str) -> bool:
         """Whether a task may be held behind others; sets what it is reckoned at."""
-        core = self._core
-        settings = core.settings
-        estimate = core.estimate(task.ask, kind)
-        if estimate.source == "default":
-            task.estimate_s = math.inf
-            return settings.prefetch_s > 0
-        task.estimate_s = estimate.seconds
-        return estimate.seconds <= settings.prefetch_s
+        judged = self._judged
+        if judged is not None and judged[0] is task and judged[1] == kind:
+            return self._judged_short
+        prefetch_s = self._core.settings.prefetch_s
+        estimate = self._core.estimate(task.ask, kind)
+        known = estimate.source != "default"
+        task.estimate_s = estimate.seconds if known else math.inf
+        short = estimate.seconds <= prefetch_s if known else prefetch_s > 0
+        self._judged, self._judged_short = (task, kind), short
+        return short
 
     def _spare(self, task: Task, place: Place) -> bool:
         """Whether this worker may hold it behind others.

@@ -57,6 +57,8 @@ class Endings:
     def look_at_breakers(self, now: float) -> None:
         """Some may have opened, half-opened or closed: workers are shut, or not."""
         core = self._core
+        if core.breakers.silent:
+            return
         core.breakers.advance(now)
         notices = core.breakers.take_notices()
         if not notices:

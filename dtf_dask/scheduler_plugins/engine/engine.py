@@ -299,13 +299,11 @@ class Engine:
             core.notices += core.policies.take_notices()
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
-        times = (
-            *(again_at, core.timers.next_at()),
-            *(self._gangs.wake_at, core.breakers.wake_at),
-        )
-        plan.wake_at = min((at for at in times if at is not None), default=None)
-        if core.woken:  # workers that were kept for a gang are anybody's again
-            plan.wake_at = now
+        for at in (core.timers.next_at(), self._gangs.wake_at, core.breakers.wake_at):
+            if at is not None and (again_at is None or at < again_at):
+                again_at = at
+        # Where workers are awake that were kept for a gang, they are anybody's again.
+        plan.wake_at = now if core.woken else again_at
         return plan
 
     def explain(self, key: Key, now: float) -> Explanation | None:

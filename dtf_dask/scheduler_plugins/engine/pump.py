@@ -39,6 +39,7 @@ class Pump:
         """Grant all that can be granted."""
         core = self._core
         lanes = core.lanes
+        self._chooser.begin()
         self._vain.clear()
         woken, core.woken = core.woken, {}
         for stall in woken:

@@ -125,6 +125,11 @@ class Breakers:
         """Whether nothing rests, so that there is nothing to ask."""
         return not (self._resting or self._unhealthy)
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing rests, and there is nothing to be said of what did."""
+        return not (self._resting or self._notices)
+
     def state(self, worker: str, now: float) -> State:
         """Of a worker's breaker; its health check opens it too."""
         if worker in self._unhealthy:
