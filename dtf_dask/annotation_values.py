@@ -251,6 +251,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "deadline": _deadline,
     "on_late": _word(get_args(Late)),
     "expected": _duration,
+    "guessed": _flag,
     "timeout": _duration,
     "retries": _count(RETRIES_MAX),
     "preemptible": _flag,

@@ -38,6 +38,7 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
         "cancel"; ``timeout``: seconds or text.
         ``expected``: a duration, how long it is thought to take. A case's is believed
         until the case has run; a task's always, for tasks of one name may be unlike.
+        ``guessed``: True if it is a guess, for which nothing is to be refused.
         ``retries``: a whole number. ``preemptible``: whether it may be interrupted.
         ``after``: keys or case names to wait for. ``on_upstream_failure``: "skip",
         "run" or "fail", or keys with one of these each, ``"*"`` for all others.

@@ -90,7 +90,8 @@ def test_scarce_work_goes_first_where_it_fits() -> None:
     assert batch is not None
     assert batch.indices == (2,)
     asked = planner.annotation(batch, preemptible=True)
-    assert asked == {"gpus": 1, "preemptible": True, "expected": batch.estimate_s}
+    guess = {"expected": batch.estimate_s, "guessed": True}
+    assert asked == {"gpus": 1, "preemptible": True, **guess}
     batch = planner.next_batch("plain")
     assert batch is not None
     assert planner.annotation(batch, preemptible=False) == {}

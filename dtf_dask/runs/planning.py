@@ -258,6 +258,7 @@ class RunPlanner:
             asked["preemptible"] = True
         if asked:
             asked["expected"] = min(max(batch.estimate_s, _LEAST_S), DURATION_S_MAX)
+            asked["guessed"] = True
         return asked
 
     def misfits(self) -> dict[int, str]:

@@ -162,6 +162,10 @@ def test_what_the_scheduler_refuses_is_the_error_of_the_future(client):
     )
     with pytest.raises(DeadlineError, match="has passed"):
         late.result(timeout=20)
+    with dask.annotate(dtf={"expected": "1 min"}):
+        long = client.submit(stamp, deadline=0.3, on_late="refuse", pure=False)
+    with pytest.raises(DeadlineError, match="needs about 1 min"):
+        long.result(timeout=20)
     assert client.explain(late).state == "failed"
 
 

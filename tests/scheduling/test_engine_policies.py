@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from engine_kit import Bench, ask, need
 
 from dtf_dask.scheduler_plugins.engine.engine import Engine
@@ -35,6 +36,24 @@ def test_a_deadline_that_cannot_be_met_is_said_at_once() -> None:
     assert answers[1].refused is not None
     assert answers[1].refused.kind == "deadline"
     assert answers[2] == bench.engine.admit([ask("d")], 0.0)[0]
+
+
+@pytest.mark.parametrize("guessed", [False, True])
+def test_what_a_task_says_of_itself_is_believed(guessed: bool) -> None:
+    """``expected`` is as good as runs: it refuses and cancels; a guess only warns."""
+    bench = Bench()
+    bench.worker("w")
+    more: dict[str, Any] = {"deadline": 10.0, "guessed": guessed}
+    refused = ask("a", expected_s=60.0, on_late="refuse", **more)
+    (answer,) = bench.engine.admit([refused], 0.0)
+    assert (answer.refused is None) == guessed
+    assert answer.warning.startswith("cannot meet") == guessed
+    bench.ready(ask("x"))
+    bench.pump()
+    bench.ready(ask("b", expected_s=8.0, on_late="cancel", **more))
+    for bench.now, gone in ((1.0, False), (2.0, not guessed), (10.0, True)):
+        bench.pump()
+        assert (bench.engine.explain("b", bench.now) is None) == gone
 
 
 def test_work_that_goes_first_counts_in_admission() -> None:

@@ -12,10 +12,10 @@ from dtf_dask.scheduler_plugins.policies.admission import (
     Backlog,
     answer,
     finish_s,
-    hopeless,
+    hopeless_at,
     outlook,
 )
-from dtf_dask.scheduler_plugins.policies.estimate import Estimate
+from dtf_dask.scheduler_plugins.policies.estimate import Estimate, told
 
 MIN = 60.0
 
@@ -60,6 +60,8 @@ def test_what_can_be_met_is_not_talked_about() -> None:
         ("runs", "refuse", "refuse"),
         ("runs", "cancel", "refuse"),
         ("other groups", "refuse", "refuse"),
+        ("asked", "refuse", "refuse"),
+        ("guessed", "refuse", "warn"),
         ("similar", "refuse", "warn"),
         ("class", "cancel", "warn"),
         ("default", "refuse", "take"),
@@ -68,19 +70,18 @@ def test_what_can_be_met_is_not_talked_about() -> None:
 def test_refused_only_on_request_and_on_good_grounds(
     source: str, on_late: str, expected: str
 ) -> None:
-    """What was guessed from relatives warns; what is the default says nothing."""
+    """What was guessed warns, also by who asks; what is the default says nothing."""
     estimate = Estimate(100.0, 0.0, 0, source)  # type: ignore[arg-type]
     seen = outlook(10.0, 0.0, 1, estimate, 0.0)
     assert answer(on_late, seen) == expected  # type: ignore[arg-type]
 
 
-def test_hopeless_is_late_even_with_luck() -> None:
-    """A task is given up when it could not be in time if it started now."""
-    assert not hopeless(100.0, known(60.0, 20.0), 59.0)
-    assert hopeless(100.0, known(60.0, 20.0), 61.0)
-    never_ran = Estimate(60.0, 60.0, 0, "default")
-    assert not hopeless(100.0, never_ran, 99.0)
-    assert hopeless(100.0, never_ran, 101.0)
+def test_hopeless_is_late_if_it_starts_now() -> None:
+    """By what is known of itself; nothing is given up on a guess."""
+    assert hopeless_at(100.0, known(60.0, 20.0)) == 40.0
+    assert hopeless_at(100.0, told(60.0, guessed=False)) == 40.0
+    for estimate in (Estimate(60.0, 9.0, 0, "default"), told(60.0, guessed=True)):
+        assert hopeless_at(100.0, estimate) == 100.0
 
 
 def test_no_slot_is_no_forecast() -> None:

@@ -104,6 +104,7 @@ class Wishes:
     preemptible: bool = False
     upstream: OnFailure = OnFailure()
     own: Own = NOTHING
+    guessed: bool = False
 
 
 PLAIN = Wishes()
@@ -192,6 +193,7 @@ def ask(
         wishes.gang,
         wishes.preemptible,
         expected_s=expected_s,
+        guessed=wishes.guessed,
     )
 
 
@@ -243,6 +245,7 @@ def _read(annotation: object, resources: object, default_class: str) -> Wishes:
         preemptible=plain.get("preemptible", False),
         upstream=_on_failure(plain.get("on_upstream_failure")),
         own=Own(plain.get("name"), plain.get("deadline"), plain.get("expected")),
+        guessed=plain.get("guessed", False),
     )
 
 

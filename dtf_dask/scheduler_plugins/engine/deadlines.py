@@ -6,6 +6,7 @@ from dtf_dask.quantities import format_duration
 from dtf_dask.scheduler_plugins.engine.core import Core
 from dtf_dask.scheduler_plugins.engine.lanes import Task
 from dtf_dask.scheduler_plugins.engine.terms import Notice, Reject
+from dtf_dask.scheduler_plugins.policies.admission import hopeless_at
 
 _NOTICES_MAX = 1000
 
@@ -17,9 +18,12 @@ class Deadlines:
         self._core = core
 
     def watch(self, task: Task) -> None:
-        """Look at it when it must have begun; that is also when it is most urgent."""
+        """Look at it when it is hopeless if it has not begun, where that matters."""
+        deadline = task.ask.deadline
+        assert deadline is not None
         if task.ask.on_late == "cancel":
-            self._core.timers.add(task.latest, "late", (task, task.ask), task)
+            at = hopeless_at(deadline, self._core.estimate(task.ask, ""))
+            self._core.timers.add(at, "late", (task, task.ask), task)
 
     def due(self, subject: tuple[Task, object], now: float) -> None:
         """It should have begun by now; if it has not, it is hopeless."""
@@ -29,12 +33,13 @@ class Deadlines:
             return
         deadline = task.ask.deadline
         assert deadline is not None
-        needs_s = core.expected_s(task.ask)
-        if now + needs_s <= deadline:  # it has become faster meanwhile
-            core.timers.add(deadline - needs_s, "late", subject, task)
+        estimate = core.estimate(task.ask, "")
+        at = hopeless_at(deadline, estimate)
+        if at > now:  # it has become faster meanwhile
+            core.timers.add(at, "late", subject, task)
             return
         left = format_duration(round(max(0.0, deadline - now), 3))
-        needs = format_duration(round(needs_s, 3))
+        needs = format_duration(round(estimate.seconds, 3))
         message = (
             f"cannot meet its deadline: no worker had room for it in time; needs "
             f"about {needs}, the deadline is in {left}"

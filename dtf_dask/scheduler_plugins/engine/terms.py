@@ -88,6 +88,8 @@ class Ask:
         How long it is thought to take, by whoever asks; None to go by what is learned
         of its name. If it is given it is believed, and nothing is learned from the
         task: tasks of its name, batches of tests say, are not alike.
+    guessed
+        Whether that is a guess, for which nothing is refused or cancelled early.
     timeout_s
         The longest it may run.
     after
@@ -115,6 +117,7 @@ class Ask:
     avoid: frozenset[str] = frozenset()
     near: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
     expected_s: float | None = None
+    guessed: bool = False
 
 
 # -- offered ----------------------------------------------------------------------

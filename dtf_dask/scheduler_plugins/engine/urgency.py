@@ -7,7 +7,7 @@ import math
 from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
 from dtf_dask.scheduler_plugins.engine.terms import Ask
 from dtf_dask.scheduler_plugins.policies.custom import Policies
-from dtf_dask.scheduler_plugins.policies.estimate import Estimate, Estimates
+from dtf_dask.scheduler_plugins.policies.estimate import Estimate, Estimates, told
 
 PRIORITY_MAX = 1e6
 
@@ -48,7 +48,7 @@ class Urgency:
         """The same, with what stands behind it."""
         expected_s = ask.expected_s
         if expected_s is not None:
-            return Estimate(expected_s, expected_s / 2, 0, "asked")
+            return told(expected_s, ask.guessed)
         return self._estimates.of(
             ask.name, kind, self._settings.default_s, ask.priority_class
         )

@@ -19,6 +19,7 @@ from dtf_dask.scheduler_plugins.policies.estimate import Estimate
 Answer = Literal["take", "warn", "refuse"]
 
 _BUCKETS_MAX = 1024
+_KNOWN = ("runs", "other groups", "asked")  # of the task itself, not of its like
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Outlook:
     left_s
         Seconds until its deadline, negative if that is over; infinite without one.
     known
-        Whether its own duration is known from runs of it.
+        Whether its own duration is known: from runs of it, or from who submits it.
     guessed
         Whether it is the caller's default, of which nothing follows.
     """
@@ -99,7 +100,7 @@ def outlook(
         start_s=start_s,
         finish_s=done_s,
         left_s=math.inf if deadline is None else deadline - now,
-        known=estimate.source in ("runs", "other groups"),
+        known=estimate.source in _KNOWN,
         guessed=estimate.source == "default",
     )
 
@@ -113,16 +114,12 @@ def answer(on_late: Late, seen: Outlook) -> Answer:
     return "warn"
 
 
-def hopeless(deadline: float, estimate: Estimate, now: float) -> bool:
-    """Whether a task would be late even if it started now and were lucky.
+def hopeless_at(deadline: float, estimate: Estimate) -> float:
+    """From when on a task is late even if it starts at once.
 
-    Lucky: shorter than it usually is by as much as it may be longer. What never ran is
-    hopeless only after its deadline.
+    Where its own duration is not known, that is its deadline.
     """
-    lucky_s = 0.0
-    if estimate.source in ("runs", "other groups"):
-        lucky_s = max(0.0, estimate.seconds - estimate.spread_s)
-    return now + lucky_s > deadline
+    return deadline - estimate.seconds if estimate.source in _KNOWN else deadline
 
 
 class Backlog:

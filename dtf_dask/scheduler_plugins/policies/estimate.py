@@ -26,7 +26,9 @@ _GROUPS_ASKED_MAX = 3
 _GUESSES_MAX = 10_000  # names of which it is kept what they should take elsewhere,
 _GUESSED_GROUPS_MAX = 256  # and where, of each
 
-Source = Literal["runs", "other groups", "similar", "class", "default", "asked"]
+Source = Literal[
+    "runs", "other groups", "similar", "class", "default", "asked", "guessed"
+]
 
 
 class Estimate(NamedTuple):
@@ -48,6 +50,11 @@ class Estimate(NamedTuple):
     spread_s: float
     count: int  # type: ignore[assignment]  # that of a tuple is of no use here
     source: Source
+
+
+def told(seconds: float, guessed: bool) -> Estimate:
+    """What whoever submits a task says of it."""
+    return Estimate(seconds, seconds / 2, 0, "guessed" if guessed else "asked")
 
 
 @dataclass(frozen=True, slots=True)
