@@ -17,7 +17,7 @@ import distributed
 import numpy as np
 import pytest
 from dask import bag, delayed
-from dask_room import WAIT_S, Room, room, run
+from dask_room import WAIT_S, Room, gathered, room, run
 from distributed import (
     Event,
     Lock,
@@ -34,6 +34,8 @@ from distributed import (
 from distributed.core import Status
 
 da = pytest.importorskip("dask.array")
+dd = pytest.importorskip("dask.dataframe")
+pd = pytest.importorskip("pandas")
 
 
 Workload = Callable[[Room], Awaitable[None]]
@@ -41,6 +43,11 @@ Workload = Callable[[Room], Awaitable[None]]
 
 def inc(x: int) -> int:
     return x + 1
+
+
+def slowly(part: Any) -> Any:
+    time.sleep(0.02)
+    return part
 
 
 def slow_inc(x: int, pause_s: float = 0.02) -> int:
@@ -64,6 +71,53 @@ async def shuffle(made: Room) -> None:
     assert sizes == 300
     folded = numbers.foldby(lambda n: n % 3, lambda a, b: a + b, 0, lambda a, b: a + b)
     assert len(await made.client.compute(folded)) == 3
+
+
+async def dataframe(made: Room, method: str) -> None:
+    """Two tables are shuffled, joined and sorted: all partitions meet all others."""
+    one = pd.DataFrame({"key": np.arange(600) % 40, "x": np.arange(600)})
+    other = pd.DataFrame({"key": np.arange(40), "y": np.arange(40) * 10})
+    left = dd.from_pandas(one, npartitions=12)
+    right = dd.from_pandas(other, npartitions=5)
+    with dask.config.set({"dataframe.shuffle.method": method}):
+        joined = left.merge(right, on="key")
+        by_key = joined.set_index("key", divisions=[0, 9, 20, 30, 39])
+        assert by_key.known_divisions
+        apart = joined.shuffle("key", npartitions=8)
+        keys = str(list(joined.optimize(fuse=False).__dask_graph__()))
+        assert ("shuffle-barrier" in keys) == (method == "p2p")
+        found = await gathered(
+            made.client, made.client.compute([joined, by_key, apart])
+        )
+    expected = one.merge(other, on="key").sort_values("x", ignore_index=True)
+    for table in found:
+        told = table.reset_index() if table.index.name else table
+        told = told[["key", "x", "y"]].sort_values("x", ignore_index=True)
+        pd.testing.assert_frame_equal(told, expected, check_dtype=False)
+    assert list(found[1].index) == sorted(one["key"])
+
+
+async def dataframe_tasks(made: Room) -> None:
+    await dataframe(made, "tasks")
+
+
+async def dataframe_p2p(made: Room) -> None:
+    await dataframe(made, "p2p")
+    extension = made.scheduler.extensions["shuffle"]
+    assert not extension.active_shuffles
+
+
+async def dataframe_p2p_loses_a_worker(made: Room) -> None:
+    """Its restrictions bind outputs to workers: with one less they are bound anew."""
+    await made.worker("more", nthreads=2)
+    table = pd.DataFrame({"key": np.arange(2000) % 97, "x": np.arange(2000)})
+    with dask.config.set({"dataframe.shuffle.method": "p2p"}):
+        parts = dd.from_pandas(table, npartitions=20).map_partitions(slowly)
+        future = made.client.compute(parts.shuffle("key", npartitions=15).x.sum())
+    extension = made.scheduler.extensions["shuffle"]
+    await made.until(lambda: extension.active_shuffles)
+    await made.workers[0].close()
+    assert await future == sum(range(2000))
 
 
 async def rechunk_p2p(made: Room) -> None:
@@ -279,6 +333,9 @@ WORKLOADS = (
     *(
         array,
         shuffle,
+        dataframe_tasks,
+        dataframe_p2p,
+        dataframe_p2p_loses_a_worker,
         rechunk_p2p,
         actors,
         nested_clients,
