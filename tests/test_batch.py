@@ -596,7 +596,7 @@ def test_a_short_batch_behind_a_hung_case_is_taken_in_the_end() -> None:
 
 
 def test_retry_goes_to_another_worker_if_there_is_one() -> None:
-    """A worker does not retry what failed on it while another can soon."""
+    """A worker does not retry what failed on it while there is another."""
     planner = planner_of(cases_of([0.1]), 2)
     batch = planner.next_batch("w0")
     assert batch is not None
@@ -608,6 +608,52 @@ def test_retry_goes_to_another_worker_if_there_is_one() -> None:
     again = planner.next_batch("w0")
     assert again is not None
     assert again.indices == (0,)
+
+
+def test_a_retry_leaves_the_process_that_failed_it() -> None:
+    """Slots of one process are no other worker, unless there is nothing else."""
+    planner = Planner(cases_of([0.1, 0.1]))
+    for name, home in (("a0", "a"), ("a1", "a"), ("b0", "b")):
+        planner.add_worker(name, home)
+    batch = planner.next_batch("a0")
+    assert batch is not None
+    index = batch.indices[0]
+    planner.finished(batch.id, index, 0.1)
+    planner.ended(batch.id)
+    other = planner.next_batch("b0")  # it has something to do for now
+    assert other is not None
+    planner.requeue(index)
+    for name in ("a0", "a1"):
+        assert planner.next_batch(name) is None
+        assert planner.revocation(name) is None
+    planner.remove_worker("b0")
+    again = planner.next_batch("a1")
+    assert again is not None
+    assert index in again.indices
+
+
+def test_a_retry_is_not_taken_back_by_who_failed_it() -> None:
+    """Not while it waits elsewhere; and what comes back of a batch still avoids it."""
+    planner = planner_of(cases_of([0.1] * 20), 2, share=0.2)
+    first = planner.next_batch("w0", 0.0)
+    assert first is not None
+    for index in first.indices:
+        planner.finished(first.id, index, 0.1, 1.0)
+        planner.requeue(index)
+    planner.ended(first.id)
+    rest = planner.next_batch("w0", 1.0)
+    while rest is not None:  # all the others run here
+        for index in rest.indices:
+            planner.finished(rest.id, index, 0.1, 1.0)
+        planner.ended(rest.id)
+        rest = planner.next_batch("w0", 1.0)
+    again = planner.next_batch("w1", 1.0)
+    assert again is not None
+    assert set(again.indices) <= set(first.indices)
+    assert planner.revocation("w0", 100.0) is None
+    assert set(planner.ended(again.id)) == set(again.indices)
+    assert planner.next_batch("w0", 101.0) is None
+    assert planner.next_batch("w1", 101.0) is not None
 
 
 def test_late_history_changes_what_is_left() -> None:

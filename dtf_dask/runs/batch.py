@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from dtf_dask.runs.batch_estimates import Estimates, PlannedCase, SharedFixtures
 from dtf_dask.runs.batch_groups import Dist, Pool, atomic_groups
@@ -80,6 +80,7 @@ class Planner:
         self._absent: dict[str, deque[int]] = {}  # `each`: what a worker left undone
         self._is_done = bytearray(len(cases))  # not for `each`
         self._last_worker: dict[int, str] = {}
+        self._avoids: dict[int, str] = {}  # what is retried, and where it failed
         self._next_id = 1
         self._sort_at = max(16, len(cases) // 16)
         self._estimates = Estimates(cases, self._settings.default_s)
@@ -94,15 +95,19 @@ class Planner:
         tails = TailPolicy(
             self._estimates, self._fixtures, atomic, self._settings.overhead_s
         )
-        self._tails = TailSearch(self._out, self._estimates, tails)
+        self._tails = TailSearch(self._out, self._estimates, tails, self._avoids)
 
     # -- what the driver tells ------------------------------------------------
 
-    def add_worker(self, name: str) -> None:
-        """A worker can take batches. One that was removed may come back."""
+    def add_worker(self, name: str, home: str = "") -> None:
+        """A worker can take batches. One that was removed may come back.
+
+        What fails on it is retried first on one of another ``home``, which is its name
+        if nothing is said: slots of one process are no other workers.
+        """
         if name in self._out.lanes:
             raise ValueError(f"worker {name!r} is known: remove it before adding it")
-        lane = self._out.lanes[name] = Lane(name)
+        lane = self._out.lanes[name] = Lane(name, home or name)
         if self._dist == "each":
             lane.queue = self._absent.pop(name, deque(range(self._total)))
 
@@ -161,6 +166,7 @@ class Planner:
         running.lane.since = now
         self._is_done[index] = 1
         self._last_worker[index] = running.lane.name
+        self._avoids.pop(index, None)
         self._estimates.learn(index, seconds, waits=self._pool.waits(index))
         self._fixtures.settle(index)
         self._out.ended += 1
@@ -195,7 +201,7 @@ class Planner:
         return back
 
     def requeue(self, index: int, worker: str | None = None) -> None:
-        """Run a finished case once more, first on another worker than the last.
+        """Run a finished case once more, first on a worker elsewhere than the last.
 
         For `each` on ``worker``, by default the one that ran it last.
         """
@@ -213,7 +219,12 @@ class Planner:
         if not self._is_done[index]:
             raise ValueError(f"case {index} is to run already: retry it when it ended")
         self._is_done[index] = 0
-        self._pool.put_retry(index, last if last in self._out.lanes else "")
+        self._avoids[index] = last
+        self._put_retry(index)
+
+    def _put_retry(self, index: int) -> None:
+        avoid = self._avoids[index]
+        self._pool.put_retry(index, avoid if avoid in self._out.lanes else "")
 
     # -- what the driver asks -------------------------------------------------
 
@@ -278,8 +289,8 @@ class Planner:
             return None
         loads = self._loads(lane, own, now)
         if self._dist == "one-per-process":
-            return self._hand_out(lane, self._portions.one(worker, loads))
-        return self._hand_out(lane, self._portions.compose(worker, loads))
+            return self._hand_out(lane, self._portions.one(loads))
+        return self._hand_out(lane, self._portions.compose(loads))
 
     def revocation(
         self, idle_worker: str, now: float | None = None
@@ -291,7 +302,8 @@ class Planner:
         with it the planner sees who has been in one case for long.
         """
         lane = self._lane(idle_worker)
-        avoided = len(self._pool.retries.get(idle_worker, ()))
+        retries = self._pool.retries
+        avoided = sum(len(retries.get(name, ())) for name in self._shunned(lane))
         if lane.running or self._pool.waiting > avoided or self._dist == "each":
             return None
         if not self._estimates.any_seen:
@@ -313,15 +325,15 @@ class Planner:
     def _loads(self, lane: Lane, own: float, now: float | None) -> Loads:
         all_s = [self._out.load_s(other, now) for other in self._out.lanes.values()]
         all_s += [0.0] * (self._workers() - len(all_s))
-        return Loads(own, all_s, self._may_repeat(lane))
+        return Loads(own, all_s, self._shunned(lane))
 
-    def _may_repeat(self, lane: Lane) -> bool:
-        """Whether a worker is to retry what failed on it: only if no other can soon."""
-        others = [ln for ln in self._out.lanes.values() if ln is not lane]
-        if not others:
-            return True
-        soonest = min(self._out.left_s(ln) for ln in others)
-        return not lane.running and soonest > self._settings.retry_wait_s
+    def _shunned(self, lane: Lane) -> Collection[str]:
+        """Where what failed was not to be retried here: next door, if there is more."""
+        if not self._pool.retries:  # as nearly always
+            return ()
+        lanes = self._out.lanes.values()
+        here = [other.name for other in lanes if other.home == lane.home]
+        return here if len(here) < len(lanes) else ()
 
     # -- batches --------------------------------------------------------------
 
@@ -367,4 +379,7 @@ class Planner:
         if self._dist == "each":
             running.lane.queue.extendleft(reversed(back))
         else:
-            self._pool.put_front(back)
+            for index in back:
+                if index in self._avoids:
+                    self._put_retry(index)
+            self._pool.put_front([i for i in back if i not in self._avoids])

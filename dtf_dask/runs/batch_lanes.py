@@ -56,9 +56,13 @@ class Running:
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """One worker: its batches, oldest first, and for `each` what it has to run yet."""
+    """One worker: its batches, oldest first, and for `each` what it has to run yet.
+
+    Those of one ``home`` fail together: a retry goes to another one first.
+    """
 
     name: str
+    home: str
     running: dict[int, Running] = field(default_factory=dict)
     queue: deque[int] = field(default_factory=deque)
     since: float | None = None  # when what runs now began, if the driver tells times

@@ -7,7 +7,7 @@ be set up twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dtf_dask.runs.batch_estimates import Estimates, SharedFixtures
@@ -36,8 +36,6 @@ class PlannerSettings:
         A worker with less than this left to do is given its next batch already.
     single_share
         A case known to take this part of a worker's fair share is planned alone.
-    retry_wait_s
-        A retry waits so long for another worker before it goes to the same one.
     workers_expected
         Workers that will come; before they do, their share is kept for them.
     batches_per_worker_max
@@ -53,7 +51,6 @@ class PlannerSettings:
     dear_s: float = 0.02
     lead_s: float = 0.05
     single_share: float = 0.05
-    retry_wait_s: float = 5.0
     workers_expected: int = 0
     batches_per_worker_max: int = 2
 
@@ -63,12 +60,13 @@ class Loads:
     """What the workers have left to do, in seconds.
 
     ``own`` is that of the worker that asks; ``all_s`` has every worker, those that
-    are expected but not there yet with 0.
+    are expected but not there yet with 0. ``shunned`` are the workers of which it
+    leaves what is to be retried to others.
     """
 
     own: float
     all_s: Sequence[float]
-    may_repeat: bool  # whether it may retry what failed on itself
+    shunned: Collection[str] = ()
 
     def level_s(self, work: float) -> float:
         """When all end together: the work poured over what each has left to do.
@@ -108,7 +106,7 @@ class Portions:
         """Durations were learned: look anew for cases to be planned alone."""
         self._singled = False
 
-    def compose(self, worker: str, loads: Loads) -> list[int]:
+    def compose(self, loads: Loads) -> list[int]:
         """Cases for one batch."""
         workers = len(loads.all_s)
         if not self._singled:
@@ -117,7 +115,7 @@ class Portions:
             self._single_out(alone)
         pool, settings = self._pool, self._settings
         first = self._first_group()
-        chosen = self._take_retries(worker, loads, self._total)
+        chosen = self._take_retries(loads, self._total)
         if first is None:
             return chosen
         setup = pool.fixtures.cost_s(self._head(first))
@@ -137,11 +135,11 @@ class Portions:
         self._fill(chosen, budget)
         return chosen
 
-    def one(self, worker: str, loads: Loads) -> list[int]:
+    def one(self, loads: Loads) -> list[int]:
         """One case, the longest known first."""
         if not self._singled:
             self._single_out(0.0)
-        if chosen := self._take_retries(worker, loads, 1):
+        if chosen := self._take_retries(loads, 1):
             return chosen
         group = self._first_group()
         chosen = [] if group is None else self._head(group)
@@ -263,13 +261,13 @@ class Portions:
             return rest, group.cost_s + sum(of(index) for index in rest)
         return taken[:place], spent_at[place]
 
-    def _take_retries(self, worker: str, loads: Loads, most: int) -> list[int]:
+    def _take_retries(self, loads: Loads, most: int) -> list[int]:
         """Retries that this worker may run, about as many as a short batch holds."""
         pool = self._pool
         chosen: list[int] = []
         spent = 0.0
         for avoid in list(pool.retries):
-            if avoid == worker and not loads.may_repeat:
+            if avoid in loads.shunned:
                 continue
             queue = pool.retries[avoid]
             while queue and len(chosen) < most:

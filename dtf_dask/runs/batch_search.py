@@ -7,6 +7,7 @@ ends, but again as time goes by.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from dtf_dask.runs.batch_estimates import Estimates
@@ -16,11 +17,15 @@ from dtf_dask.runs.batch_tail import TailPolicy, Victim
 
 @dataclass(frozen=True, slots=True)
 class TailSearch:
-    """Find work for idle workers among what was handed out."""
+    """Find work for idle workers among what was handed out.
+
+    What is ``kept`` is not taken: a retry might come to the worker that it is to avoid.
+    """
 
     out: Outstanding
     estimates: Estimates
     policy: TailPolicy
+    kept: Container[int] = ()
 
     def find(self, now: float | None) -> Revocation | None:
         """What to ask back next; None if nothing pays, or enough has been asked."""
@@ -77,6 +82,10 @@ class TailSearch:
         tail = list(running.left)
         if runs is not None:
             ahead_s += self.estimates.of(tail.pop(0))
+        # What comes before one that is kept cannot be taken either.
+        place = max((n + 1 for n, i in enumerate(tail) if i in self.kept), default=0)
+        ahead_s += sum(self.estimates.of(index) for index in tail[:place])
+        tail = tail[place:]
         untouched = dict.fromkeys(tail)
         begun = [index for index in running.batch.indices if index not in untouched]
         victim = Victim(tail, begun, runs, max(0.0, ahead_s))

@@ -166,7 +166,7 @@ class RunDriver:
 
     def _welcome(self, slots: Sequence[Slot]) -> None:
         for slot in slots:
-            self._planner.add_worker(slot.name, slot.offer)
+            self._planner.add_worker(slot.name, slot.offer, slot.address)
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
 

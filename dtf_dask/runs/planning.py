@@ -95,6 +95,7 @@ class RunPlanner:
         self._settings = settings or PlannerSettings()
         self._patience_s = patience_s
         self._offers: dict[str, Offer | None] = {}
+        self._homes: dict[str, str] = {}
         self._parts: list[_Part] = []
         self._part_of: dict[int, _Part] = {}
         self._turns: dict[str, list[_Part]] = {}
@@ -112,9 +113,13 @@ class RunPlanner:
 
     # -- what the driver tells ------------------------------------------------
 
-    def add_worker(self, name: str, offer: Offer | None = None) -> None:
-        """A worker can take batches; ``offer`` is what it has, if that is known."""
+    def add_worker(self, name: str, offer: Offer | None = None, home: str = "") -> None:
+        """A worker can take batches; ``offer`` is what it has, if that is known.
+
+        Slots of one ``home`` are no other workers for what is retried.
+        """
         self._offers[name] = offer
+        self._homes[name] = home
         for part in self._parts:
             self._admit(part, name)
         self._take_turns()
@@ -147,7 +152,7 @@ class RunPlanner:
 
     def remove_worker(self, name: str) -> tuple[int, ...]:
         """A worker is gone; what it had not finished goes back in front."""
-        del self._offers[name]
+        del self._offers[name], self._homes[name]
         lost: tuple[int, ...] = ()
         for part in self._parts:
             if part.workers.pop(name, None) is not None:
@@ -301,7 +306,7 @@ class RunPlanner:
         offer = self._offers[worker]
         if not part.kind.lacks(offer):
             part.workers[worker] = part.kind.score(offer)
-            part.planner.add_worker(worker)
+            part.planner.add_worker(worker, self._homes[worker])
 
     def _take_turns(self) -> None:
         """Order the parts for each worker."""

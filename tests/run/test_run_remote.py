@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import distributed
 import psutil
 import pytest
 from dtf_process import (
@@ -51,6 +52,40 @@ def cluster(tmp_path_factory):
         address = scheduler.stdout.readline().strip().partition("=")[2]
         with _serving(folder, "worker", address, "--nthreads", "2", "--no-dashboard"):
             yield address
+
+
+_FAILS_ONCE = """
+import os, pathlib, psutil, pytest, time
+
+@pytest.mark.parametrize("n", range(12))
+def test_once(n):
+    runner = psutil.Process(os.getppid())
+    with open(pathlib.Path(os.environ["NOTES"], str(n)), "a+") as file:
+        print(runner.ppid(), file=file, flush=True)
+        file.seek(0)
+        assert len(file.readlines()) > 1
+"""
+
+
+def test_a_retry_goes_to_another_worker(tmp_path):
+    """Never first to the one that just failed it, with slots of its own to spare."""
+    suite(tmp_path, test_o=_FAILS_ONCE)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    with contextlib.ExitStack() as stack:
+        words = ["scheduler", "--port", "0", "--no-dashboard"]
+        scheduler = stack.enter_context(_serving(tmp_path, *words))
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        words = ["worker", address, "--nthreads", "2", "--no-dashboard"]
+        for _ in range(2):
+            stack.enter_context(_serving(tmp_path, *words, NOTES=str(notes)))
+        with distributed.Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        ended = run(tmp_path, dtf("run", "--retries", "1", "--address", address))
+    assert ended.code == 0, ended.out
+    tried = [(notes / str(n)).read_text().split() for n in range(12)]
+    assert [len(set(workers)) for workers in tried] == [2] * 12
+    assert [len(workers) for workers in tried] == [2] * 12
 
 
 _HERE = """
