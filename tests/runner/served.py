@@ -42,7 +42,7 @@ class Functions:
     ) -> None:
         self.functions, self.timeout_s, self.after = functions, timeout_s, after
         self.stays, self.footing = stays, None
-        self.spill = ""
+        self.spill = self.keep = ""
         self._left = Leftovers()
 
     def describe(self) -> Frame:

@@ -40,7 +40,7 @@ class CaseSession:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self.spill = ""
+        self.spill = self.keep = ""
         self._left = Leftovers()
         os.environ["DTF_WORKER"] = spec["slot"]
         os.environ["DTF_RUN"] = spec["run"]

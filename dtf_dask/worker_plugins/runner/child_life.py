@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from dtf_dask.frames import FrameBuffer
 from dtf_dask.worker_plugins.runner import process_life
+from dtf_dask.worker_plugins.runner.kept_reports import KeptReports
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Job, RunnerSession
 
@@ -39,10 +40,12 @@ def live(
         if faulthandler.is_enabled():
             faulthandler.enable(file=2)  # not the terminal of the controller
         let_go()
-        emit = process_life.emitter(outlet)
+        kept = KeptReports()
+        emit = process_life.emitter(outlet, kept.add)
         is_ours = process_life.same_file(orders.fileno())
         batch: Sequence[Job] | None = jobs
         while batch is not None:
+            kept.begin(session.keep)
             session.run(batch, board, emit)
             board.through()
             fit = _may_stay(session) and is_ours()
@@ -75,7 +78,7 @@ def _next_batch(
         if not chunk:
             return None
         order = list(inbox.feed(chunk))
-    session.spill = order[0]["spill"]
+    session.spill, session.keep = order[0]["spill"], order[0]["keep"]
     jobs = session.jobs(order[0]["entries"])
     board.idle()
     return jobs

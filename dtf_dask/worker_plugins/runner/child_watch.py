@@ -121,7 +121,9 @@ class Child:
             return False
         self._begin(jobs)
         self._board.reset(len(jobs), HANDED)
-        order = pack({"entries": list(entries), "spill": self._session.spill})
+        session = self._session
+        told = {"entries": list(entries), "spill": session.spill, "keep": session.keep}
+        order = pack(told)
         try:
             self._orders.settimeout(_TAKE_GRACE_S)
             self._orders.sendall(order)

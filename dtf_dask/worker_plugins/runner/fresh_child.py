@@ -10,6 +10,7 @@ import pytest
 
 from dtf_dask.frames import HEADER_BYTES, decode
 from dtf_dask.worker_plugins.runner.collecting import CollectingPlugin, collect_and_run
+from dtf_dask.worker_plugins.runner.kept_reports import KeptReports
 from dtf_dask.worker_plugins.runner.process_life import emitter, lead_group
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.pytest_session import PytestSession
@@ -25,7 +26,9 @@ def main() -> int:
     spec: dict[str, Any] = decode(sys.stdin.buffer.read()[HEADER_BYTES:])
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    emit = emitter(outlet)
+    kept = KeptReports()
+    kept.begin(spec["keep"])
+    emit = emitter(outlet, kept.add)
 
     def serve(session: pytest.Session, errors: list[str]) -> None:
         runner = PytestSession(session, spec | {"capture_files": left})

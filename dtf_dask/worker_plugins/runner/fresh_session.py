@@ -25,7 +25,7 @@ class FreshSession:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
-        self.spill = ""
+        self.spill = self.keep = ""
         self._memory = tempfile.TemporaryFile(prefix="dtf-board-")  # noqa: SIM115
         self._memory.truncate(os.sysconf("SC_PAGESIZE"))
         self.board = ProgressBoard(self._memory.fileno())
@@ -50,7 +50,8 @@ class FreshSession:
         """Start a process that runs the jobs; its id."""
         orders: IO[bytes] = tempfile.TemporaryFile(prefix="dtf-orders-")  # noqa: SIM115
         entries = [job.what for job in jobs]
-        orders.write(pack({**self._spec, "entries": entries, "spill": self.spill}))
+        told = {"entries": entries, "spill": self.spill, "keep": self.keep}
+        orders.write(pack({**self._spec, **told}))
         orders.seek(0)
         numbers = [outlet, self._memory.fileno(), *self._left.numbers()]
         module = "dtf_dask.worker_plugins.runner.fresh_child"

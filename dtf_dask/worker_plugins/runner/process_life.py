@@ -174,8 +174,10 @@ def same_file(number: int) -> Callable[[], bool]:
     return is_same
 
 
-def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
-    """A function that writes frames whole to a pipe.
+def emitter(
+    outlet: int, keep: Callable[[bytes], None] | None = None
+) -> Callable[[dict[str, Any]], None]:
+    """A function that writes frames whole to a pipe; reports are kept first, if asked.
 
     It raises `OSError` when a test has closed the pipe, even if the number then came
     to stand for a file of its own: what is not told must not count as told. And it
@@ -188,7 +190,10 @@ def emitter(outlet: int) -> Callable[[dict[str, Any]], None]:
             _exit(0)
         if not is_ours():
             raise OSError(f"descriptor {outlet} is no longer dtf's: a test closed it")
-        view = memoryview(pack(frame))
+        packed = pack(frame)
+        if keep is not None and frame["op"] == "case":
+            keep(packed)
+        view = memoryview(packed)
         while view:
             view = view[_write(outlet, view) :]
 

@@ -58,7 +58,7 @@ class PytestSession:
         self._footing: process_life.Footing | None = None  # in a child
         self._stopped = self._measured = False
         self._left = Leftovers()
-        self.spill = ""
+        self.spill = self.keep = ""
         self.collect_errors: list[str] = []
         pytest_seam.silence_reporting(self.config)
         become_worker(self.config, spec)

@@ -38,6 +38,9 @@ class RunnerSession(Protocol):
     spill: str
     """Folder for what is too long to travel with a report; set before each batch."""
 
+    keep: str
+    """File for the reports of a batch; set before each, empty if none are kept."""
+
     def jobs(self, entries: Sequence[Sequence[Any]]) -> list[Job]:
         """The tests that the entries ``[number, name, extra]`` of a batch mean."""
 

@@ -71,6 +71,7 @@ class Supervisor:
         entries = request["entries"]
         self._line.begin_batch()
         self._session.spill = request["spill"]
+        self._session.keep = request.get("keep", "")
         self._give_environment(request.get("env", {}))
         try:
             jobs = self._session.jobs(entries)

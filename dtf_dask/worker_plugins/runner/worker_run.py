@@ -17,6 +17,7 @@ from distributed import Worker
 
 from dtf_dask.frames import pack
 from dtf_dask.worker_plugins.runner.checkpoint import VARIABLE as CHECKPOINTS
+from dtf_dask.worker_plugins.runner.kept_reports import forget, kept
 from dtf_dask.worker_plugins.runner.process import (
     RunnerLink,
     RunnerLostError,
@@ -151,6 +152,7 @@ class WorkerRun:
                 return
             except RunnerLostError as error:
                 await self._drop_runner(slot)
+                await self._tell_kept(slot, batch, left)
                 if self._ended or not left:
                     return
                 deaths = 1 if len(left) < before else deaths + 1
@@ -176,7 +178,9 @@ class WorkerRun:
         env: dict[str, str],
     ) -> None:
         """Send a batch, forward what comes; ``left`` shrinks as tests end."""
-        request = {"op": "batch", "entries": left, "spill": str(self._spill)}
+        request: dict[str, Any] = {"op": "batch", "entries": left}
+        forget(self._kept(slot))
+        request |= {"spill": str(self._spill), "keep": str(self._kept(slot))}
         link.send(request | {"env": self._env | env})
         held = bytearray()
         async for raw, frame in link.frames():
@@ -197,6 +201,18 @@ class WorkerRun:
             if op == "unusable":
                 left.clear()
                 raise RunnerLostError("it could not collect the suite")
+
+    def _kept(self, slot: str) -> Path:
+        return self._folder / f"{slot}.reports"
+
+    async def _tell_kept(self, slot: str, batch: int, left: list[Any]) -> None:
+        """Forward what a dead runner had not passed on; ``left`` shrinks by it."""
+        numbers = {entry[0] for entry in left}
+        for number, raw in await asyncio.to_thread(kept, self._kept(slot)):
+            if number in numbers:
+                numbers.discard(number)
+                _drop(left, number)
+                self._forward(slot, batch, raw)
 
     async def _link(self, slot: str) -> RunnerLink:
         link = self._runners.get(slot)
