@@ -296,8 +296,7 @@ def test_two_processes_never_share_a_folder(tmp_path: Path) -> None:
     code = f"""
         import time
         from dtf_dask.ha.wal import Wal
-        from dtf_dask.ha.wal_format import Record, decode_preamble, read_record
-from dtf_dask.ha.wal_opening import LogIdentity
+        from dtf_dask.ha.wal_opening import LogIdentity
         wal = Wal.create({str(tmp_path)!r}, LogIdentity("lab", 1))
         print("open", flush=True)
         time.sleep(60)
