@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("dtf_dask.cli.queue:queue", "Show what waits for a worker, and why."),
     "explain": ("dtf_dask.cli.explain:explain", "Tell why a task waits or runs."),
     "workers": ("dtf_dask.cli.workers:workers", "Show the workers of a scheduler."),
+    "ha": ("dtf_dask.cli.ha:ha", "Keep a ledger on several nodes."),
     "config": ("dtf_dask.cli.config:config", "Show the configuration in force."),
 }
 

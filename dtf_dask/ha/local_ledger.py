@@ -149,10 +149,16 @@ class LocalLedger(NodeLedger):
 
     Examples
     --------
-    >>> async def count():
+    >>> import tempfile
+    >>> from dtf_dask.ha.ledger.entries import encode_command
+    >>> from dtf_dask.ha.ledger.kinds import PUT
+    >>> async def note(folder):
     ...     async with LocalLedger(folder) as ledger:
-    ...         await ledger.propose([encode_command(PUT, "n", "k", b"v")], 5.0)
-    ...         return await ledger.read(Get("n", "k"), 5.0)
+    ...         command = encode_command(PUT, "notes", "first", b"hello")
+    ...         return await ledger.propose([command], timeout_s=5.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     asyncio.run(note(folder))
+    [Outcome(code=<Code.OK: 0>, value=1)]
     """
 
     def __init__(self, folder: str, options: NodeOptions | None = None) -> None:

@@ -40,13 +40,6 @@ class RedundancyManager:
     ----------
     folder
         The node's, as ``dtf ha init`` makes it.
-
-    Examples
-    --------
-    >>> async with RedundancyManager("a") as manager:
-    ...     status = await manager.status()
-    ...     status["role"], status["quorum_left"]
-    ('leader', 1)
     """
 
     def __init__(self, folder: str | Path) -> None:

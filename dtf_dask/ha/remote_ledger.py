@@ -8,6 +8,7 @@ again, of the leader.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -353,8 +354,9 @@ class RemoteLedger:
                 )
                 return link
         except (OSError, TimeoutError) as error:
+            words = os.strerror(error.errno) if error.errno else "no answer"
             raise PeerUnavailableError(
-                f"node {node} at {host}:{port}: {error or 'no answer'}"
+                f"node {node} at {host}:{port}: {words}"
             ) from error
 
     async def _follow_leader(self, node: int, leader: int) -> None:

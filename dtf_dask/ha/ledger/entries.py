@@ -62,6 +62,7 @@ def encode_command(
 
     Examples
     --------
+    >>> from dtf_dask.ha.ledger.kinds import PUT
     >>> command = encode_command(PUT, "runs", "r1", b"queued", session="c", number=1)
     >>> command_wrong(command) is None
     True

@@ -49,6 +49,8 @@ class StateMachine:
 
     Examples
     --------
+    >>> from dtf_dask.ha.ledger.entries import encode_command, encode_entry
+    >>> from dtf_dask.ha.ledger.kinds import PUT
     >>> state = StateMachine()
     >>> command = encode_command(PUT, "runs", "r1", b"queued")
     >>> state.apply(1, encode_entry(0, [command])).outcomes

@@ -1,0 +1,320 @@
+"""``dtf ha``: nodes of the replicated ledger: made, started, watched, changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from dtf_dask.cli.ha_text import status_lines
+from dtf_dask.cli.results_json import print_json
+from dtf_dask.cli.results_text import show
+from dtf_dask.cli.scheduler_link import json_option
+from dtf_dask.cli.terminal_table import width
+from dtf_dask.errors import ConfigurationError, PeerUnavailableError
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.node_config import (
+    NodeConfig,
+    parse_address,
+    read_config,
+    shown_address,
+)
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.redundancy import RedundancyManager
+from dtf_dask.ha.remote_ledger import RemoteLedger
+from dtf_dask.security.authority import Authority
+
+T = TypeVar("T")
+
+_NODES_MAX = 9
+_PEER_PORT, _CLIENT_PORT = 8790, 8791
+_WATCH_S = 1.0
+_LOOPBACK = "127.0.0.1"
+
+folder_argument = click.argument(
+    "folder", type=click.Path(file_okay=False, path_type=Path)
+)
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it may take.",
+)
+
+
+@click.group()
+def ha() -> None:
+    """Keep a ledger on 1, 3 or 5 nodes, so that the loss of some loses nothing.
+
+    FOLDER is that of a node, as 'dtf ha init' makes it.
+    """
+
+
+@ha.command()
+@folder_argument
+@click.option("--cluster", default="dtf", show_default=True, help="The cluster's name.")
+@click.option(
+    "--node",
+    "hosts",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="Where a node will run, one for each. PORT is for the other nodes, the next"
+    f" one for clients; {_PEER_PORT} if not given.",
+)
+def init(folder: Path, cluster: str, hosts: Sequence[str]) -> None:
+    """Make an authority, and a folder with a certificate for each node.
+
+    Move each folder to its host and run 'dtf ha start' there. The authority's key is
+    needed to add nodes, and by nobody else: keep it where nodes do not run.
+    """
+    if not 1 <= len(hosts) <= _NODES_MAX:
+        raise click.UsageError(
+            f"Give 1 to {_NODES_MAX} times --node, 3 or 5 are usual."
+        )
+    peers = {NodeId(n): _host(one) for n, one in enumerate(hosts, start=1)}
+    if len(set(peers.values())) < len(peers):
+        raise click.UsageError("Two nodes have the same host and port.")
+    for config in make_nodes(folder, cluster, peers):
+        click.echo(
+            f"{config.folder}: node {config.node} on"
+            f" {shown_address(config.peers[config.node])}, for clients on"
+            f" {shown_address(config.clients[config.node])}"
+        )
+    click.echo(f"{folder / 'authority'}: the key that signs certificates; keep it safe")
+
+
+def make_nodes(
+    folder: Path, cluster: str, peers: dict[NodeId, Address]
+) -> list[NodeConfig]:
+    """An authority and the folders of nodes; clients' ports are one above peers'."""
+    authority = Authority(folder / "authority")
+    authority.create(cluster)
+    clients = {node: (host, port + 1) for node, (host, port) in peers.items()}
+    made = []
+    for node, (host, _) in peers.items():
+        own = folder / f"node-{node}"
+        authority.issue(f"dtf://{cluster}/node/{node}", own, ("localhost", host))
+        config = NodeConfig(own, cluster, node, peers, clients)
+        config.write()
+        made.append(config)
+    return made
+
+
+@ha.command()
+@folder_argument
+def start(folder: Path) -> None:
+    """Run a node until Ctrl-C; started again if it dies."""
+    manager = RedundancyManager(folder)
+    config = manager.config
+    click.echo(f"Starting node {config.node} of cluster {config.cluster}.", err=True)
+    _until_stopped([manager], ready=lambda: _say_ready(config))
+
+
+def _say_ready(config: NodeConfig) -> None:
+    where = shown_address(config.clients[config.node])
+    click.echo(f"Node {config.node} takes part; clients: {where}. Ctrl-C ends it.")
+
+
+@ha.command()
+@folder_argument
+@click.option("--watch", is_flag=True, help="Show it anew each second, until Ctrl-C.")
+@json_option
+def status(folder: Path, watch: bool, as_json: bool) -> None:
+    """Show how each node stands: role, lag, what can still fail.
+
+    Exit code 1 if there is no leader.
+    """
+    manager = RedundancyManager(folder)
+
+    async def look() -> bool:
+        try:
+            while True:
+                told = await manager.cluster_status()
+                if as_json:
+                    print_json({str(node): one for node, one in told.items()})
+                else:
+                    if watch:
+                        click.clear()
+                    show(status_lines(manager.config.cluster, told, width()))
+                if not watch:
+                    return any(
+                        not isinstance(one, str) and one["role"] == "leader"
+                        for one in told.values()
+                    )
+                await asyncio.sleep(_WATCH_S)
+        finally:
+            await manager.ledger.close()
+
+    try:
+        led = asyncio.run(look())
+    except KeyboardInterrupt:
+        return
+    if not led:
+        raise SystemExit(1)
+
+
+@ha.command()
+@folder_argument
+@click.argument("node", type=click.IntRange(1))
+@timeout_option
+def transfer(folder: Path, node: int, timeout: float) -> None:
+    """Have another node lead."""
+    _asked(folder, lambda ledger: ledger.transfer_leader(node, timeout))
+    click.echo(f"Node {node} leads.")
+
+
+@ha.command()
+@folder_argument
+@click.argument("node", type=click.IntRange(1))
+@click.argument("address")
+@timeout_option
+def add(folder: Path, node: int, address: str, timeout: float) -> None:
+    """Add a node that runs at ADDRESS (host:port for nodes): see 'dtf ha join'."""
+    try:
+        place = parse_address(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="ADDRESS") from None
+    _asked(folder, lambda ledger: ledger.add_node(node, place, timeout))
+    click.echo(f"Node {node} votes.")
+
+
+@ha.command()
+@folder_argument
+@click.argument("node", type=click.IntRange(1))
+@timeout_option
+def remove(folder: Path, node: int, timeout: float) -> None:
+    """Have a node belong to the cluster no more."""
+    _asked(folder, lambda ledger: ledger.remove_node(node, timeout))
+    click.echo(f"Node {node} was removed; its folder is of no use any more.")
+
+
+@ha.command()
+@folder_argument
+@click.argument("node", type=click.IntRange(1))
+@click.argument("host")
+@click.option(
+    "--like",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="The folder of a node that belongs to the cluster.",
+)
+def join(folder: Path, node: int, host: str, like: Path) -> None:
+    """Make the folder of a node that is to be added; run by who has the authority.
+
+    FOLDER is the one given to 'dtf ha init', HOST[:PORT] where the node will run. Start
+    it there, then 'dtf ha add' it.
+    """
+    known = read_config(like)
+    place = _host(host)
+    own = folder / f"node-{node}"
+    if own.exists():
+        raise ConfigurationError(f"{own} exists already")
+    authority = Authority(folder / "authority")
+    uri = f"dtf://{known.cluster}/node/{node}"
+    authority.issue(uri, own, ("localhost", place[0]))
+    peers = {**known.peers, NodeId(node): place}
+    clients = {**known.clients, NodeId(node): (place[0], place[1] + 1)}
+    config = NodeConfig(own, known.cluster, NodeId(node), peers, clients, joins=True)
+    config.write()
+    click.echo(f"{own}: node {node}, to be added at {shown_address(place)}")
+
+
+@ha.command()
+@click.option(
+    "--nodes", type=click.IntRange(1, _NODES_MAX), default=3, show_default=True
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where it is kept; by default nothing is left of it.",
+)
+def dev(nodes: int, folder: Path | None) -> None:
+    """Run a whole cluster on this machine until Ctrl-C."""
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="dtf-ha-")
+            folder = Path(stack.enter_context(temporary))
+        if (folder / "authority").exists():
+            made = sorted(folder.glob("node-*"))
+        else:
+            peers = {NodeId(n + 1): one for n, one in enumerate(_free_pairs(nodes))}
+            made = [one.folder for one in make_nodes(folder, "dev", peers)]
+        managers = [RedundancyManager(one) for one in made]
+        click.echo(f"Starting {len(managers)} nodes in {folder}.", err=True)
+
+        def say() -> None:
+            click.echo(f"They take part. Look: dtf ha status {made[0]} --watch")
+            click.echo("Ctrl-C ends them.")
+
+        _until_stopped(managers, ready=say)
+
+
+def _until_stopped(
+    managers: Sequence[RedundancyManager], ready: Callable[[], None]
+) -> None:
+    """Start nodes, wait for Ctrl-C or SIGTERM, end them."""
+
+    async def run() -> None:
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, stopped.set)
+        try:
+            await asyncio.gather(*(manager.start() for manager in managers))
+            ready()
+            await stopped.wait()
+            click.echo("Ending: what was acknowledged is on the disk.", err=True)
+        finally:
+            await asyncio.gather(*(manager.stop() for manager in managers))
+
+    asyncio.run(run())
+
+
+def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:
+    """Ask the cluster of a node's folder."""
+    config = read_config(folder)
+
+    async def run() -> T:
+        nodes: dict[int, Any] = dict(config.clients.items())
+        async with RemoteLedger(nodes, config.security()) as ledger:
+            return await question(ledger)
+
+    try:
+        return asyncio.run(run())
+    except PeerUnavailableError as error:
+        raise PeerUnavailableError(
+            f"{error}; 'dtf ha status {folder}' shows which nodes answer"
+        ) from error
+
+
+def _host(text: str) -> Address:
+    """``host``, or ``host:port`` with a port that has a next one."""
+    try:
+        host, port = parse_address(text if ":" in text else f"{text}:{_PEER_PORT}")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="HOST") from None
+    if not 0 < port < 65_535:
+        raise click.BadParameter(f"{text!r}: no port that has a next one")
+    return host, port
+
+
+def _free_pairs(count: int) -> list[Address]:
+    """Ports of this machine that are free, and the next one too."""
+    found: list[Address] = []
+    with contextlib.ExitStack() as stack:
+        while len(found) < count:
+            one = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+            port = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                stack.enter_context(socket.create_server((_LOOPBACK, port + 1)))
+                found.append((_LOOPBACK, port))
+    return found
