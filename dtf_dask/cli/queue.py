@@ -18,6 +18,7 @@ from dtf_dask.runs.reports.text import one_line
 
 _LIMIT_MAX = 1000
 _NAME_MAX = 20
+_MISSES_SHOWN = 3
 
 
 @click.command()
@@ -106,10 +107,17 @@ def headlines(summary: Mapping[str, Any], columns: int) -> Iterator[Text]:
     ]
     if tokens:
         yield note(f"Tokens in use: {', '.join(tokens)}.", columns, indent="")
+    for name, why in summary.get("policies_disabled", {}).items():
+        words = f"The policy {one_line(name)} is switched off: {one_line(why)}"
+        yield note(words, columns, "yellow", indent="")
     met, missed = summary.get("deadlines_met", 0), summary.get("deadlines_missed", 0)
     if met or missed:
         style = "yellow" if missed else ""
         yield note(f"Deadlines: {met:,} met, {missed:,} missed.", columns, style, "")
+    for miss in summary.get("misses", ())[:_MISSES_SHOWN]:
+        late, ago = roughly(miss["late_s"]), roughly(miss["ago_s"])
+        words = f"{one_line(miss['key'])} ended {late} after its deadline, {ago} ago"
+        yield note(words, columns, "yellow")
 
 
 def _cells(row: Mapping[str, Any], told: Explanation) -> Sequence[str | Text]:

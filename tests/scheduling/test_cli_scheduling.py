@@ -226,6 +226,27 @@ def test_words_wrap_under_themselves_and_keys_stay_whole():
     assert titled([], 80) == []
 
 
+def test_the_head_of_a_table_names_the_last_misses_and_what_is_off():
+    """Of deadlines, three at most; and policies that failed, with the reason."""
+    misses = [{"key": f"t-{n}", "late_s": 10.0 * n, "ago_s": 90.0} for n in range(1, 6)]
+    summary = {
+        **dict.fromkeys(("waiting", "held", "running", "threads", "workers"), 1),
+        "threads_used": 1.0,
+        "pressure": None,
+        "deadlines_met": 2,
+        "deadlines_missed": 5,
+        "misses": misses,
+        "policies_disabled": {"flawed": "it raised KeyError: 'x'"},
+    }
+    assert [line.plain for line in headlines(summary, 200)][1:] == [
+        "The policy flawed is switched off: it raised KeyError: 'x'",
+        "Deadlines: 2 met, 5 missed.",
+        "  t-1 ended 10 s after its deadline, 90 s ago",
+        "  t-2 ended 20 s after its deadline, 90 s ago",
+        "  t-3 ended 30 s after its deadline, 90 s ago",
+    ]
+
+
 @pytest.mark.parametrize(
     ("state", "shown"),
     [

@@ -92,7 +92,12 @@ def test_hopeless_work_is_cancelled_on_request() -> None:
     bench.pump()
     (notice,) = bench.plan.notices
     assert notice.message == "ended 10 s after its deadline"
-    assert bench.engine.summary(70.0)["deadlines_missed"] == 1
+    summary = bench.engine.summary(75.0)
+    assert summary["deadlines_missed"] == 1
+    assert summary["misses"] == [{"key": "b", "late_s": 10.0, "ago_s": 5.0}]
+    found = bench.engine.explain("b", 75.0)
+    assert found is not None
+    assert "ended 10 s after its deadline" in found.why
 
 
 def test_lower_classes_give_way_to_a_deadline() -> None:

@@ -6,7 +6,9 @@ Pure. Here is bookkeeping that keeps its invariants; what is decided is elsewher
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
@@ -36,6 +38,7 @@ from dtf_dask.scheduler_plugins.policies.quota import Tenants
 
 _LANES_KEPT = 512
 _PAST_MAX = 10_000
+_MISSES_MAX = 100  # of deadlines: the last, by how much, and when
 _PATIENCE = 2.0
 """A task held on a worker has waited too long after so many times its prefetch."""
 
@@ -79,6 +82,7 @@ class Core:
         self.freed_count = 0  # how often a worker got more room
         self.met = 0  # deadlines
         self.missed = 0
+        self.misses: deque[tuple[Key, float, float]] = deque(maxlen=_MISSES_MAX)
         self.shares = bool(settings.tenants.quotas)
         self._tenant = ""  # the only one so far
         self._lanes_max = _LANES_KEPT
@@ -229,13 +233,14 @@ class Core:
         if self.standing.weighed(now):
             for lane in self.lanes:
                 self.race(lane, now)
-        elif self.shares and now >= self._reordered_at + self.settings.refresh_s:
-            self._reordered_at = now
-            for group in self.places.groups:
-                for stall in group.stalls.values():
-                    stall.reorder(
-                        lambda lane, group: self._waiting_key(lane, group, now)
-                    )
+        elif self.shares:
+            few = min(1.0, len(self.lanes) / _LANES_KEPT)  # the cheaper, the more often
+            if now >= self._reordered_at + few * self.settings.refresh_s:
+                self._reordered_at = now
+                key = partial(self._waiting_key, now=now)
+                for group in self.places.groups:
+                    for stall in group.stalls.values():
+                        stall.reorder(key)
 
     def _waiting_key(self, lane: Lane, group: Group, now: float) -> float:
         head = lane.head()

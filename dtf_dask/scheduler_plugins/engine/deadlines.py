@@ -52,10 +52,12 @@ class Deadlines:
         core = self._core
         deadline = task.ask.deadline
         assert deadline is not None
+        task.late_s = now - deadline
         if now <= deadline:
             core.met += 1
             return
         core.missed += 1
+        core.misses.append((task.key, task.late_s, now))
         if len(core.notices) < _NOTICES_MAX:
             late = format_duration(round(now - deadline, 3))
             core.notices.append(

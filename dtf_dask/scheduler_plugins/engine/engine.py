@@ -295,8 +295,7 @@ class Engine:
             if task is not None and task.kill:
                 plan.kills.append(kill)
         core.kills.clear()
-        if core.policies:
-            core.notices += core.policies.take_notices()
+        core.notices += core.policies.take_notices()
         plan.rejects, core.rejects = core.rejects, []
         plan.notices, core.notices = core.notices, []
         for at in (core.timers.next_at(), self._gangs.wake_at, core.breakers.wake_at):

@@ -70,7 +70,8 @@ class EngineSettings:
     aside_max
         Tasks of one kind passed over because no worker suits just these.
     refresh_s
-        How often places in the order are computed anew, for shares that changed.
+        How often places in the order are computed anew, for shares that changed; the
+        more often, the fewer kinds of tasks wait.
     gang_size_max, after_max, wants_max
         Bounds on what is asked: workers at once, tasks waited for, different needs.
     estimates, tenants, breakers, preempt, overload

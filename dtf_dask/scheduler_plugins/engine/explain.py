@@ -90,6 +90,10 @@ class Explainer:
             words.append(f"gpu {', '.join(map(str, task.gpus))}")
         if task.kill:
             words.append(f"is being ended: {task.kill}")
+        if task.late_s is not None:
+            early = format_duration(round(abs(task.late_s), 3))
+            when = "after" if task.late_s > 0 else "before"
+            words.append(f"ended {early} {when} its deadline")
         return "; ".join(words)
 
     def _waiting(self, task: Task, now: float) -> Explanation:

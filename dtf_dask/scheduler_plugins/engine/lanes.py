@@ -62,6 +62,7 @@ class Task:
             "key",
             "kill",
             "lane",
+            "late_s",
             "latest",
             "look_at",
             "place",
@@ -98,6 +99,7 @@ class Task:
         self.brisk = False  # it ends soon after it has begun
         self.hope: Hope | None = None
         self.kill = ""
+        self.late_s: float | None = None  # for its deadline, when it has ended
         self.look_at = 0.0  # whether it is better off elsewhere
         self.revoked = False
         self.score = 0

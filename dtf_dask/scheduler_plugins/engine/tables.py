@@ -105,4 +105,8 @@ class Tables:
             "policies_disabled": dict(core.policies.disabled),
             "deadlines_met": core.met,
             "deadlines_missed": core.missed,
+            "misses": [
+                {"key": str(key), "late_s": round(late_s, 3), "ago_s": now - at}
+                for key, late_s, at in reversed(core.misses)
+            ],
         }
