@@ -80,7 +80,7 @@ class FaultyDisk:
         self.fails: dict[str, int] = {}
 
     def room(self) -> int:
-        return self.bytes_max - sum(len(c.cached) for c in self.names_now.values())
+        return self.bytes_max - sum(len(c.cached) for c in [*self.names_now.values()])
 
     def fill(self, left: int = 0) -> None:
         """There is so much room from now on."""
@@ -120,8 +120,9 @@ class FaultyDisk:
         self._pending.append(("remove", path))
 
     def names(self, folder: str) -> list[str]:
+        paths = [*self.names_now]
         return sorted(
-            os.path.basename(p) for p in self.names_now if os.path.dirname(p) == folder
+            os.path.basename(p) for p in paths if os.path.dirname(p) == folder
         )
 
     def make_folder(self, folder: str) -> None:

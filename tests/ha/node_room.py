@@ -9,7 +9,7 @@ from random import Random
 
 from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha.dialing import Address
-from dtf_dask.ha.files import DISK, Files
+from dtf_dask.ha.files import DISK, Files, write_whole
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.queries import Get
@@ -19,6 +19,7 @@ from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.raft.messages import Message, MessageKind, NodeId, Role
+from dtf_dask.ha.wal import WalLimits
 from dtf_dask.ha.wal_opening import LogIdentity
 
 QUICK = NodeOptions(tick_s=0.02, snapshot_log_bytes=10**9)
@@ -68,7 +69,10 @@ def place(node: int) -> Address:
 class Wire:
     """One node's end."""
 
-    def __init__(self, node: NodeId, wires: Wires, incoming: Path) -> None:
+    def __init__(
+        self, node: NodeId, wires: Wires, incoming: Path, files: Files
+    ) -> None:
+        self._files = files
         self._node = node
         self._incoming = incoming
         self._wires = wires
@@ -101,9 +105,14 @@ class Wire:
         content = other.folder.snapshots.read(digest, 0, size)
         if content is None:
             raise PeerUnavailableError("no such snapshot")
-        path = self._incoming / digest.hex()
-        path.write_bytes(content)
-        return str(path)
+        path = str(self._incoming / digest.hex())
+        file = self._files.create(path)
+        try:
+            write_whole(file, 0, content)
+            file.sync()
+        finally:
+            file.close()
+        return path
 
     def forget(self, digest: bytes) -> None:
         """What was fetched has been moved."""
@@ -115,8 +124,14 @@ class Wire:
 class Room:
     """A cluster of nodes whose folders are below one."""
 
-    def __init__(self, folder: Path, options: NodeOptions = QUICK) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: NodeOptions = QUICK,
+        limits: WalLimits | None = None,
+    ) -> None:
         self.folder = folder
+        self.limits = limits
         self.options = options
         self.wires = Wires()
         self.failures: dict[NodeId, str] = {}
@@ -141,11 +156,11 @@ class Room:
         if not node_exists(folder, files):
             Path(folder).mkdir(exist_ok=True)
             first = [NodeId(one) for one in voters]
-            create_node(folder, identity, first, files=files)
-        wire = self.wires.ends[own] = Wire(own, self.wires, Path(folder))
+            create_node(folder, identity, first, self.limits, files)
+        wire = self.wires.ends[own] = Wire(own, self.wires, Path(folder), files)
         made = Node(
             own,
-            open_node(folder, identity, files=files),
+            open_node(folder, identity, self.limits, files),
             wire,
             self.options,
             Random(node),

@@ -1,0 +1,281 @@
+"""Whole nodes under random troubles, and whether what clients saw can be explained.
+
+    python tests/ha/node_seeds.py --seeds 100
+
+Three nodes over disks that lose what was not synced when they go down; links that are
+cut; leaders that hand over; snapshots all the time. Clients write by numbered commands
+that they send until they are answered, compare and set, and read on any node. A seed
+decides what is done, but not when messages arrive: it need not show the same twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from faulty_disk import FaultyDisk
+from linearizability.models import Register
+from linearizability.operation import Operation
+from linearizability.search import Linearizable, check
+from node_room import QUICK, Room
+
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, PUT, SESSION_OPEN
+from dtf_dask.ha.ledger.numbering import Numbering
+from dtf_dask.ha.ledger.outcomes import UNKNOWN, Code, Outcome
+from dtf_dask.ha.ledger.queries import Get
+from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.wal import WalLimits
+
+NODES = (1, 2, 3)
+KEYS = ("a", "b")
+CLIENTS = 4
+OPTIONS = replace(QUICK, snapshot_log_bytes=1_500)
+LIMITS = WalLimits(segment_bytes=3_000)
+
+
+@dataclass
+class Report:
+    """What a seed came to."""
+
+    verdict: str
+    equal: bool
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was lost, and all nodes agree."""
+        return self.verdict.startswith("linearizable") and self.equal
+
+
+class _World:
+    """One run: nodes, clients, and what becomes of them."""
+
+    def __init__(self, seed: int, folder: Path, seconds: float) -> None:
+        self.random = Random(seed)
+        self.room = Room(folder, OPTIONS, LIMITS)
+        self.disks = {node: FaultyDisk() for node in NODES}
+        self.seconds = seconds
+        self.history: list[Operation] = []
+        self.counts: Counter[str] = Counter()
+        self.values = 0
+        self.ended = False
+
+    async def run(self) -> Report:
+        for node in NODES:
+            await self.start(node)
+        clients = [asyncio.create_task(self.client(n)) for n in range(CLIENTS)]
+        try:
+            await self.troubles()
+            self.ended = True
+            for client in clients:
+                await client
+            equal = await self.settled()
+        finally:
+            for client in clients:
+                client.cancel()
+            await self.room.close()
+        verdict = check(self.history, Register(), limit_s=20.0)
+        report = str(verdict)
+        if not isinstance(verdict, Linearizable):
+            self.counts["not linearizable"] += 1
+        return Report(report, equal, self.counts)
+
+    async def start(self, node: int) -> None:
+        await self.room.start(node, NODES, files=self.disks[node])
+
+    # Troubles
+
+    async def troubles(self) -> None:
+        loop, random, room = asyncio.get_running_loop(), self.random, self.room
+        ends_at = loop.time() + self.seconds
+        while loop.time() < ends_at:
+            await asyncio.sleep(random.uniform(0.02, 0.25))
+            trouble = random.choice(
+                ["stop", "crash", "start", "start", "cut", "heal", "hand over", "full"]
+            )
+            self.counts[trouble] += 1
+            up = sorted(room.wires.nodes)
+            if trouble == "start":
+                for node in sorted(set(NODES) - set(up)):
+                    await self.start(node)
+            elif trouble == "heal":
+                room.wires.cut = set()
+                for disk in self.disks.values():
+                    disk.bytes_max = 2**62
+            elif trouble == "cut":
+                room.wires.cut = {frozenset(random.sample(NODES, 2))}
+            elif trouble == "hand over":
+                room.wires.nodes[random.choice(up)].raw.transfer_leader(
+                    NodeId(random.choice(NODES))
+                )
+            elif trouble == "full":
+                self.disks[random.choice(NODES)].fill(random.randrange(2_000))
+            elif len(up) == len(NODES):
+                await self.stop(random.choice(up), crash=trouble == "crash")
+
+    async def stop(self, node: int, *, crash: bool) -> None:
+        disk = self.disks[node]
+        if crash:
+            # What is on its way is never written, and what was not synced is lost.
+            disk.fails = dict.fromkeys(("write", "sync", "truncate", "sync_folder"), 0)
+        await self.room.stop(node)
+        if crash:
+            disk.crash(self.random)
+
+    async def settled(self) -> bool:
+        """Without troubles all nodes come to the same state."""
+        room = self.room
+        room.wires.cut = set()
+        for node, disk in self.disks.items():
+            disk.bytes_max = 2**62
+            if NodeId(node) not in room.wires.nodes:
+                await self.start(node)
+        number = encode_command(PUT, "tests", "last", b"")
+        async with asyncio.timeout(20):
+            while True:
+                leader = await room.leader()
+                (outcome,) = await leader.propose([number], 1.0)
+                if outcome.code is Code.OK:
+                    break
+                await asyncio.sleep(0.02)
+            await room.applied(leader.node.state.index, *NODES)
+        nodes = room.wires.nodes.values()
+        while len({node.state.index for node in nodes}) > 1:
+            await asyncio.sleep(0.02)
+        self.counts["applied"] = leader.node.state.index
+        self.counts["snapshots"] = sum(
+            n.snapshots.newest.point.index > 1 for n in nodes
+        )
+        self.counts["compacted"] = sum(n.storage.first_index() > 2 for n in nodes)
+        return len({node.state.state_hash() for node in nodes}) == 1
+
+    # Clients
+
+    async def client(self, own: int) -> None:
+        random = Random(self.random.random())
+        numbering = Numbering(f"client-{own}")
+        opening = encode_command(SESSION_OPEN, 3_600_000, session=f"client-{own}")
+        while (await self.sent(opening, random, 5.0)).code is not Code.OK:
+            if self.ended:
+                return
+        known: dict[str, tuple[int, bytes | None]] = dict.fromkeys(KEYS, (0, None))
+        while not self.ended:
+            key = random.choice(KEYS)
+            kind = random.choice(["read", "read", "write", "cas"])
+            if kind == "read":
+                await self.read(own, key, random, known)
+            else:
+                await self.write(own, kind, key, random, numbering, known[key])
+            await asyncio.sleep(random.uniform(0, 0.01))
+
+    async def read(
+        self,
+        own: int,
+        key: str,
+        random: Random,
+        known: dict[str, tuple[int, bytes | None]],
+    ) -> None:
+        called = asyncio.get_running_loop().time()
+        answer = await self.any_node(random).read(Get("tests", key), 0.5)
+        if answer is None:
+            self.counts["reads that failed"] += 1
+            return
+        value, revision = None, 0
+        if answer.records:
+            _, (value, revision) = answer.records[0]
+        known[key] = revision, value
+        self.done(own, "read", key, None, value, called)
+
+    async def write(
+        self,
+        own: int,
+        kind: str,
+        key: str,
+        random: Random,
+        numbering: Numbering,
+        known: tuple[int, bytes | None],
+    ) -> None:
+        called = asyncio.get_running_loop().time()
+        self.values += 1
+        value = b"%d" % self.values
+        revision, old = known
+        if kind == "cas":
+            command = numbering.number(COMPARE_AND_SET, "tests", key, revision, value)
+            argument: Any = (old, value)
+        else:
+            command, argument = numbering.number(PUT, "tests", key, value), value
+        outcome = await self.sent(command.packed, random, 3.0)
+        outcome = numbering.settle(command.number, outcome)
+        self.counts[f"{kind} {outcome.code.name}"] += 1
+        if outcome.code is Code.UNKNOWN:
+            one = Operation(own, kind, key, argument, None, called, None)
+            self.history.append(one)
+        elif outcome.code is Code.OK or kind == "cas":
+            result = outcome.code is Code.OK if kind == "cas" else None
+            self.done(own, kind, key, argument, result, called)
+        else:
+            raise AssertionError(f"{kind}: {outcome}")
+
+    async def sent(self, command: bytes, random: Random, limit_s: float) -> Outcome:
+        """Send a command until its outcome is known, or the time is over."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + limit_s
+        while loop.time() < ends_at:
+            (outcome,) = await self.any_node(random).propose([command], 0.3)
+            if outcome.code not in (Code.UNKNOWN, Code.REFUSED):
+                return outcome
+            self.counts[f"sent again: {outcome.code.name}"] += 1
+            await asyncio.sleep(0.005)
+        return UNKNOWN
+
+    def any_node(self, random: Random) -> NodeLedger:
+        return NodeLedger(random.choice([*self.room.wires.nodes.values()]))
+
+    def done(
+        self, own: int, kind: str, key: str, argument: Any, result: Any, called: float
+    ) -> None:
+        now = asyncio.get_running_loop().time()
+        self.counts[kind] += 1
+        self.history.append(Operation(own, kind, key, argument, result, called, now))
+
+
+def run_seed(seed: int, folder: Path, seconds: float = 2.0) -> Report:
+    """Run one, for so long."""
+    return asyncio.run(_World(seed, folder, seconds).run())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    options = parser.parse_args(arguments)
+    logging.getLogger("dtf_dask").setLevel(logging.CRITICAL)
+    counts: Counter[str] = Counter()
+    broken = []
+    for seed in range(options.start, options.start + options.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            report = run_seed(seed, Path(folder), options.seconds)
+        counts += report.counts
+        if not report.sound:
+            broken.append(seed)
+            print(f"seed {seed}: equal {report.equal}, {report.verdict}", flush=True)
+    print(*(f"{name}: {count}" for name, count in sorted(counts.items())), sep="\n")
+    print(f"{options.seeds} seeds, broken: {broken or 'none'}")
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
