@@ -245,6 +245,7 @@ class Node:
             # With a full disk it keeps no promise: the others are to elect another.
             for _ in range(min(ticks, _TICKS_AT_ONCE_MAX)):
                 self.raw.tick()
+                self.snapshots.tick()
         self._ticks = self._loop.call_at(self._next_tick, self.guarded, self._tick)
         self.wake()
 

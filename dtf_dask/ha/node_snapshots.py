@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.outcomes import Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
 from dtf_dask.ha.node_folder import NodeFolder
 from dtf_dask.ha.raft.messages import Message, NodeId, Snapshot, SnapshotPoint
+from dtf_dask.ha.raft.progress import PeerState
 from dtf_dask.ha.snapshots import StoredSnapshot
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Snapshots:
         self.newest = _named(folder.newest) if folder.newest else Snapshot()
         self.log_bytes = 0
         """Of payloads that were applied since the newest one, or that of a failure."""
+        self._silent: dict[NodeId, int] = {}
+        """For how many ticks peers have not answered to a snapshot."""
         self._making: asyncio.Task[None] | None = None
         self._made: Snapshot | None = None
         self._fetching: dict[NodeId, asyncio.Task[None]] = {}
@@ -109,6 +112,23 @@ class Snapshots:
 
     # Of others
 
+    def tick(self) -> None:
+        """Offer a snapshot again to peers that have not answered for a while.
+
+        The offer may be lost, or the file not be had: Raft sends them nothing else
+        until they answer. Who is fetching it takes no second offer.
+        """
+        raw, options = self._node.raw, self._node.options
+        silent: dict[NodeId, int] = {}
+        for peer, progress in raw.core.tracker.progress.items():
+            if progress.state is PeerState.SNAPSHOT:
+                silent[peer] = self._silent.get(peer, 0) + 1
+        self._silent = silent
+        for peer, ticks in silent.items():
+            if ticks >= 2 * options.election_ticks:
+                silent[peer] = 0
+                raw.report_snapshot(peer, received=False)
+
     def offered(self, message: Message) -> None:
         """A leader has nothing older than a snapshot for this node."""
         named = _name_of(message)
@@ -116,7 +136,7 @@ class Snapshots:
             return
         task = self._fetching.get(message.sender)
         if task is not None and not task.done():
-            return  # the leader asks again when it hears nothing
+            return  # it is on its way: see `tick`
         loop = asyncio.get_running_loop()
         task = loop.create_task(self._fetch(message, message.snapshot.point, *named))
         self._fetching[message.sender] = task

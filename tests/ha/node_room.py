@@ -41,6 +41,8 @@ class Wires:
         self.cut: set[frozenset[NodeId]] = set()
 
         self.lost: set[MessageKind] = set()
+        self.fetches_failing = 0
+        """So many fetches end in nothing."""
         self.ends: dict[NodeId, Wire] = {}
         self.members: dict[NodeId, Members] = {}
 
@@ -98,6 +100,9 @@ class Wire:
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Copy the file, if the other one has it and is heard."""
         await asyncio.sleep(0)
+        if self._wires.fetches_failing:
+            self._wires.fetches_failing -= 1
+            raise PeerUnavailableError("no such snapshot")
         (peer,) = sources
         if not self._wires.connected(self._node, peer):
             raise PeerUnavailableError("cut")

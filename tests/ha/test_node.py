@@ -14,7 +14,14 @@ from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import LocalLedger
-from dtf_dask.ha.raft.messages import ConfigChange, ConfigStep, NodeId, StepKind
+from dtf_dask.ha.raft.messages import (
+    ConfigChange,
+    ConfigStep,
+    MessageKind,
+    NodeId,
+    StepKind,
+)
+from dtf_dask.ha.raft.progress import PeerState
 
 
 def test_a_local_ledger_keeps_what_it_acknowledged(tmp_path: Path) -> None:
@@ -142,6 +149,37 @@ def test_a_node_that_was_away_for_long_gets_a_snapshot(tmp_path: Path) -> None:
         await room.stop(away)
         again = await room.start(away, [1, 2, 3])
         assert await value_at(again, "k7") == big + b"2"
+
+    in_room(run, Room(tmp_path))
+
+
+@pytest.mark.logs("was not fetched: no such snapshot")
+@pytest.mark.parametrize("lost", ["offers", "files"])
+def test_a_snapshot_that_did_not_arrive_is_offered_again(
+    tmp_path: Path, lost: str
+) -> None:
+    """Whether nobody heard of it, or the file was not to be had."""
+
+    async def run(room: Room) -> None:
+        await room.start(1, [1])
+        leader = await room.leader()
+        await leader.propose([put("early")], WAIT_S)
+        if lost == "offers":
+            room.wires.lost = {MessageKind.SNAPSHOT}
+        else:
+            room.wires.fetches_failing = 2
+        joined = await room.start(2, [])
+        change = ConfigChange((ConfigStep(StepKind.ADD_LEARNER, NodeId(2)),))
+        leader.node.raw.propose_change(change)
+        leader.node.wake()
+        while lost == "offers":
+            progress = leader.node.raw.core.tracker.progress.get(NodeId(2))
+            if progress is not None and progress.state is PeerState.SNAPSHOT:
+                break
+            await asyncio.sleep(0.005)
+        room.wires.lost = set()
+        assert await value_at(joined, "early") == b"value"
+        assert room.wires.fetches_failing == 0
 
     in_room(run, Room(tmp_path))
 
