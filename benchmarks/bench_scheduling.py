@@ -1,6 +1,6 @@
 """What scheduling by the engine costs, beside plain Dask in the same run.
 
-    python benchmarks/bench_scheduling.py [--quick] [--json] [--rounds N]
+    python benchmarks/bench_scheduling.py [--quick | --live] [--json] [--rounds N]
 
 1. No-op futures on two real local clusters, one with dtf's plugins and one without,
    by turns: ``ratio_vs_dask_noop`` is our throughput over theirs, the median of rounds.
@@ -9,6 +9,9 @@
    workers against Dask's ``resources=``. It counts all of a task's life, from its
    submission until the client lets go of its result, and the simulation's event loop.
 3. How long the scheduler is busy with a worker that joins while tasks are held.
+4. How soon things happen on real processes (benchmarks/live_latencies.py): a task with
+   a deadline starts where a test is killed for it, a gang starts together, a waiting
+   task starts on a worker that comes. Not with --quick; with --live only this.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from typing import Any
 from unittest import mock
 
 import distributed
+from live_latencies import ROUNDS as LIVE_ROUNDS
+from live_latencies import latencies
 from sim_engine import engine_way
 from sim_loop import run_virtually
 from sim_scheduler import Simulation, Way
@@ -211,6 +216,8 @@ def measure(size: Size, *, quick: bool) -> dict[str, Any]:
     )
     part("cpu_us_resources_1000", lambda: cpu_us_per_task(few, FIFO))
     part("join_ms", lambda: join_ms(size.held))
+    if not quick:
+        part("live", latencies)
     return found
 
 
@@ -234,13 +241,16 @@ def summary(found: dict[str, Any], size: Size, machine: str) -> dict[str, Any]:
         "cpu_us_per_task_1000_workers_resources": rounded("cpu_us_resources_1000"),
         "join_ms": rounded("join_ms"),
         "join_held": size.held,
+        "live": found.get("live"),
     }
 
 
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="within 50 s on 2 cores")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="within 50 s on 2 cores")
+    which.add_argument("--live", action="store_true", help="what real processes take")
     parser.add_argument("--json", action="store_true", help="one object, last line")
     parser.add_argument("--rounds", type=int, default=0)
     options = parser.parse_args()
@@ -254,7 +264,12 @@ def main() -> None:
         f"{os.getloadavg()[0]:.1f} at the start"
     )
     print(machine)
-    total = summary(measure(size, quick=options.quick), size, machine)
+    total: dict[str, Any]
+    if options.live:
+        live = latencies(options.rounds or LIVE_ROUNDS)
+        total = {"benchmark": "bench_scheduling", "machine": machine, "live": live}
+    else:
+        total = summary(measure(size, quick=options.quick), size, machine)
     print({key: value for key, value in total.items() if key != "noop"})
     if options.json:
         print(json.dumps(total))

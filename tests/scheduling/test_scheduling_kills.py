@@ -76,7 +76,8 @@ def test_preemption_is_fast_and_the_work_is_done_later() -> None:
             with dask.annotate(dtf={"class": "interactive"}):
                 high = made.client.submit(urgent)
             began = await asyncio.wait_for(high, 10)
-            assert began - asked < 0.5  # 0.2 on a machine that is not loaded
+            # Loose, for machines that are loaded: bench_scheduling.py --live measures.
+            assert began - asked < 0.5
             names = [name for name, _ in SEEN]
             assert names[:3] == ["low", "killed", "urgent"]
             STOP["low"].clear()
@@ -108,7 +109,7 @@ def test_a_gang_starts_at_once_or_not_at_all() -> None:
             found = await gathered(made.client, futures)
             assert {name for name, _ in found} == {"w0", "w1", "w2"}
             times = [began for _, began in found]
-            assert max(times) - min(times) < 0.2  # 0.05 where nothing else runs
+            assert max(times) - min(times) < 0.2  # loose, as above
 
     run(check)
 

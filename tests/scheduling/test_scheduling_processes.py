@@ -87,7 +87,8 @@ def test_where_and_when_tasks_run_on_processes() -> None:
             assert min(began for _, began in ran) - (await last)[1] > 0.4
             assert {name for name, _ in ran} == {"w0", "w1", "rig"}
             times = [began for _, began in ran]
-            assert max(times) - min(times) < 0.2  # 0.05 where nothing else runs
+            # Loose: bench_scheduling.py --live measures.
+            assert max(times) - min(times) < 0.2
             assert made.plugin.failure == ""
             made.scheduler.validate_state()
 
