@@ -44,6 +44,11 @@ class _Waiter:
         if not self.future.done():
             self.future.set_result([refused(reason)] * self.count)
 
+    def give_up(self) -> None:
+        """The time is over: what was asked may be done all the same."""
+        if not self.future.done():
+            self.future.set_result([UNKNOWN] * self.count)
+
 
 class NodeLedger:
     """What a node of this process offers: see `Ledger`."""
@@ -58,27 +63,36 @@ class NodeLedger:
         check_commands(commands)
         if not commands:
             return []
-        proposed = False
-        loop = asyncio.get_running_loop()
+        node, loop = self.node, asyncio.get_running_loop()
+        if node.raw.core.lead == NO_NODE:
+            begun = loop.time()
+            if not await self._leader_known(timeout_s):
+                reason = node.refusal or "no leader is known"
+                return [refused(reason)] * len(commands)
+            timeout_s -= loop.time() - begun
         future: asyncio.Future[list[Outcome]] = loop.create_future()
+        waiter = _Waiter(future, len(commands))
+        node.propose(commands, waiter)
+        if future.done():
+            return future.result()
+        # A timer of its own: `asyncio.timeout` costs several times as much.
+        timer = loop.call_later(timeout_s, waiter.give_up)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    async def _leader_known(self, timeout_s: float) -> bool:
+        """Wait until there is one; False if there is none in time, or never will be."""
+        node = self.node
         try:
             async with asyncio.timeout(timeout_s):
-                if not await self._leader_known():
-                    return [refused(self.node.refusal)] * len(commands)
-                proposed = True
-                self.node.propose(commands, _Waiter(future, len(commands)))
-                return await future
+                while node.raw.core.lead == NO_NODE:
+                    if node.ended or node.removed:
+                        return False
+                    await node.change()
         except TimeoutError:
-            given_up = UNKNOWN if proposed else refused("no leader is known")
-            return [given_up] * len(commands)
-
-    async def _leader_known(self) -> bool:
-        """Wait until there is one; False if there never will be."""
-        node = self.node
-        while node.raw.core.lead == NO_NODE:
-            if node.ended or node.removed:
-                return False
-            await node.change()
+            return False
         return True
 
     async def read(
@@ -97,18 +111,16 @@ class NodeLedger:
         node, loop = self.node, asyncio.get_running_loop()
         if stale_max_s is not None and loop.time() - node.reads.fresh_at <= stale_max_s:
             return True
-        try:
-            async with asyncio.timeout(timeout_s):
-                changed = node.changed
-                while not await node.reads.point():
-                    if node.ended or node.removed or node.disk_full:
-                        return False
-                    # There is no leader, or it changes: perhaps it has by now.
-                    await _soon(changed)
-                    changed = node.changed
-                return True
-        except TimeoutError:
-            return False
+        ends_at = loop.time() + timeout_s
+        changed = node.changed
+        while not await node.reads.point(timeout_s):
+            timeout_s = ends_at - loop.time()
+            if timeout_s <= 0 or node.ended or node.removed or node.disk_full:
+                return False
+            # There is no leader, or it changes: perhaps it has by now.
+            await _soon(changed, min(timeout_s, _RETRY_S))
+            changed = node.changed
+        return True
 
     async def follow(
         self, namespace: str, prefix: str, after: int
@@ -184,9 +196,9 @@ class LocalLedger(NodeLedger):
         await self.node.close()
 
 
-async def _soon(changed: asyncio.Event) -> None:
+async def _soon(changed: asyncio.Event, limit_s: float) -> None:
     try:
-        await asyncio.wait_for(changed.wait(), _RETRY_S)
+        await asyncio.wait_for(changed.wait(), limit_s)
     except TimeoutError:
         pass
 

@@ -65,14 +65,18 @@ class Reads:
         """Whether some are to be asked for."""
         return bool(self._waiting)
 
-    async def point(self) -> bool:
+    async def point(self, timeout_s: float) -> bool:
         """Wait until the state holds all that was acknowledged before the call.
 
-        False if that cannot be said now: there is no leader, or too many reads wait.
+        False if that cannot be said now, or not in time: there is no leader, or too
+        many reads wait.
         """
         if self._held >= WAITING_MAX:
             return False
-        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        # A timer of its own: `asyncio.timeout` costs several times as much.
+        timer = loop.call_later(timeout_s, _give_up, waiter)
         self._waiting.append(waiter)
         self._held += 1
         try:
@@ -80,6 +84,7 @@ class Reads:
             return await waiter
         finally:
             self._held -= 1
+            timer.cancel()
 
     def ask(self) -> None:
         """Ask for those that have gathered."""
@@ -134,3 +139,8 @@ class Reads:
         self._waiting = []
         for one in rounds:
             one.answer(can_read=False)
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(False)
