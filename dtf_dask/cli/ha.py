@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dtf_dask.cli.ha_backup import backup, folder_argument, restore, verify
 from dtf_dask.cli.ha_text import status_lines
 from dtf_dask.cli.results_json import print_json
 from dtf_dask.cli.results_text import show
@@ -38,9 +39,6 @@ _PEER_PORT, _CLIENT_PORT = 8790, 8791
 _WATCH_S = 1.0
 _LOOPBACK = "127.0.0.1"
 
-folder_argument = click.argument(
-    "folder", type=click.Path(file_okay=False, path_type=Path)
-)
 timeout_option = click.option(
     "--timeout",
     type=click.FloatRange(0.1, 3600),
@@ -57,6 +55,10 @@ def ha() -> None:
 
     FOLDER is that of a node, as 'dtf ha init' makes it.
     """
+
+
+for _command in (backup, verify, restore):
+    ha.add_command(_command)
 
 
 @ha.command()

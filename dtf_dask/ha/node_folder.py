@@ -10,8 +10,15 @@ from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
 from dtf_dask.ha.files import DISK, Files
 from dtf_dask.ha.ledger.outcomes import Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
-from dtf_dask.ha.raft.messages import ConfigState, NodeId, SnapshotPoint
-from dtf_dask.ha.snapshots import SnapshotStore, StoredSnapshot
+from dtf_dask.ha.raft.messages import (
+    NO_NODE,
+    ConfigState,
+    HardState,
+    NodeId,
+    SnapshotPoint,
+)
+from dtf_dask.ha.snapshot_file import StoredSnapshot
+from dtf_dask.ha.snapshots import SnapshotStore
 from dtf_dask.ha.wal import Wal, WalLimits
 from dtf_dask.ha.wal_opening import LogIdentity
 
@@ -74,17 +81,36 @@ def create_node(
     LedgerFolderError
         There is a node already, or it is in use.
     """
+    if not voters:
+        Wal.create(_log(folder), identity, limits, files).close()
+        return
+    state = StateMachine()
+    state.apply(1, b"")
+    point = SnapshotPoint(1, 1, ConfigState(voters=tuple(sorted(voters))))
+    place_state(folder, identity, point, state, limits, files)
+
+
+def place_state(
+    folder: str,
+    identity: LogIdentity,
+    point: SnapshotPoint,
+    state: StateMachine,
+    limits: WalLimits | None = None,
+    files: Files = DISK,
+) -> None:
+    """Make a node that goes on from a state, as if all before it had been compacted.
+
+    Raises
+    ------
+    LedgerFolderError
+        There is a node already, or it is in use.
+    """
     wal = Wal.create(_log(folder), identity, limits, files)
     try:
-        if not voters:
-            return
-        state = StateMachine()
-        state.apply(1, b"")
-        config = ConfigState(voters=tuple(sorted(voters)))
-        point = SnapshotPoint(1, 1, config)
         store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
         store.write(point, state.snapshot())
-        wal.append((), None, point)
+        # Its term too: what comes after must not be of an earlier one.
+        wal.append((), HardState(point.term, NO_NODE, point.index), point)
         wal.sync()
     finally:
         wal.close()

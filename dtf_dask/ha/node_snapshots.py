@@ -20,7 +20,7 @@ from dtf_dask.ha.ledger.state_machine import StateMachine, restored
 from dtf_dask.ha.node_folder import NodeFolder
 from dtf_dask.ha.raft.messages import Message, NodeId, Snapshot, SnapshotPoint
 from dtf_dask.ha.raft.progress import PeerState
-from dtf_dask.ha.snapshots import StoredSnapshot
+from dtf_dask.ha.snapshot_file import StoredSnapshot
 
 if TYPE_CHECKING:
     from dtf_dask.ha.node import Node

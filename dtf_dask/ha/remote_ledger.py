@@ -210,6 +210,22 @@ class RemoteLedger:
         status: dict[str, Any] = msgpack.unpackb(values[0], strict_map_key=False)
         return status
 
+    async def snapshot(self, node: int, timeout_s: float = 60.0) -> int:
+        """Have a node make a snapshot of what it has applied; its index.
+
+        Raises
+        ------
+        PeerUnavailableError
+            It does not answer.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                link = await self._link(node)
+                _, values = await link.ask(Op.SNAPSHOT)
+        except TimeoutError:
+            raise PeerUnavailableError(f"node {node} does not answer") from None
+        return int(values[0])
+
     async def add_node(self, node: int, address: Address, timeout_s: float) -> None:
         """Have a node take part: see `Members.add_node`."""
         await self._change(Op.ADD, timeout_s, node, *address)

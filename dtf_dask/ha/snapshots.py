@@ -1,8 +1,8 @@
 """Snapshots of a node's state on its disk: whole and checked, or not there.
 
-A snapshot is a file: a head, the state in the middle, the SHA-256 of both at its end.
-It is written under another name, synced, and renamed. The last few are kept, so that
-one that was damaged since can be stood in for by an older one and the log.
+A snapshot is a file (`snapshot_file`). It is written under another name, synced, and
+renamed. The last few are kept, so that one that was damaged since can be stood in for
+by an older one and the log.
 """
 
 from __future__ import annotations
@@ -10,30 +10,26 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-
-import msgpack
 
 from dtf_dask.errors import (
     DiskFullError,
     LedgerDamagedError,
     LedgerDiskError,
-    LedgerFolderError,
 )
 from dtf_dask.ha.files import DISK, Files, OpenFile, disk_error, write_whole
 from dtf_dask.ha.raft.messages import SnapshotPoint
-from dtf_dask.ha.wal_format import decode_point, plain_point
+from dtf_dask.ha.snapshot_file import (
+    StoredSnapshot,
+    checked_snapshot,
+    content,
+    head_of,
+    state_of,
+)
 from dtf_dask.ha.wal_opening import REMEDY, TEMPORARY
 
 _NAME = re.compile(r"(\d{20})-(\d{20})\.snapshot")
-_START = struct.Struct("<8sHHI")
-_MAGIC = b"DTFSNAP\n"
-_VERSION = 1
-_HEAD_BYTES_MAX = 2**20
-_DIGEST_BYTES = 32
-_READ_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +38,6 @@ class SnapshotLimits:
 
     kept: int = 2
     bytes_max: int = 4 * 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSnapshot:
-    """A snapshot that was found sound.
-
-    Parameters
-    ----------
-    digest
-        The SHA-256 of the whole file, by which it travels to other nodes.
-    size
-        Of the whole file.
-    """
-
-    point: SnapshotPoint
-    path: str
-    size: int
-    digest: bytes
-    state_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +83,11 @@ class SnapshotStore:
         LedgerDiskError
             The disk failed; the snapshots that were there still are.
         """
-        head: bytes = msgpack.packb((self._cluster, plain_point(point)))
-        start = _START.pack(_MAGIC, _VERSION, 0, len(head)) + head
-
-        def content() -> Iterator[bytes]:
-            checked = hashlib.sha256(start)
-            yield start
-            for chunk in state:
-                checked.update(chunk)
-                yield chunk
-            yield checked.digest()
-
+        head = head_of(point, self._cluster)
         path = self._path(point)
-        size, digest = self._put(path, content())
+        size, digest = self._put(path, content(head, state))
         self._prune()
-        return self._know(StoredSnapshot(point, path, size, digest, len(start)))
+        return self._know(StoredSnapshot(point, path, size, digest, len(head)))
 
     def adopt(self, path: str) -> StoredSnapshot:
         """Take in a file that came from another node, if it is a sound snapshot.
@@ -178,13 +145,7 @@ class SnapshotStore:
 
     def state(self, snapshot: StoredSnapshot) -> Iterator[bytes]:
         """The state, in chunks. It was checked when it was found."""
-        at, end = snapshot.state_at, snapshot.size - _DIGEST_BYTES
-        while at < end:
-            chunk = self._read(snapshot.path, at, min(_READ_BYTES, end - at))
-            if not chunk:
-                raise LedgerDamagedError(f"{snapshot.path} was cut while it was read")
-            at += len(chunk)
-            yield chunk
+        return state_of(snapshot, self._files)
 
     def size(self, digest: bytes) -> int | None:
         """How long the file with a digest is; None if it is not here."""
@@ -252,47 +213,7 @@ class SnapshotStore:
             pass  # the next start removes it
 
     def _check(self, path: str) -> StoredSnapshot:
-        """Read all of a snapshot; `LedgerDamagedError` if it is not whole."""
-        size = self._size(path)
-        start = self._read(path, 0, _START.size)
-        try:
-            magic, version, _, head_bytes = _START.unpack(start)
-        except struct.error:
-            raise LedgerDamagedError(f"{path} is too short for a snapshot") from None
-        if magic != _MAGIC:
-            raise LedgerDamagedError(f"{path} does not start as a snapshot")
-        if version != _VERSION:
-            raise LedgerFolderError(
-                f"{path} has format {version}; this version of dtf knows {_VERSION}"
-            )
-        state_at = _START.size + head_bytes
-        if head_bytes > _HEAD_BYTES_MAX or state_at + _DIGEST_BYTES > size:
-            raise LedgerDamagedError(f"{path} is too short for a snapshot")
-        checked, whole = hashlib.sha256(), hashlib.sha256()
-        at, end = 0, size - _DIGEST_BYTES
-        while at < end:
-            chunk = self._read(path, at, min(_READ_BYTES, end - at))
-            if not chunk:
-                raise LedgerDamagedError(f"{path} was cut while it was read")
-            checked.update(chunk)
-            whole.update(chunk)
-            at += len(chunk)
-        digest = self._read(path, end, _DIGEST_BYTES)
-        whole.update(digest)
-        if digest != checked.digest():
-            raise LedgerDamagedError(f"{path} does not check: a byte of it changed")
-        point = self._point(path, self._read(path, _START.size, head_bytes))
-        return StoredSnapshot(point, path, size, whole.digest(), state_at)
-
-    def _point(self, path: str, head: bytes) -> SnapshotPoint:
-        try:
-            cluster, plain = msgpack.unpackb(head)
-            point = decode_point(plain)
-        except (ValueError, TypeError, msgpack.UnpackException) as error:
-            raise LedgerDamagedError(f"{path} has a head of no sense") from error
-        if cluster != self._cluster:
-            raise LedgerDamagedError(f"{path} is of cluster {cluster!r}")
-        return point
+        return checked_snapshot(path, self._cluster, self._files)
 
     def _stored(self) -> list[tuple[int, int, str]]:
         """Index, term and name of each, the oldest first."""
@@ -321,15 +242,3 @@ class SnapshotStore:
     def _path(self, point: SnapshotPoint) -> str:
         name = f"{point.index:020d}-{point.term:020d}.snapshot"
         return os.path.join(self._folder, name)
-
-    def _read(self, path: str, offset: int, length: int) -> bytes:
-        try:
-            return self._files.read(path, offset, length)
-        except OSError as error:
-            raise LedgerDiskError(f"{path} cannot be read: {error}") from error
-
-    def _size(self, path: str) -> int:
-        try:
-            return self._files.size(path)
-        except OSError as error:
-            raise LedgerDiskError(f"{path} cannot be read: {error}") from error

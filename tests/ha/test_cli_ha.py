@@ -114,6 +114,31 @@ def test_dev_runs_a_whole_cluster(tmp_path: Path) -> None:
     assert dtf("status", tmp_path / "dev" / "node-1").returncode == 1
 
 
+def test_a_node_is_backed_up_checked_and_restored(tmp_path: Path) -> None:
+    """While it runs, and when it does not."""
+    where = f"127.0.0.1:{free_pair()}"
+    assert dtf("init", tmp_path, "--node", where).returncode == 0
+    node = tmp_path / "node-1"
+    with running("start", node):
+        told(node, 1)
+        done = dtf("backup", node, tmp_path / "live")
+        assert done.returncode == 0, done.stderr
+        assert dtf("verify", node).returncode == 41  # it runs
+    assert dtf("verify", node).returncode == 0
+    assert dtf("backup", node, tmp_path / "stopped").returncode == 0
+    assert dtf("backup", node, tmp_path / "stopped").returncode == 9
+    assert dtf("verify", node, "--file", tmp_path / "stopped").returncode == 0
+    refused = dtf("restore", tmp_path / "live", node, "--lose-what-came-later")
+    assert refused.returncode == 41
+    for name in ("log", "snapshots", "contents"):
+        (node / name).rename(tmp_path / name)
+    assert dtf("restore", tmp_path / "live", node).returncode == 2
+    done = dtf("restore", tmp_path / "live", node, "--lose-what-came-later")
+    assert done.returncode == 0, done.stderr
+    with running("start", node):
+        assert told(node, 1)["1"]["role"] == "leader"  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
