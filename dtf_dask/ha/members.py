@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
-
-import msgpack
 
 from dtf_dask.errors import MembershipError, NotLeadingError, UsageError
 from dtf_dask.ha.dialing import Address
@@ -20,6 +17,7 @@ from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.node import Node
+from dtf_dask.ha.places import NODES, Place, encode_place, places_in
 from dtf_dask.ha.raft import config_codec
 from dtf_dask.ha.raft.messages import (
     NO_NODE,
@@ -35,17 +33,7 @@ from dtf_dask.ha.raft.messages import (
 )
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
 
-NODES = "dtf.nodes"
-"""The namespace of their addresses, by id."""
-
 REMOVED = "it was removed from the cluster"
-
-
-class Place(NamedTuple):
-    """Where a node is reached, and whether it is to belong to the cluster no more."""
-
-    address: Address
-    removed: bool = False
 
 
 class Members:
@@ -66,6 +54,8 @@ class Members:
         self._peers: dict[NodeId, Address] | None = None
         self._config = ConfigState()
         self._places: dict[NodeId, Place] = {}
+        self._let_in: set[NodeId] = set()
+        """Those that were removed as far as this node knows, and may be back."""
         self._changing = ""
         self._stage = ""
         node.members_changed = self.refresh
@@ -77,11 +67,12 @@ class Members:
         """The members that are applied, or their addresses, may be others now."""
         node = self._node
         self._config = node.raw.status().config
-        self._places = dict(_places(node))
-        own = self._places.get(node.node)
-        out = own is not None and own.removed and node.node not in self.everyone
+        self._places = places_in(node.state.records)
+        out = self._gone(node.node)
         if out or node.node in self.everyone:
-            node.removed = _removed(node.node) if out else ""
+            node.removed_known = _removed(node.node) if out else ""
+            node.removed_heard = ""
+        self._let_in.clear()
         self._tell_network()
 
     @property
@@ -97,10 +88,17 @@ class Members:
         return dict(self._peers or {})
 
     def objection(self, node: NodeId) -> str:
-        """Why another node is not let in; empty if it is."""
+        """Why another node is not let in; empty if it is.
+
+        It may have been added again, and lead, while this one lags behind: only who
+        follows somebody else knows better.
+        """
+        follows_another = self._node.raw.core.lead not in (NO_NODE, node)
+        return REMOVED if follows_another and self._gone(node) else ""
+
+    def _gone(self, node: NodeId) -> bool:
         place = self._places.get(node)
-        gone = place is not None and place.removed and node not in self.everyone
-        return REMOVED if gone else ""
+        return place is not None and place.removed and node not in self.everyone
 
     def heard_from(self, node: NodeId, address: Address) -> None:
         """A node of this cluster has connected, and said where it is reached itself.
@@ -108,15 +106,18 @@ class Members:
         It may have been added while this one was away, and lead by now: without an
         answer it could never send what says so.
         """
-        if self._told.get(node) != address:
+        gone = self._gone(node)
+        if self._told.get(node) != address or (gone and node not in self._let_in):
             self._told[node] = address
+            if gone:
+                self._let_in.add(node)
             self._tell_network()
 
     def refused_by(self, peer: NodeId, reason: str) -> None:
         """A peer does not let this node in."""
         node = self._node
-        if reason.endswith(REMOVED) and not node.removed:
-            node.removed = f"{_removed(node.node)}, as node {peer} says"
+        if reason.endswith(REMOVED):
+            node.removed_heard = f"{_removed(node.node)}, as node {peer} says"
             node.notify()
 
     def _tell_network(self) -> None:
@@ -128,7 +129,7 @@ class Members:
             for peer in sorted(self.everyone | set(self._told))
             if peer in known
             and peer != self._node.node
-            and (peer in self.everyone or not self.objection(peer))
+            and (peer in self._let_in or not self._gone(peer))
         }
         if peers != self._peers:
             self._peers = peers
@@ -273,7 +274,7 @@ class Members:
         }
         wanted[node] = place
         commands = [
-            encode_command(PUT, NODES, str(one), _packed(found))
+            encode_command(PUT, NODES, str(one), encode_place(found))
             for one, found in wanted.items()
             if self._places.get(one) != found
         ]
@@ -281,7 +282,7 @@ class Members:
         for outcome in outcomes:
             if outcome.code is not Code.OK:
                 raise MembershipError(f"nothing was done: {outcome.value or outcome}")
-        self._places = dict(_places(self._node))
+        self._places = places_in(self._node.state.records)
 
     async def _propose(
         self, kind: StepKind, node: NodeId, done: Callable[[], bool]
@@ -348,9 +349,12 @@ class Members:
     async def _leave(self) -> None:
         """Hand over, and ask whoever leads to remove this node."""
         core, own = self._node.raw.core, self._node.node
-        progress = core.tracker.progress
         others = [one for one in self._config.voters if one != own]
         able = [one for one in others if await self._heard(one)]
+        self._must_lead()
+        if not able:
+            raise MembershipError("nobody was heard of who could lead instead")
+        progress = core.tracker.progress
         await self._hand_over(max(able, key=lambda one: (progress[one].match, -one)))
         self._stage = "the others have yet to remove it"
         change = config_codec.encoded(ConfigChange((ConfigStep(StepKind.REMOVE, own),)))
@@ -373,23 +377,3 @@ class Members:
 
 def _removed(node: NodeId) -> str:
     return f"node {node} was removed from the cluster"
-
-
-def _packed(place: Place) -> bytes:
-    packed: bytes = msgpack.packb((*place.address, place.removed))
-    return packed
-
-
-def _places(node: Node) -> list[tuple[NodeId, Place]]:
-    """What the records say; what makes no sense is passed over."""
-    found = []
-    for key, record in node.state.records.walk(NODES, ""):
-        try:
-            words: Any = msgpack.unpackb(record.value)
-            host, port, removed = words
-        except (ValueError, TypeError, msgpack.UnpackException):
-            continue
-        sound = type(host) is str and type(port) is int and type(removed) is bool
-        if key.isdecimal() and sound:
-            found.append((NodeId(int(key)), Place((host, port), removed)))
-    return found

@@ -85,8 +85,8 @@ class Node:
         self.state: StateMachine = folder.state
         self.failure = ""
         self.disk_full = ""
-        self.removed = ""
-        """That it belongs to its cluster no more, as far as it knows."""
+        self.removed_known = self.removed_heard = ""
+        """That it was removed from its cluster: applied here, or said by a peer."""
         self.members_changed: Callable[[], None] = lambda: None
         """Called when other members have been applied, or a snapshot restored."""
         self.elections = 0
@@ -134,6 +134,15 @@ class Node:
         """Whether it is the only one that votes."""
         config = self.raw.status().config
         return (config.voters, config.voters_outgoing) == ((self.node,), ())
+
+    @property
+    def removed(self) -> str:
+        """That it belongs to its cluster no more; empty if it does.
+
+        A peer that says so may lag behind: it is not believed while there is a leader.
+        """
+        heard = self.removed_heard if self.raw.core.lead == NO_NODE else ""
+        return self.removed_known or heard
 
     @property
     def ended(self) -> bool:

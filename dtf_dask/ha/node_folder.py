@@ -158,7 +158,18 @@ def _opened(folder: str, identity: LogIdentity, wal: Wal, files: Files) -> NodeF
             f"{found.snapshot.path} is of entry {found.snapshot.point.index} and holds"
             f" the state of entry {state.index}"
         )
+    if _lacks(wal, found.snapshot.point):
+        # It came from another node, which the log was not told before a crash.
+        wal.append((), None, found.snapshot.point)
+        wal.sync()
     return NodeFolder(wal, store, found.snapshot, state, tuple(notes))
+
+
+def _lacks(wal: Wal, point: SnapshotPoint) -> bool:
+    """Whether a log does not go as far as a snapshot, or not to the same."""
+    if point.index <= wal.point.index:
+        return False
+    return point.index > wal.last_index or wal.term(point.index) != point.term
 
 
 def _log(folder: str) -> str:

@@ -36,7 +36,7 @@ class NodeStatus:
         Of the last syncs of the log.
     records, held_bytes, sessions, time_ms
         What the state holds.
-    disk_full, failure
+    disk_full, removed, failure
         What is wrong, in words; empty if nothing is.
     """
 
@@ -62,6 +62,7 @@ class NodeStatus:
     sessions: int
     time_ms: int
     disk_full: str
+    removed: str
     failure: str
 
     @classmethod
@@ -97,6 +98,7 @@ class NodeStatus:
             sessions=len(state.sessions.by_id),
             time_ms=state.time_ms,
             disk_full=node.disk_full,
+            removed=node.removed,
             failure=node.failure,
         )
 

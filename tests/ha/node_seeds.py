@@ -3,7 +3,8 @@
     python tests/ha/node_seeds.py --seeds 100
 
 Three nodes over disks that lose what was not synced when they go down; links that are
-cut; leaders that hand over; snapshots all the time. Clients write by numbered commands
+cut; leaders that hand over; snapshots all the time; members removed, and added again
+with what they have, and a fourth one. Clients write by numbered commands
 that they send until they are answered, compare and set, and read on any node. A seed
 decides what is done, but not when messages arrive: it need not show the same twice.
 """
@@ -26,18 +27,20 @@ from faulty_disk import FaultyDisk
 from linearizability.models import Register
 from linearizability.operation import Operation
 from linearizability.search import Linearizable, check
-from node_room import QUICK, Room
+from node_room import QUICK, Room, place
 
+from dtf_dask.errors import DtfError
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, PUT, SESSION_OPEN
 from dtf_dask.ha.ledger.numbering import Numbering
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Code, Outcome
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import NodeLedger
-from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.raft.messages import NodeId, Role
 from dtf_dask.ha.wal import WalLimits
 
 NODES = (1, 2, 3)
+ALL = (*NODES, 4)
 KEYS = ("a", "b")
 CLIENTS = 4
 OPTIONS = replace(QUICK, snapshot_log_bytes=1_500)
@@ -59,7 +62,8 @@ class _World:
     def __init__(self, seed: int, folder: Path, seconds: float) -> None:
         self.random = Random(seed)
         self.room = Room(folder, OPTIONS, LIMITS)
-        self.disks = {node: FaultyDisk() for node in NODES}
+        self.disks = {node: FaultyDisk() for node in ALL}
+        self.changing: asyncio.Task[None] | None = None
         self.seconds = seconds
         self.history: list[Operation] = []
         self.counts: Counter[str] = Counter()
@@ -77,8 +81,9 @@ class _World:
                 await client
             wrong = await self.settled()
         finally:
-            for client in clients:
-                client.cancel()
+            for task in [*clients, self.changing]:
+                if task is not None:
+                    task.cancel()
             await self.room.close()
         verdict = check(self.history, Register(), limit_s=20.0)
         if not isinstance(verdict, Linearizable):
@@ -86,7 +91,8 @@ class _World:
         return Report(wrong, self.counts)
 
     async def start(self, node: int) -> None:
-        await self.room.start(node, NODES, files=self.disks[node])
+        first = NODES if node in NODES else ()
+        await self.room.start(node, first, files=self.disks[node], knows=ALL)
 
     # Troubles
 
@@ -96,7 +102,10 @@ class _World:
         while loop.time() < ends_at:
             await asyncio.sleep(random.uniform(0.02, 0.25))
             trouble = random.choice(
-                ["stop", "crash", "start", "start", "cut", "heal", "hand over", "full"]
+                [
+                    *("stop", "crash", "start", "start", "cut", "heal", "hand over"),
+                    *("full", "members", "members"),
+                ]
             )
             self.counts[trouble] += 1
             up = sorted(room.wires.nodes)
@@ -113,10 +122,37 @@ class _World:
                 room.wires.nodes[random.choice(up)].raw.transfer_leader(
                     NodeId(random.choice(NODES))
                 )
+            elif trouble == "members":
+                if self.changing is None or self.changing.done():
+                    self.changing = asyncio.create_task(self.change_members())
             elif trouble == "full":
                 self.disks[random.choice(NODES)].fill(random.randrange(2_000))
-            elif len(up) == len(NODES):
+            elif len(up) >= len(NODES):
                 await self.stop(random.choice(up), crash=trouble == "crash")
+
+    async def change_members(self) -> None:
+        """One more, or one less."""
+        room, random = self.room, self.random
+        leaders = [
+            node
+            for node, one in sorted(room.wires.nodes.items())
+            if one.raw.core.role is Role.LEADER
+        ]
+        if not leaders:
+            return
+        members = room.wires.members[leaders[0]]
+        missing = sorted(set(ALL) - members.everyone)
+        kind = "added" if missing else "removed"
+        try:
+            if missing:
+                if missing[0] not in room.wires.nodes:
+                    await self.start(missing[0])
+                await members.add_node(NodeId(missing[0]), place(missing[0]), 2.0)
+            else:
+                await members.remove_node(NodeId(random.choice(ALL)), 2.0)
+            self.counts[kind] += 1
+        except DtfError as error:
+            self.counts[f"not {kind}: {type(error).__name__}"] += 1
 
     async def stop(self, node: int, *, crash: bool) -> None:
         disk = self.disks[node]
@@ -144,6 +180,8 @@ class _World:
     async def _settle(self) -> None:
         room = self.room
         room.wires.cut = set()
+        if self.changing is not None:
+            await self.changing
         for node, disk in self.disks.items():
             disk.bytes_max = 2**62
             if NodeId(node) not in room.wires.nodes:
@@ -155,7 +193,11 @@ class _World:
             if outcome.code is Code.OK:
                 break
             await asyncio.sleep(0.02)
-        await room.applied(leader.node.state.index, *NODES)
+        members = room.wires.members[leader.node.node].everyone
+        await room.applied(leader.node.state.index, *members)
+        # Of those that were removed nobody knows how far they came.
+        for node in sorted(set(ALL) - members):
+            await room.stop(node)
         nodes = room.wires.nodes.values()
         while len({node.state.index for node in nodes}) > 1:
             await asyncio.sleep(0.02)

@@ -168,6 +168,32 @@ def test_a_node_that_lost_its_disk_comes_back_under_its_id(tmp_path: Path) -> No
     in_room(run, Room(tmp_path))
 
 
+def test_who_lags_behind_follows_a_leader_that_was_removed_once(
+    tmp_path: Path,
+) -> None:
+    """A node that knows only that another was removed is away while that one is added
+    again and leads: it lets it in when it is back."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        again, lags = (NodeId(n) for n in (1, 2, 3) if n != leader.node.node)
+        members = members_of(room, leader)
+        await room.start(4, [], knows=[1, 2, 3])
+        await members.add_node(NodeId(4), place(4))
+        await members.remove_node(again)
+        await room.applied(leader.node.state.index, lags)
+        await room.stop(lags)
+        await members.add_node(again, place(again))
+        await members.transfer_leader(again)
+        await writes(room, 3, "again")
+        back = await room.start(lags, [], knows=[1, 2, 3])
+        assert await value_at(back, "again2") == b"value"
+        assert back.node.raw.core.lead == again
+        assert room.wires.nodes[again].removed == ""
+
+    in_room(run, Room(tmp_path))
+
+
 def test_a_leader_can_be_removed(tmp_path: Path) -> None:
     """It hands over first, so that nobody waits for an election to time out."""
 

@@ -16,7 +16,16 @@ from dtf_dask.ha.ledger.records import Record
 from dtf_dask.ha.ledger.state_machine import StateMachine
 from dtf_dask.ha.local_ledger import LocalLedger, NodeLedger
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
-from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.raft.messages import (
+    ConfigState,
+    Entry,
+    EntryKind,
+    HardState,
+    NodeId,
+    SnapshotPoint,
+)
+from dtf_dask.ha.snapshots import SnapshotStore
+from dtf_dask.ha.wal import Wal
 from dtf_dask.ha.wal_opening import LogIdentity
 
 Kept = dict[str, dict[str, Record]]
@@ -151,6 +160,40 @@ def test_a_damaged_snapshot_is_stood_in_for_by_an_older_one(tmp_path: Path) -> N
 
     before = asyncio.run(write())
     asyncio.run(read(before))
+
+
+@pytest.mark.parametrize("entries", [0, 3, 30])
+def test_a_snapshot_of_which_the_log_does_not_know_is_gone_on_from(
+    tmp_path: Path, entries: int
+) -> None:
+    """A crash came between the two: whatever the log held, it begins after it."""
+    folder = made(tmp_path / "1")
+    state = StateMachine()
+    for index in range(1, 21):
+        state.apply(index, b"")
+    point = SnapshotPoint(20, 5, ConfigState(voters=(NodeId(1),)))
+    store = SnapshotStore(str(tmp_path / "1" / "snapshots"), "room")
+    store.write(point, state.snapshot())
+    shutil.rmtree(tmp_path / "1" / "log")
+    wal = Wal.create(str(tmp_path / "1" / "log"), OWN)
+    wal.append((), None, SnapshotPoint(1, 1, point.config))
+    old = [Entry(2, 2 + n, EntryKind.NORMAL, b"") for n in range(entries)]
+    wal.append(old, HardState(7, NodeId(1), 1))
+    wal.sync()
+    wal.close()
+    opened = open_node(folder, OWN)
+    assert opened.state.index == 20
+    assert (opened.wal.point, opened.wal.first_index) == (point, 21)
+    assert opened.wal.state == HardState(7, NodeId(1), 1)
+    opened.wal.close()
+
+    async def run(room: Room) -> None:
+        ledger = await room.start(1, [])
+        (outcome,) = await ledger.propose([put("a")], WAIT_S)
+        assert outcome.code is Code.OK
+        assert ledger.node.raw.status().term == 8
+
+    in_room(run, Room(tmp_path))
 
 
 def test_a_node_that_lost_what_it_compacted_is_refused(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from node_seeds import run_seed
 def test_nodes_agree_and_what_clients_saw_has_an_order(
     tmp_path: Path, seed: int
 ) -> None:
-    """With nodes that go down and lose what was not synced, full disks, cut links and
-    leaders that hand over: each write is done once, nothing that was acknowledged is
-    lost, no read is stale, and all states are equal in the end."""
+    """With nodes that go down and lose what was not synced, full disks, cut links,
+    members that come and go, leaders that hand over: each write is done once, nothing
+    that was acknowledged is lost, no read is stale, and all states are equal."""
     report = run_seed(seed, tmp_path)
     assert not report.wrong, f"seed {seed}: {report.wrong}"
     assert report.counts["write OK"] > 10

@@ -1,0 +1,45 @@
+"""Where the nodes of a cluster are reached, as its ledger says. Pure.
+
+There is a record for each node, written before it is added. That of a node that is
+removed stays, and says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgpack
+
+from dtf_dask.ha.ledger.records import Records
+from dtf_dask.ha.raft.messages import NodeId
+
+NODES = "dtf.nodes"
+"""The namespace of the records, by id."""
+
+
+class Place(NamedTuple):
+    """Where a node is reached, and whether it is to belong to the cluster no more."""
+
+    address: tuple[str, int]
+    removed: bool = False
+
+
+def encode_place(place: Place) -> bytes:
+    """A place as the value of a record."""
+    packed: bytes = msgpack.packb((*place.address, place.removed))
+    return packed
+
+
+def places_in(records: Records) -> dict[NodeId, Place]:
+    """What the records say; what makes no sense is passed over."""
+    found = {}
+    for key, record in records.walk(NODES, ""):
+        try:
+            words: Any = msgpack.unpackb(record.value)
+            host, port, removed = words
+        except (ValueError, TypeError, msgpack.UnpackException):
+            continue
+        sound = type(host) is str and type(port) is int and type(removed) is bool
+        if key.isdecimal() and sound:
+            found[NodeId(int(key))] = Place((host, port), removed)
+    return found
