@@ -625,6 +625,7 @@ MUTATIONS = (
         "core",
         "        self.reads = ReadRounds()\n        self.refuse_reads()\n",
         "        self.refuse_reads()\n",
+        harmless="numbers of rounds go on, and whoever asked was refused by then",
     ),
     Mutation(
         "reads are never given up",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from raft_room import Room, group_of, messages_to
 
 from dtf_dask.ha.raft.messages import (
+    ConfigChange,
+    ConfigStep,
     Entry,
     EntryKind,
     Message,
     MessageKind,
     NodeId,
     Role,
+    StepKind,
 )
 from dtf_dask.ha.raft.outcomes import Outcome
 
@@ -69,3 +72,22 @@ def test_a_follower_acknowledges_only_what_it_has_compared() -> None:
     (answer,) = messages_to(node.ready().messages, N3)
     assert (answer.kind, answer.log_index) == (MessageKind.APPEND_RESPONSE, 2)
     assert not answer.reject
+
+
+def test_a_smaller_quorum_commits_at_once_what_it_has() -> None:
+    """With the removal applied, entries behind it need not wait for another message."""
+    room = group_of(2)
+    room.elect(N1)
+    node = room.nodes[N1]
+    removal = ConfigChange((ConfigStep(StepKind.REMOVE, N2),))
+    assert node.propose_change(removal) is Outcome.DONE
+    assert node.propose([b"after"]) is Outcome.DONE
+    room.settle(N1)
+    last = node.status().last_index
+    assert node.status().commit == last - 2
+    acknowledged = Message(
+        MessageKind.APPEND_RESPONSE, N1, N2, node.status().term, log_index=last - 1
+    )
+    node.step(acknowledged)
+    room.settle(N1)
+    assert node.status().commit == last
