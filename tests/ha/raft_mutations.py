@@ -589,6 +589,12 @@ MUTATIONS = (
         "    if maybe_commit(core):\n        # The quorum",
         "    if False:\n        # The quorum",
     ),
+    Mutation(
+        "a change that a snapshot has overtaken is made again",
+        "raw_node",
+        "            return Unchanged.OVERTAKEN\n",
+        "            pass\n",
+    ),
     # Reads
     Mutation(
         "reads are answered without a quorum",
