@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = "node.json"
 _BYTES_MAX = 1_000_000
 _NODES_MAX = 99
-_FIELDS = ("cluster", "node", "peers", "clients", "joins", "tls")
+_FIELDS = ("cluster", "node", "peers", "clients", "joins", "metrics", "tls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class NodeConfig:
         Where each node lets other nodes, and clients, in.
     joins
         Whether it is added to a cluster that runs.
+    metrics
+        Where Prometheus may read, if it may.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class NodeConfig:
     peers: Mapping[NodeId, Address]
     clients: Mapping[NodeId, Address]
     joins: bool = False
+    metrics: Address | None = None
     authority: str = "authority.pem"
     certificate: str = "certificate.pem"
     key: str = "certificate.key"
@@ -80,6 +83,7 @@ class NodeConfig:
             "peers": _plain(self.peers),
             "clients": _plain(self.clients),
             "joins": self.joins,
+            "metrics": None if self.metrics is None else shown_address(self.metrics),
             "tls": {
                 "authority": self.authority,
                 "certificate": self.certificate,
@@ -157,7 +161,11 @@ def _config(folder: Path, plain: Any) -> NodeConfig:
         raise ValueError("tls holds the names of files")
     if type(joins) is not bool:
         raise ValueError("joins is true or false")
-    return NodeConfig(folder, name.cluster, name.node, peers, clients, joins, **tls)
+    told = plain.get("metrics")
+    metrics = None if told is None else parse_address(told)
+    return NodeConfig(
+        *(folder, name.cluster, name.node, peers, clients, joins, metrics), **tls
+    )
 
 
 def _addresses(plain: Any) -> dict[NodeId, Address]:

@@ -14,12 +14,15 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dtf_dask.errors import DtfError
+from dtf_dask.ha.metrics import serve_metrics
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
+from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import NO_NODE
 from dtf_dask.ha.serving import ServingNode
 
@@ -34,12 +37,20 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
         if not ending.done():
             ending.set_result(code)
 
+    def status() -> NodeStatus:
+        """As of now, for another thread."""
+        assert serving.node is not None
+        return asyncio.run_coroutine_threadsafe(_status(serving.node), loop).result(5.0)
+
     serving = ServingNode(config.plan, config.security(), lambda _: end(1))
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, 0)
+    end_metrics: Callable[[], None] = lambda: None  # noqa: E731
     try:
         folder = await serving.start()
+        if config.metrics is not None:
+            end_metrics = serve_metrics(config.metrics, status)
         _say(
             ready=config.node,
             clients=shown_address(serving.clients),
@@ -52,7 +63,12 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
             await _retire(serving.node)
         return code
     finally:
+        await asyncio.to_thread(end_metrics)
         await serving.close()
+
+
+async def _status(node: Node) -> NodeStatus:
+    return NodeStatus.of(node)
 
 
 async def _retire(node: Node) -> None:

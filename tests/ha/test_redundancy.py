@@ -10,10 +10,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from dtf_dask.errors import ConfigurationError, NodeProcessError, UsageError
 from dtf_dask.ha.ledger.entries import encode_command
@@ -112,6 +115,33 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
                 await RedundancyManager(folder).start()
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_prometheus_reads_a_node(tmp_path: Path) -> None:
+    """Where its file says so: figures by the names of Prometheus."""
+    (folder,) = made_nodes(tmp_path, 1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = free.getsockname()
+    replace(read_config(folder), metrics=address).write()
+
+    async def run() -> str:
+        async with RedundancyManager(folder) as manager:
+            await written(manager, "a")
+            url = f"http://{address[0]}:{address[1]}/metrics"
+            return await asyncio.to_thread(lambda: urlopen(url).read().decode())
+
+    text = asyncio.run(asyncio.wait_for(run(), 60))
+    figures = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert figures["dtf_ledger_leader"] == 1
+    assert figures["dtf_ledger_voters"] == 1
+    assert figures["dtf_ledger_quorum_left"] == 0
+    assert figures["dtf_ledger_elections_won_total"] == 1
+    assert figures["dtf_ledger_applied_index"] >= 3
+    assert figures["dtf_ledger_sync_p50_seconds"] > 0
 
 
 def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
