@@ -109,6 +109,10 @@ class Peers:
         """Messages to it were dropped."""
         if self._node is not None:
             self._node.raw.report_unreachable(peer)
+        if self.members is not None:
+            for link in self.transport.status:
+                if link.peer == peer and link.last_error:
+                    self.members.refused_by(peer, link.last_error)
 
     def refused(self, address: str, reason: str) -> None:
         """Somebody was not let in, or was cut off for what it sent."""

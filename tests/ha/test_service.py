@@ -220,6 +220,26 @@ def test_clients_change_the_members_and_the_leader(tmp_path: Path) -> None:
     with_cluster(tmp_path, 1, test)
 
 
+def test_a_node_that_was_removed_while_it_was_away_is_told(tmp_path: Path) -> None:
+    """Nobody lets it in; it says why it refuses, in its status too."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("early")], WAIT_S)
+            await cluster.stop(3)
+            await ledger.remove_node(3, WAIT_S)
+            await cluster.start(3)
+            node = cluster.nodes[3].node
+            while not node.removed:
+                await asyncio.sleep(0.01)
+            assert "node 3 was removed from the cluster" in node.refusal
+            assert node.raw.status().config.voters == (1, 2, 3)
+            (outcome,) = await ledger.propose([put("late")], WAIT_S)
+            assert outcome.code is Code.OK
+
+    with_cluster(tmp_path, 3, test)
+
+
 def test_strangers_are_refused(tmp_path: Path) -> None:
     """Another authority, another cluster, or no name at all: nothing is answered."""
 
