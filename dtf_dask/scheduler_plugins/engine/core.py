@@ -37,6 +37,7 @@ from dtf_dask.scheduler_plugins.policies.placement import Placement
 from dtf_dask.scheduler_plugins.policies.quota import Tenants
 
 _LANES_KEPT = 512
+_REORDERED_MAX = 64  # lanes ordered anew in the time that shares may be out of date
 _PAST_MAX = 10_000
 _MISSES_MAX = 100  # of deadlines: the last, by how much, and when
 _PATIENCE = 2.0
@@ -90,7 +91,7 @@ class Core:
         self.accept_names: tuple[str, ...] = ()
         """What lanes tell apart, beside needs, classes and tenants."""
         self._seq = 0
-        self._reordered_at = -math.inf
+        self._reorder_at = -math.inf
 
     # -- waiting ----------------------------------------------------------------
 
@@ -233,14 +234,15 @@ class Core:
         if self.standing.weighed(now):
             for lane in self.lanes:
                 self.race(lane, now)
-        elif self.shares:
-            few = min(1.0, len(self.lanes) / _LANES_KEPT)  # the cheaper, the more often
-            if now >= self._reordered_at + few * self.settings.refresh_s:
-                self._reordered_at = now
-                key = partial(self._waiting_key, now=now)
-                for group in self.places.groups:
-                    for stall in group.stalls.values():
-                        stall.reorder(key)
+        elif self.shares and now >= self._reorder_at:
+            key, count = partial(self._waiting_key, now=now), 0
+            for group in self.places.groups:
+                for stall in group.stalls.values():
+                    stall.reorder(key)
+                    count += 1 + len(stall.lanes)
+            # The cheaper it is, the more often.
+            few = min(1.0, count / _REORDERED_MAX)
+            self._reorder_at = now + few * self.settings.refresh_s
 
     def _waiting_key(self, lane: Lane, group: Group, now: float) -> float:
         head = lane.head()
