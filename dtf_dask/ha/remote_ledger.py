@@ -201,12 +201,7 @@ class RemoteLedger:
         PeerUnavailableError
             It does not answer.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                link = await self._link(node)
-                _, values = await link.ask(Op.STATUS)
-        except TimeoutError:
-            raise PeerUnavailableError(f"node {node} does not answer") from None
+        values = await self._told(node, Op.STATUS, timeout_s)
         status: dict[str, Any] = msgpack.unpackb(values[0], strict_map_key=False)
         return status
 
@@ -218,13 +213,18 @@ class RemoteLedger:
         PeerUnavailableError
             It does not answer.
         """
+        values = await self._told(node, Op.SNAPSHOT, timeout_s)
+        return int(values[0])
+
+    async def _told(self, node: int, op: Op, timeout_s: float) -> tuple[Any, ...]:
+        """What one node answers, whoever leads."""
         try:
             async with asyncio.timeout(timeout_s):
                 link = await self._link(node)
-                _, values = await link.ask(Op.SNAPSHOT)
+                _, values = await link.ask(op)
         except TimeoutError:
             raise PeerUnavailableError(f"node {node} does not answer") from None
-        return int(values[0])
+        return values
 
     async def add_node(self, node: int, address: Address, timeout_s: float) -> None:
         """Have a node take part: see `Members.add_node`."""
