@@ -39,7 +39,7 @@ MUTATIONS = (
     Mutation(
         "a vote goes to a log that is behind",
         "election",
-        "granted = free and core.log.at_least(message.log_index, message.log_term)",
+        "granted = free and log.at_least(message.log_index, message.log_term)",
         "granted = free",
     ),
     Mutation(
@@ -174,6 +174,19 @@ MUTATIONS = (
         "stepping",
         "        and message.context != election.FORCED\n",
         "",
+    ),
+    Mutation(
+        "a removed leader takes the news along",
+        "election",
+        "    tells = not granted and not core.is_voter()\n",
+        "    tells = False\n",
+    ),
+    Mutation(
+        "what a refused vote says is committed is believed of any entry",
+        "election",
+        "    if message.commit > log.commit and log.term(message.commit) =="
+        " message.log_term:\n",
+        "    if log.commit < message.commit <= log.last_index():\n",
     ),
     # Terms
     Mutation(

@@ -79,7 +79,11 @@ def on_vote(core: Core, message: Message) -> Outcome:
         or (core.vote == NO_NODE and core.lead == NO_NODE)
         or (before_election and message.term > core.term)
     )
-    granted = free and core.log.at_least(message.log_index, message.log_term)
+    log = core.log
+    granted = free and log.at_least(message.log_index, message.log_term)
+    # A leader that was removed may be the only one to know it, and the others may need
+    # its vote by the configuration before: it tells them what is committed.
+    tells = not granted and not core.is_voter()
     core.send(
         Message(
             _ANSWERS[message.kind],
@@ -88,6 +92,8 @@ def on_vote(core: Core, message: Message) -> Outcome:
             # Whoever asks beforehand asks for a term that this node is not in yet.
             message.term if granted else core.term,
             reject=not granted,
+            commit=log.commit if tells else 0,
+            log_term=(log.term(log.commit) or 0) if tells else 0,
         )
     )
     if granted and not before_election:
@@ -101,6 +107,14 @@ def on_vote_response(core: Core, message: Message) -> Outcome:
     asking = core.role is Role.PRE_CANDIDATE
     if asking and not message.reject and message.term != core.term + 1:
         return Outcome.DONE  # a grant for a term that was asked for earlier
+    log = core.log
+    if message.commit > log.commit and log.term(message.commit) == message.log_term:
+        # Invariant: what somebody has committed is committed for ever.
+        log.commit = message.commit
+        if log.has_config_change(log.applied + 1, log.commit + 1):
+            # Not by the old configuration: see `campaign`.
+            core.become_follower(core.term, NO_NODE)
+            return Outcome.DONE
     votes = core.tracker.votes
     votes.setdefault(message.sender, not message.reject)
     result = core.tracker.tally(votes)

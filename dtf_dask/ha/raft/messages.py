@@ -182,7 +182,8 @@ class Message(NamedTuple):
         An entry of the log: the one before ``entries`` (append), the last (vote), the
         last that is acknowledged or rejected (response), that of a read.
     commit
-        The commit index, as far as it concerns the receiver.
+        The commit index, as far as it concerns the receiver. Of a refusal by a node
+        without a vote: what it knows to be committed, an entry of ``log_term``.
     entries
         In the order of their indexes, without gaps. Not to be changed by anyone.
     reject, hint

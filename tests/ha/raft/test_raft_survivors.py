@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from raft_room import Room, group_of, messages_to
 
 from dtf_dask.ha.raft.config_change import Unchanged
@@ -196,3 +197,63 @@ def test_a_change_that_a_snapshot_has_overtaken_changes_nothing() -> None:
             node.step(response)
     assert node.apply_change(removal) is Unchanged.OVERTAKEN
     assert node.status().config == four
+
+
+@pytest.mark.parametrize("term", [1, 2])
+def test_a_refused_vote_tells_what_is_committed(term: int) -> None:
+    """A leader whose removal only it has heard of does not leave the others stuck.
+
+    Seed 785 found it: they needed its vote, and its log was longer. What it says counts
+    only for an entry of the same term.
+    """
+    room = group_of(2, pre_vote=True)
+    room.elect(N1)
+    leader, other = room.nodes[N1], room.nodes[N2]
+    removal = ConfigChange((ConfigStep(StepKind.REMOVE, N1),))
+    assert leader.propose_change(removal) is Outcome.DONE
+    room.settle(N1, N2, quiet={MessageKind.APPEND_RESPONSE})
+    index = other.status().last_index
+    assert other.status().commit < index
+    other.campaign()
+    refusal = Message(
+        MessageKind.PRE_VOTE_RESPONSE,
+        N2,
+        N1,
+        other.status().term,
+        reject=True,
+        commit=index,
+        log_term=term,
+    )
+    assert other.step(refusal) is Outcome.DONE
+    room.settle(N2)
+    told = term == other.core.log.term(index)
+    assert (other.status().config.voters == (N2,)) is told
+    if told:
+        other.campaign()
+        room.settle(N2)
+        assert other.status().role is Role.LEADER
+
+
+def test_only_who_has_no_vote_tells_what_is_committed() -> None:
+    """A node that was removed does, and another's refusal says nothing of it."""
+    room = group_of(3)
+    room.elect(N1)
+    removal = ConfigChange((ConfigStep(StepKind.REMOVE, N1),))
+    for asked, voter in ((room.nodes[N2], True), (room.nodes[N1], False)):
+        if not voter:
+            assert room.nodes[N1].propose_change(removal) is Outcome.DONE
+            room.settle(N1, N2, N3)
+        status = asked.status()
+        request = Message(
+            MessageKind.VOTE, status.node, N3, status.term + 1, log_term=1
+        )
+        asked.step(request)
+        (answer,) = messages_to(_said(asked), N3)
+        assert answer.reject
+        assert answer.commit == (0 if voter else status.commit)
+
+
+def _said(node: RawNode) -> list[Message]:
+    ready = node.ready()
+    kinds = (MessageKind.VOTE_RESPONSE, MessageKind.PRE_VOTE_RESPONSE)
+    return [message for message in ready.messages if message.kind in kinds]

@@ -24,7 +24,7 @@ class SeedReport:
 
     ``counts`` says how often what happened; ``came_to_rest`` is False where so many
     disks were damaged that nobody could lead, or where a leader that was removed was
-    the only one to know that (see `_known_to_members`).
+    the only one to know that and was stopped (see `_known_to_members`).
     """
 
     steps: int
@@ -86,7 +86,7 @@ def _heal(world: World) -> bool:
         if _agree(world) and _answered(world, asked):
             _stays_so(world)
             return True
-    if not _known_to_members(world):
+    if not _known_to_members(world) and _others_are_stopped(world):
         world.counts["removal unknown"] += 1
         return False
     held = ", ".join(str(one) for one in world.members.values())
@@ -123,9 +123,8 @@ def _known_to_members(world: World) -> bool:
     """Whether a member knows of the newest configuration.
 
     A leader steps down when it has applied its own removal. If all it said of that is
-    lost, and the others need its vote by the old configuration, they are stuck where
-    its log is longer than theirs. It takes groups of an even number of voters, and more
-    than one loss.
+    lost, and the others need its vote by the old configuration, it tells them when they
+    ask for that; but not where it was stopped.
     """
     config = world.newest_config()
     members = {*config.voters, *config.learners, *config.voters_outgoing}
@@ -148,9 +147,7 @@ def _can_lead(world: World, config: ConfigState) -> bool:
 def _run_members(world: World, config: ConfigState) -> None:
     """Members run; others are stopped where they could disturb. Joint ones are left."""
     needed = {*config.voters, *config.learners, *config.voters_outgoing}
-    profile = world.profile
-    harmless = profile.pre_vote and profile.check_quorum
-    disturb = not (harmless and profile.step_down_on_removal)
+    disturb = _others_are_stopped(world)
     for member in world.members.values():
         if member.id in needed:
             world.start(member)
@@ -161,6 +158,13 @@ def _run_members(world: World, config: ConfigState) -> None:
         assert leaders[-1].node is not None
         leaders[-1].node.propose_change(ConfigChange())
         world.drain(leaders[-1])
+
+
+def _others_are_stopped(world: World) -> bool:
+    """Whether nodes that are no members would disturb the others."""
+    profile = world.profile
+    harmless = profile.pre_vote and profile.check_quorum
+    return not (harmless and profile.step_down_on_removal)
 
 
 def _living(world: World) -> list[Member]:
