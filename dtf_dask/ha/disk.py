@@ -56,9 +56,16 @@ def storage_write(message: Message, *, sync: bool) -> Write:
 
 
 class Compact(NamedTuple):
-    """Entries up to this index may go."""
+    """Entries up to this index may go.
+
+    Parameters
+    ----------
+    first_index
+        Of the log when it was done: by the time of the answer it may be another.
+    """
 
     upto: int
+    first_index: int = 0
 
 
 Job = Write | Compact
@@ -150,13 +157,15 @@ class Disk:
         begun = 0
         for at, job in enumerate(jobs):
             try:
-                self._do(job)
+                jobs[at] = self._do(job)
             except DiskFullError as error:
                 # Nobody waits for those before it longer than he must.
                 self._finish(jobs[begun:at])
                 begun = at
-                if not self._retry(job, jobs, error):
+                done = self._retry(job, jobs, error)
+                if done is None:
                     return False
+                jobs[at] = done
         self._finish(jobs[begun:])
         return True
 
@@ -169,8 +178,8 @@ class Disk:
         if jobs:
             self._done(jobs)
 
-    def _retry(self, job: Job, jobs: list[Job], error: DiskFullError) -> bool:
-        """Do it as soon as there is room; False if it is given up."""
+    def _retry(self, job: Job, jobs: list[Job], error: DiskFullError) -> Job | None:
+        """Do it as soon as there is room; None if it is given up."""
         if not self._full:
             self._full = True
             self._trouble(DiskTrouble(full=str(error)))
@@ -179,12 +188,11 @@ class Disk:
             for one in self._compactions(jobs):
                 self._do(one)
             try:
-                self._do(job)
-                return True
+                return self._do(job)
             except DiskFullError:
                 with self._wake:
                     if self._wake.wait_for(lambda: self._closing, FULL_RETRY_S):
-                        return False
+                        return None
 
     def _compactions(self, jobs: list[Job]) -> list[Compact]:
         """Those that wait. They are done again in their turn, when nothing is left."""
@@ -192,9 +200,10 @@ class Disk:
             waiting = [*jobs, *self._jobs]
         return [one for one in waiting if isinstance(one, Compact)]
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: Job) -> Job:
         with self._lock:
             if isinstance(job, Compact):
                 self._wal.compact(min(job.upto, self._wal.point.index))
-            else:
-                self._wal.append(job.entries, job.state, job.point)
+                return job._replace(first_index=self._wal.first_index)
+            self._wal.append(job.entries, job.state, job.point)
+            return job

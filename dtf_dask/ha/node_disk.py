@@ -53,7 +53,7 @@ class DiskAnswers:
         others: list[Message] = []
         for job in jobs:
             if isinstance(job, Compact):
-                node.storage.compacted(node.folder.wal.first_index)
+                node.storage.compacted(job.first_index)
                 continue
             if job.point is not None:
                 node.snapshots.written(job.point)

@@ -291,6 +291,21 @@ def test_what_makes_room_goes_first() -> None:
     room.disk.close()
 
 
+def test_it_is_said_where_the_log_began_when_it_was_cut() -> None:
+    """Though a snapshot that comes at once has it begin farther on."""
+    room = Written()
+    for index in range(1, 11):
+        room.disk.put(entry_of(index, 100))
+    room.disk.put(Write([], None, SnapshotPoint(10, 1), sync=True))
+    room.disk.put(Compact(10))
+    room.disk.put(Write([], None, SnapshotPoint(90, 2), sync=True))
+    room.disk.start()
+    room.wait(jobs=13, troubles=0)
+    assert room.done[11] == Compact(10, first_index=1)
+    assert room.wal.first_index == 91
+    room.disk.close()
+
+
 def test_a_thread_that_waits_for_room_can_be_ended() -> None:
     """What it could not write is never said to be done."""
     room = Written()
