@@ -96,7 +96,9 @@ class Snapshots:
         if fetched is not None:
             stored, node.state = fetched
             self.newest = _named(stored)
-            self._fetched.clear()
+            # Of a newer leader a later one may be on its way to the log already.
+            for one in [one for one in self._fetched if one.index < point.index]:
+                del self._fetched[one]
             node.applied_term = point.term
             self.log_bytes = 0
             node.storage.restored(self.newest)
