@@ -5,6 +5,7 @@ To check histories of another kind of object, write a class that fits `Model`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
@@ -37,6 +38,12 @@ class Model(Protocol):
         What is left must have an order if and only if all have one. It pays to drop
         operations of unknown outcome that nobody saw the effect of: the search may
         place each of them anywhere.
+        """
+
+    def last_seen(self, operations: Sequence[Operation]) -> dict[Hashable, float]:
+        """When a state is needed for the last time, for states that never come back.
+
+        The time is that of the call of the last operation which only reads it.
         """
 
 
@@ -83,6 +90,21 @@ class Register:
             )
         ]
 
+    def last_seen(self, operations: Sequence[Operation]) -> dict[Hashable, float]:
+        written = Counter(
+            one.argument[1] if one.kind == "cas" else one.argument
+            for one in operations
+            if one.kind != "read"
+        )
+        last: dict[Hashable, float] = {}
+        for one in operations:
+            value = one.result
+            # The first value comes back where it is written at all.
+            most = 0 if value == self.initial else 1
+            if one.kind == "read" and written[value] <= most:
+                last[value] = max(last.get(value, one.called), one.called)
+        return last
+
 
 def _value_seen(one: Operation) -> Any:
     if one.kind == "read":
@@ -121,3 +143,6 @@ class StringStore:
             if one.returned is not None
             or (one.kind != "get" and any(one.argument in text for text in read))
         ]
+
+    def last_seen(self, operations: Sequence[Operation]) -> dict[Hashable, float]:
+        return {}

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from linearizability.models import ILLEGAL, Model
@@ -131,9 +131,14 @@ def check(
     # Short ones first: what is decided cheaply should not wait for what is not.
     for key, operations in sorted(by_key.items(), key=lambda item: len(item[1])):
         search = _Search(key, model.effective(operations), model)
-        found = search.run(ways_max, lambda: clock() > ends_at)
+        found = search.run(ways_max, lambda: clock() > ends_at, foresee=True)
         if isinstance(found, NotLinearizable):
-            return found
+            # That search leaves ways early, so where it ended says little. If the other
+            # one cannot tell in time, all operations together have no order.
+            plain = search.run(ways_max, lambda: clock() > ends_at, foresee=False)
+            if isinstance(plain, NotLinearizable):
+                return plain
+            return replace(found, operations=search.operations)
         if isinstance(found, str):
             given_up[key] = found
         else:
@@ -196,10 +201,11 @@ class _Search:
             free.append(under_way.pop(n))
 
     def run(
-        self, ways_max: int, out_of_time: Callable[[], bool]
+        self, ways_max: int, out_of_time: Callable[[], bool], *, foresee: bool
     ) -> list[Operation] | NotLinearizable | str:
         """An order, the shortest part without one, or why the search ended."""
         step, returns = self.model.step, self.returns
+        last_seen = self.model.last_seen(self.operations) if foresee else {}
         seen: set[tuple[int, int, Any]] = set()
         stack: list[tuple[int, int, Any, Path]] = [(0, 0, self.model.initial, None)]
         furthest = -1
@@ -222,16 +228,20 @@ class _Search:
                 furthest, ways = at, []
             if at == furthest and len(ways) < _WAYS_SHOWN_MAX:
                 ways.append((placed, state, path))
+            # Whoever reads this state and is yet to be called would never see it.
+            needed = last_seen.get(state, -1.0) > (returns[at][0].returned or 0.0)
             for bit, one, only_after in self.writes[at]:
                 if placed & bit or (only_after and not placed & only_after):
                     continue
                 after = step(state, one)
                 if after is ILLEGAL or (one.returned is None and after == state):
                     continue
+                if needed and after != state:
+                    continue
                 stack.append((at, placed | bit, after, (one, path)))
             target, bit = returns[at]
             after = step(state, target)
-            if after is not ILLEGAL:
+            if after is not ILLEGAL and not (needed and after != state):
                 stack.append((at, placed | bit, after, (target, path)))
         return self._refusal(furthest, ways)
 
