@@ -91,7 +91,7 @@ class Node:
         """Called when other members have been applied, or a snapshot restored."""
         self.elections = 0
         self._failed = failed
-        self._rng = rng
+        self.rng = rng
         self.folder = folder
         lock = threading.Lock()
         self.snapshots = Snapshots(self, folder)
@@ -231,7 +231,7 @@ class Node:
         if peer == self.raw.core.lead and self._loop is not None:
             # It may have died: whoever is first asks whether it would be elected.
             self.raw.forget_leader()
-            delay_s = self._rng.random() * self.options.tick_s
+            delay_s = self.rng.random() * self.options.tick_s
             self._loop.call_later(delay_s, self.guarded, self._campaign_if_orphaned)
         self.wake()
 

@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
+from random import Random
 from typing import Protocol
 
 from dtf_dask.ha.ledger.state_machine import StateMachine
@@ -26,6 +27,7 @@ class Reader(Protocol):
     raw: RawNode
     state: StateMachine
     disk_full: str
+    rng: Random
 
     def wake(self) -> None:
         """Have a turn soon."""
@@ -55,7 +57,9 @@ class Reads:
         self._waiting: list[asyncio.Future[bool]] = []
         self._asked: dict[int, _Round] = {}
         self._confirmed: deque[_Round] = deque()
-        self._number = 0
+        # Never one of an earlier life of the node: an answer that was on its way when
+        # it ended would say what was committed then.
+        self._number = node.rng.getrandbits(40) << 20
         self._held = 0
         self.fresh_at = -math.inf
         """The state holds all that was acknowledged up to this time of the loop."""

@@ -68,8 +68,12 @@ class Peers:
         self.transport.send(messages)
 
     def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
-        """Whom there is, and where."""
+        """Whom there is, and where; who is let in no more is cut off."""
         self.transport.set_peers(addresses)
+        for peer in self.transport.heard:
+            objection = self._objection(peer)
+            if objection:
+                self.transport.cut(peer, objection)
 
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Get a file of other nodes; where it is, whole and checked."""

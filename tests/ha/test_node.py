@@ -21,6 +21,7 @@ from dtf_dask.ha.raft.messages import (
     NodeId,
     StepKind,
 )
+from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.progress import PeerState
 
 
@@ -261,3 +262,26 @@ def test_snapshots_are_made_as_the_log_grows(tmp_path: Path) -> None:
             assert await value_at(ledger, "k2") == b"x" * 1_000
 
     asyncio.run(run())
+
+
+def test_reads_are_numbered_anew_in_each_life_of_a_node(tmp_path: Path) -> None:
+    """An answer that was on its way when a node ended answers nothing of its next."""
+    asked: list[int] = []
+
+    async def run() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger:
+            raw = ledger.node.raw
+            ask = raw.read_index
+
+            def noted(number: int) -> Taken:
+                asked.append(number)
+                return ask(number)
+
+            raw.read_index = noted  # type: ignore[method-assign]
+            for _ in range(3):
+                await value_at(ledger, "a")
+
+    asyncio.run(run())
+    asyncio.run(run())
+    assert len(asked) >= 6
+    assert len(set(asked)) == len(asked)
