@@ -152,9 +152,10 @@ class RunDriver:
             await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
         while self._tasks and not self._stopping:
             await asyncio.wait(self._tasks)
-        self._out.end_all()
         addresses = self._roster.addresses()
         await self._line.tell(addresses, "dtf_close", grace_s, run=run_id)
+        # Not before: what ended just before the stop may still be on its way here.
+        self._out.end_all()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace_s)
         for task in self._tasks:

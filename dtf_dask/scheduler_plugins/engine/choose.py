@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator
 
 from dtf_dask.scheduler_plugins.engine.core import Core
-from dtf_dask.scheduler_plugins.engine.holding_out import HoldingOut
 from dtf_dask.scheduler_plugins.engine.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.engine.places import Place
 from dtf_dask.scheduler_plugins.engine.stall import Bars
@@ -24,7 +23,6 @@ class Chooser:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._holding_out = HoldingOut(core)
         # What was asked last, for it is asked twice in a row.
         self._judged: tuple[Task, str] | None = None
         self._judged_short = False
@@ -72,14 +70,6 @@ class Chooser:
                 best, best_rank = place, rank
         if best is not None and best_rank is not None and count < len(lane.offers):
             best, best_rank = self._faster(task, lane, count, bars, best, best_rank)
-        if (
-            learned
-            and best is not None
-            and best_rank is not None
-            and not best_rank[0]
-            and self._holding_out.holds_out(task, lane, best, now)
-        ):
-            return None
         if task.ask.near:
             best, best_rank = self._nearer(task, lane, count, bars, best, best_rank)
         return self._chosen(task, best, best_rank)

@@ -376,9 +376,6 @@ class Engine:
         if what == "pressed":
             self._pressing.due(subject)
             return
-        if what == "waited":
-            self._core.race(subject, now)
-            return
         lane: Lane = subject
         lane.alarm = False
         head = lane.head()

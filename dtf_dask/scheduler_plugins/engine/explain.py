@@ -113,7 +113,7 @@ class Explainer:
             busy=busy,
             position=position,
             eta_s=eta_s,
-            why=held or self._hope(task, now),
+            why=held,
             help=self._help(task, lane, busy),
         )
 
@@ -137,18 +137,6 @@ class Explainer:
         if words:
             return "; ".join(words)
         return core.tenants.may_start(task.ask.tenant, task.want.need.amounts)
-
-    def _hope(self, task: Task, now: float) -> str:
-        """What is worth waiting for, though a worker is free; in words, or ""."""
-        hope = task.hope
-        if hope is None or not _hopes(task, now):
-            return ""
-        free_s = max(0.0, hope.free_at - now)
-        free, fast, slow = map(_about, (free_s, hope.takes_s, hope.slow_s))
-        return (
-            f"waits for a faster worker, free in about {free}: there it takes about "
-            f"{fast}, on the free one ({hope.slow_kind}) about {slow}"
-        )
 
     def _workers(
         self, task: Task, lane: Lane, now: float
@@ -176,8 +164,6 @@ class Explainer:
                     words = core.breakers.allows(name, "", "", now) or place.barred
                 elif bars is not None and bars(place):
                     words = self._bar(task, place.name, now)
-                elif _hopes(task, now) and place.fits(task.shape):
-                    words = "is so slow that it ends earlier on a faster one, busy now"
                 if words:
                     found.setdefault((words,), []).append(name)
                 else:
@@ -217,8 +203,6 @@ class Explainer:
         unit = task.unit
         if unit is not None and unit.kept:
             return max(0.0, unit.start_at - now)
-        if task.hope is not None and _hopes(task, now):
-            return max(0.0, task.hope.free_at - now)
         if not lane.threads:
             return None
         return self._forecast.ahead_s(lane, task.due, now) / lane.threads
@@ -241,15 +225,6 @@ class Explainer:
         if not busy:
             return f"start a worker with {needs}, or look at those that are shut"
         return ""
-
-
-def _hopes(task: Task, now: float) -> bool:
-    """Whether it waits for a faster worker than one that is free."""
-    return task.hope is not None and now < task.hope.until
-
-
-def _about(seconds: float) -> str:
-    return format_duration(round(seconds, 1 if seconds < 10 else 0))
 
 
 def _runs_after(left: tuple[Key, ...]) -> str:

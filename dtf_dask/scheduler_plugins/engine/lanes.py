@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from dtf_dask.scheduler_plugins.engine.match import Want
 from dtf_dask.scheduler_plugins.engine.terms import Ask, Key
@@ -30,27 +30,6 @@ if TYPE_CHECKING:
 State = Literal["waiting", "held", "granted", "gone"]
 
 
-class Hope(NamedTuple):
-    """What a task waits for that could run at once, if slowly.
-
-    Parameters
-    ----------
-    until, last
-        So long it waits before it looks again, and so long at most.
-    free_at, takes_s
-        When a faster worker should be free, and what the task takes there.
-    slow_kind, slow_s
-        The kind of worker that it could have had, and what it takes on that.
-    """
-
-    until: float
-    last: float
-    free_at: float
-    takes_s: float
-    slow_kind: str
-    slow_s: float
-
-
 class Task:
     """One task that waits or runs, and what was decided of it."""
 
@@ -58,7 +37,6 @@ class Task:
         *("ask", "begun_at", "brisk", "cpu", "due", "estimate_s", "gpus"),
         *(
             "granted_at",
-            "hope",
             "key",
             "kill",
             "lane",
@@ -97,7 +75,6 @@ class Task:
         self.granted_at = 0.0
         self.begun_at: float | None = None
         self.brisk = False  # it ends soon after it has begun
-        self.hope: Hope | None = None
         self.kill = ""
         self.late_s: float | None = None  # for its deadline, when it has ended
         self.look_at = 0.0  # whether it is better off elsewhere

@@ -8,7 +8,6 @@ a decision costs does not grow with what waits.
 from __future__ import annotations
 
 from heapq import nsmallest
-from itertools import islice
 
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
 from dtf_dask.scheduler_plugins.engine.core import Core
@@ -17,9 +16,6 @@ from dtf_dask.scheduler_plugins.engine.lanes import Lane, Task
 from dtf_dask.scheduler_plugins.engine.places import Place
 from dtf_dask.scheduler_plugins.engine.stall import Stall
 from dtf_dask.scheduler_plugins.engine.terms import Grant, Plan
-
-_ASIDE_MAX = 4
-"""Tasks of a lane that may have a worker that the first one finds too slow."""
 
 _VAIN_MAX = 64
 """Lanes that may race for one place in vain, in one run: it may be for nobody."""
@@ -104,13 +100,6 @@ class Pump:
         if place is not None:
             return task, place
         if lane.live == 1:
-            return None
-        if task.hope is not None and now < task.hope.until:
-            # The first of the heap are about the most urgent.
-            for other in islice(lane.tasks(), 1, 1 + _ASIDE_MAX):
-                place = choose(other, lane, count, now)
-                if place is not None:
-                    return other, place
             return None
         if self._chooser.bars(task, lane, now) is None:
             return None
