@@ -114,18 +114,14 @@ class Connection(asyncio.Protocol):
 
     def send(self, body: bytes) -> None:
         """Write a frame."""
-        if self.transport is None or self.closed.done():
-            return
-        self.bytes_out += len(body)
-        self.transport.write(frame(body))
+        self.send_all((body,))
 
     def send_all(self, bodies: Sequence[bytes]) -> None:
         """Write several frames at once."""
         if self.transport is None or self.closed.done():
             return
-        data = b"".join(map(frame, bodies))
-        self.bytes_out += len(data)
-        self.transport.write(data)
+        self.bytes_out += sum(map(len, bodies))
+        self.transport.write(b"".join(map(frame, bodies)))
 
     def close(self, why: str) -> None:
         """End it when what was written has been sent."""

@@ -30,7 +30,6 @@ STOP_S = 10.0
 _RESTART_S, _RESTART_MAX_S = 0.2, 10.0
 _STEADY_S = 30.0
 _LINES_KEPT = 50
-_FAILED = 1  # a node that failed, or died; others are said to be of no use to repeat
 
 
 class RedundancyManager:
