@@ -72,6 +72,12 @@ class Hello:
     version: int = PROTOCOL_VERSION
 
 
+def named_uris(certificate: Mapping[str, Any] | None) -> list[str]:
+    """The URIs among a certificate's alternative names, from ``getpeercert``."""
+    names = (certificate or {}).get("subjectAltName", ())
+    return [value for kind, value in names if kind == "URI"]
+
+
 def certified_name(certificate: Mapping[str, Any] | None) -> NodeName:
     """Whose certificate it is, from what ``getpeercert`` returns.
 
@@ -81,8 +87,7 @@ def certified_name(certificate: Mapping[str, Any] | None) -> NodeName:
         It has no URI among its alternative names, several, or not a node's. The common
         name is never looked at.
     """
-    names = (certificate or {}).get("subjectAltName", ())
-    uris = [value for kind, value in names if kind == "URI"]
+    uris = named_uris(certificate)
     if len(uris) != 1:
         raise PeerRefusedError(
             f"the certificate names {len(uris)} URIs; a node's has exactly one,"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from dtf_dask.errors import (
 )
 from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import named_uris
 from dtf_dask.ha.ledger.entries import command_wrong
 from dtf_dask.ha.ledger.outcomes import Outcome
 from dtf_dask.ha.ledger.queries import Query
@@ -110,16 +111,14 @@ class Service:
             return "too many clients"
         transport = client.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        objection = _objection(certificate or {}, self._cluster)
+        objection = _objection(named_uris(certificate), self._cluster)
         if not objection:
             self._clients.add(client)
             client.closed.add_done_callback(lambda _: self._clients.discard(client))
         return objection
 
 
-def _objection(certificate: dict[str, Any], cluster: str) -> str:
-    names = certificate.get("subjectAltName", ())
-    uris = [value for kind, value in names if kind == "URI"]
+def _objection(uris: Sequence[str], cluster: str) -> str:
     pattern = rf"dtf://{re.escape(cluster)}/(client|node)/[A-Za-z0-9._-]{{1,64}}"
     if len(uris) != 1 or re.fullmatch(pattern, uris[0]) is None:
         return (
