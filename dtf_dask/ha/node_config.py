@@ -7,16 +7,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.node_tls import CertificateFiles
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.serving import NodePlan
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 FILE = "node.json"
 _BYTES_MAX = 1_000_000
@@ -64,15 +62,13 @@ class NodeConfig:
             self.joins,
         )
 
-    def security(self) -> Security:
+    def security(self) -> CertificateFiles:
         """The node's certificate, which is also what its own tools show."""
-        from distributed import Security
-
-        return Security(
-            require_encryption=True,
-            tls_ca_file=str(self.folder / self.authority),
-            tls_scheduler_cert=str(self.folder / self.certificate),
-            tls_scheduler_key=str(self.folder / self.key),
+        folder = self.folder
+        return CertificateFiles(
+            str(folder / self.authority),
+            str(folder / self.certificate),
+            str(folder / self.key),
         )
 
     def write(self) -> None:

@@ -3,6 +3,9 @@
 Both sides show a certificate of the cluster's authority, as `Security` has it for the
 scheduler: it serves and connects, so it needs both usages. TLS 1.3, and no session
 tickets: a certificate that was revoked or has ended is not brought back by one.
+
+A process of a node makes its contexts of files (`CertificateFiles`), so that it does
+not load Dask for them: that is more memory than all the rest of it.
 """
 
 from __future__ import annotations
@@ -10,17 +13,51 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from dtf_dask.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 _ROLE = "scheduler"
 
 
-def node_contexts(security: Security) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+class Credentials(Protocol):
+    """Where contexts come from: a `distributed.Security`, or `CertificateFiles`."""
+
+    def get_listen_args(self, role: str) -> dict[str, Any]:
+        """Under ``ssl_context`` the one for listening, or None."""
+
+    def get_connection_args(self, role: str) -> dict[str, Any]:
+        """Under ``ssl_context`` the one for connecting, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """A certificate with its key, and the authority that both sides must be of."""
+
+    authority: str
+    certificate: str
+    key: str
+
+    def get_listen_args(self, role: str) -> dict[str, Any]:
+        """As `distributed.Security` has it; of every role."""
+        return {"ssl_context": self._context(ssl.Purpose.CLIENT_AUTH)}
+
+    def get_connection_args(self, role: str) -> dict[str, Any]:
+        """As `distributed.Security` has it; of every role."""
+        return {"ssl_context": self._context(ssl.Purpose.SERVER_AUTH)}
+
+    def _context(self, purpose: ssl.Purpose) -> ssl.SSLContext:
+        context = ssl.create_default_context(purpose, cafile=self.authority)
+        context.load_cert_chain(self.certificate, self.key)
+        # Who the peer is says the URI in its certificate, not the name of its host.
+        context.check_hostname = False
+        # As in Dask: not all authorities in use are to the letter of RFC 5280.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        return context
+
+
+def node_contexts(security: Credentials) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The contexts for listening and for connecting.
 
     Raises

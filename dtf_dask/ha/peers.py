@@ -11,13 +11,12 @@ from dtf_dask.ha.bulk import Contents
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.node import Node
+from dtf_dask.ha.node_tls import Credentials
 from dtf_dask.ha.peer_link import LinkStatus
 from dtf_dask.ha.raft.messages import Message, NodeId
 from dtf_dask.ha.transport import Transport
 
 if TYPE_CHECKING:
-    from distributed import Security
-
     from dtf_dask.ha.members import Members
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ class Peers:
     def __init__(
         self,
         own: NodeName,
-        security: Security,
+        security: Credentials,
         blobs: BlobStore,
         contents: Sequence[Contents],
     ) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -26,7 +26,7 @@ from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, refused
 from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
 from dtf_dask.ha.local_ledger import check_commands
-from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.service_words import (
     QUERIES_MAX,
     Op,
@@ -36,9 +36,6 @@ from dtf_dask.ha.service_words import (
     decode_outcomes,
     plain_query,
 )
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 _DIAL_S = 3.0
 _PAUSE_S = 0.05
@@ -108,7 +105,7 @@ class RemoteLedger:
     def __init__(
         self,
         nodes: Mapping[int, Address],
-        security: Security,
+        security: Credentials,
         reads_from: int | None = None,
     ) -> None:
         if not nodes:

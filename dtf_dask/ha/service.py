@@ -13,7 +13,7 @@ import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 
@@ -32,7 +32,7 @@ from dtf_dask.ha.ledger.queries import Query
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
-from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.service_words import (
     Op,
@@ -44,9 +44,6 @@ from dtf_dask.ha.service_words import (
     plain_changes,
     plain_outcomes,
 )
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,7 +72,7 @@ class Service:
         ledger: NodeLedger,
         members: Members,
         cluster: str,
-        security: Security,
+        security: Credentials,
     ) -> None:
         self._ledger = ledger
         self._members = members

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
 
 from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.dialing import Address
@@ -19,13 +18,11 @@ from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import NodeFolder, create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.node_tls import Credentials
 from dtf_dask.ha.peers import Peers
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.service import Service
 from dtf_dask.ha.wal_opening import LogIdentity
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class ServingNode:
     def __init__(
         self,
         plan: NodePlan,
-        security: Security,
+        security: Credentials,
         failed: Callable[[str], None],
         options: NodeOptions | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from dtf_dask.errors import (
     LedgerDamagedError,
@@ -29,13 +29,10 @@ from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.dialing import Address, Admitted, Listener, dial
 from dtf_dask.ha.handshake import Channel, NodeName
 from dtf_dask.ha.message_codec import MessageEncoder, decode_messages
-from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.peer_link import LinkEvents, LinkStatus, PeerLink
 from dtf_dask.ha.raft.messages import Message, NodeId
 from dtf_dask.ha.transport_limits import TransportLimits
-
-if TYPE_CHECKING:
-    from distributed import Security
 
 
 class TransportEvents(LinkEvents, Protocol):
@@ -76,7 +73,7 @@ class Transport:
     def __init__(
         self,
         own: NodeName,
-        security: Security,
+        security: Credentials,
         events: TransportEvents,
         blobs: BlobStore,
         *,

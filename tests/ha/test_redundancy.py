@@ -70,6 +70,20 @@ async def is_written(manager: RedundancyManager, key: str) -> bool:
     return bool(answer.records)
 
 
+def test_a_node_loads_nothing_of_dask(tmp_path: Path) -> None:
+    """Its process is small: what runs there serves clients and nothing else."""
+
+    async def run() -> str:
+        (folder,) = made_nodes(tmp_path, 1)
+        async with RedundancyManager(folder) as manager:
+            await written(manager, "one")
+            return Path(f"/proc/{manager.pid}/maps").read_text()
+
+    mapped = asyncio.run(run())
+    assert "_ssl" in mapped
+    assert not [one for one in ("numpy", "tornado", "psutil") if one in mapped]
+
+
 @pytest.mark.logs("ended with code -9")
 def test_a_node_that_is_killed_is_started_again(tmp_path: Path) -> None:
     """With all that it acknowledged; others lead meanwhile; none outlives its end."""

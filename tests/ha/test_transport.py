@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,7 @@ from dtf_dask.ha.handshake import (
     encode_hello,
 )
 from dtf_dask.ha.message_codec import MessageEncoder, join_messages
-from dtf_dask.ha.node_tls import node_contexts
+from dtf_dask.ha.node_tls import CertificateFiles, node_contexts
 from dtf_dask.ha.raft.messages import Entry, EntryKind, Message, MessageKind, NodeId
 from dtf_dask.ha.transport_limits import TransportLimits, reconnect_pause_s
 from dtf_dask.ha.wire import frame
@@ -508,6 +509,24 @@ def test_tls_is_1_3_with_certificates_on_both_sides_or_nothing() -> None:
     old.tls_max_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ConfigurationError, match=r"TLS 1\.3"):
         node_contexts(old)
+
+
+def test_contexts_of_files_are_as_strict(tmp_path: Path) -> None:
+    """A node's process makes its contexts without Dask: nothing else is different."""
+    security = lab().node(1)
+    names = ("tls_ca_file", "tls_scheduler_cert", "tls_scheduler_key")
+    for name in names:
+        (tmp_path / name).write_text(getattr(security, name))
+    files = CertificateFiles(*(str(tmp_path / name) for name in names))
+    for made, known in zip(node_contexts(files), node_contexts(security), strict=True):
+        for what in (
+            *("minimum_version", "verify_mode", "verify_flags", "check_hostname"),
+            *("options", "num_tickets", "protocol"),
+        ):
+            assert getattr(made, what) == getattr(known, what), what
+        assert made.cert_store_stats() == known.cert_store_stats()
+    with pytest.raises(ConfigurationError, match="TLS between nodes"):
+        node_contexts(replace(files, key="nowhere.pem"))
 
 
 def test_a_client_of_tls_1_2_is_refused(tmp_path: Path) -> None:
