@@ -20,6 +20,7 @@ from dtf_dask.ha.network import Alone
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
+from dtf_dask.ha.node_status import role_of
 from dtf_dask.ha.raft.messages import NO_NODE, NodeId
 from dtf_dask.ha.wal_opening import LogIdentity
 
@@ -143,11 +144,10 @@ class NodeLedger:
         """How the node stands."""
         node = self.node
         raft = node.raw.status()
-        learner = node.node in raft.config.learners
         return LedgerStatus(
             node=node.node,
             leader=raft.lead,
-            role="learner" if learner else raft.role.value,  # type: ignore[arg-type]
+            role=role_of(node),
             term=raft.term,
             commit=raft.commit,
             applied=node.state.index,

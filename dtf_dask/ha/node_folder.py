@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
 from dtf_dask.ha.files import DISK, Files
@@ -20,6 +21,7 @@ from dtf_dask.ha.raft.messages import (
 from dtf_dask.ha.snapshot_file import StoredSnapshot
 from dtf_dask.ha.snapshots import SnapshotStore
 from dtf_dask.ha.wal import Wal, WalLimits
+from dtf_dask.ha.wal_index import LogIndex
 from dtf_dask.ha.wal_opening import LogIdentity
 
 
@@ -82,7 +84,9 @@ def create_node(
         There is a node already, or it is in use.
     """
     if not voters:
-        Wal.create(_log(folder), identity, limits, files).close()
+        store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+        prepare = partial(_refuse_left, store, _snapshots(folder), None)
+        Wal.create(_log(folder), identity, limits, files, prepare=prepare).close()
         return
     state = StateMachine()
     state.apply(1, b"")
@@ -100,20 +104,39 @@ def place_state(
 ) -> None:
     """Make a node that goes on from a state, as if all before it had been compacted.
 
+    It is there as soon as its log is, which is made last and at once: a crash leaves
+    the whole node, or none, and the same call makes it then.
+
     Raises
     ------
     LedgerFolderError
-        There is a node already, or it is in use.
+        There is a node already, it is in use, or something is left of another one.
     """
-    wal = Wal.create(_log(folder), identity, limits, files)
-    try:
-        store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+    store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+
+    def prepare() -> None:
+        _refuse_left(store, _snapshots(folder), point)
         store.write(point, state.snapshot())
-        # Its term too: what comes after must not be of an earlier one.
-        wal.append((), HardState(point.term, NO_NODE, point.index), point)
-        wal.sync()
-    finally:
-        wal.close()
+
+    # Its term too: what comes after must not be of an earlier one.
+    hard = HardState(point.term, NO_NODE, point.index)
+    start = LogIndex(hard, point, point.index + 1)
+    Wal.create(
+        _log(folder), identity, limits, files, start=start, prepare=prepare
+    ).close()
+
+
+def _refuse_left(
+    store: SnapshotStore, folder: str, expected: SnapshotPoint | None
+) -> None:
+    """Without a log nobody knows what a node had promised whose snapshots are left."""
+    own = (expected.index, expected.term) if expected else None
+    if any(one != own for one in store.places()):
+        raise LedgerFolderError(
+            f"{folder} holds snapshots, and there is no log: a restore was not"
+            " finished, or the log was lost; restore again from the same file, or take"
+            " the folder away"
+        )
 
 
 def open_node(

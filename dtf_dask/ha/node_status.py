@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dtf_dask.ha.ledger.protocol import Role
+
 if TYPE_CHECKING:
     from dtf_dask.ha.node import Node
 
@@ -42,7 +44,7 @@ class NodeStatus:
 
     node: int
     leader: int
-    role: str
+    role: Role
     term: int
     commit: int
     applied: int
@@ -76,7 +78,7 @@ class NodeStatus:
         return cls(
             node=node.node,
             leader=raft.lead,
-            role="learner" if node.node in raft.config.learners else raft.role.value,
+            role=role_of(node),
             term=raft.term,
             commit=raft.commit,
             applied=state.index,
@@ -101,6 +103,15 @@ class NodeStatus:
             removed=node.removed,
             failure=node.failure,
         )
+
+
+def role_of(node: Node) -> Role:
+    """Its role in Raft; that of a follower without a vote is learner."""
+    raft = node.raw.status()
+    if node.node in raft.config.learners:
+        return "learner"
+    role: Role = raft.role.value
+    return role
 
 
 def _quorum_left(config: Any, alive: set[Any]) -> int:

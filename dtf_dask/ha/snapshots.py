@@ -1,8 +1,8 @@
 """Snapshots of a node's state on its disk: whole and checked, or not there.
 
 A snapshot is a file (`snapshot_file`). It is written under another name, synced, and
-renamed. The last few are kept, so that one that was damaged since can be stood in for
-by an older one and the log.
+renamed. The last few that are sound are kept, so that one that was damaged since can be
+stood in for by an older one and the log.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from dtf_dask.errors import (
     DiskFullError,
     LedgerDamagedError,
     LedgerDiskError,
+    LedgerFolderError,
 )
 from dtf_dask.ha.files import DISK, Files, OpenFile, disk_error, write_whole
 from dtf_dask.ha.raft.messages import SnapshotPoint
@@ -63,6 +65,7 @@ class SnapshotStore:
         self._limits = limits or SnapshotLimits()
         self._files = files
         self._known: dict[bytes, StoredSnapshot] = {}
+        self._keeping = threading.Lock()
         try:
             files.make_folder(folder)
             self._remove(
@@ -86,8 +89,7 @@ class SnapshotStore:
         head = head_of(point, self._cluster)
         path = self._path(point)
         size, digest = self._put(path, content(head, state))
-        self._prune()
-        return self._know(StoredSnapshot(point, path, size, digest, len(head)))
+        return self._keep(StoredSnapshot(point, path, size, digest, len(head)))
 
     def adopt(self, path: str) -> StoredSnapshot:
         """Take in a file that came from another node, if it is a sound snapshot.
@@ -104,8 +106,7 @@ class SnapshotStore:
             self._files.sync_folder(self._folder)
         except OSError as error:
             raise disk_error(error, own) from error
-        self._prune()
-        return self._know(replace(found, path=own))
+        return self._keep(replace(found, path=own))
 
     def newest(self, reach: int, least: int = 0) -> Found:
         """The newest sound snapshot from which the log goes on.
@@ -164,9 +165,19 @@ class SnapshotStore:
         except OSError as error:
             raise LedgerDiskError(f"{known.path} cannot be read: {error}") from error
 
+    def places(self) -> list[tuple[int, int]]:
+        """Index and term of each, sound or not, the oldest first."""
+        return [(index, term) for index, term, _ in self._stored()]
+
     def oldest_index(self) -> int:
         """The index of the oldest snapshot that is kept: the log is kept from there."""
         return min((index for index, _, _ in self._stored()), default=0)
+
+    def _keep(self, snapshot: StoredSnapshot) -> StoredSnapshot:
+        # One may be written here while another comes from a peer.
+        with self._keeping:
+            self._prune(snapshot.path)
+            return self._know(snapshot)
 
     def _know(self, snapshot: StoredSnapshot) -> StoredSnapshot:
         kept = {index for index, _, _ in self._stored()}
@@ -224,12 +235,36 @@ class SnapshotStore:
         found = (_NAME.fullmatch(name) for name in names)
         return sorted((int(m[1]), int(m[2]), m[0]) for m in found if m)
 
-    def _prune(self) -> None:
-        stored = self._stored()
+    def _prune(self, written: str) -> None:
+        """Keep the last few: the one just written, and others if they are sound.
+
+        They are read once more before any goes: a damaged one stands in for nothing,
+        and must not be kept in the place of one that could.
+        """
+        names = [name for _, _, name in self._stored()]
+        if len(names) <= self._limits.kept:
+            return
+        kept = 1
+        going: list[str] = []
+        for name in reversed(names):
+            path = os.path.join(self._folder, name)
+            if path == written:
+                continue
+            if kept < self._limits.kept and self._sound(path):
+                kept += 1
+            else:
+                going.append(name)
         try:
-            self._remove(name for _, _, name in stored[: -self._limits.kept])
+            self._remove(reversed(going))
         except OSError as error:
             raise disk_error(error, self._folder) from error
+
+    def _sound(self, path: str) -> bool:
+        try:
+            self._check(path)
+        except (LedgerDamagedError, LedgerDiskError, LedgerFolderError):
+            return False
+        return True
 
     def _remove(self, names: Iterable[str]) -> None:
         gone = False

@@ -85,8 +85,25 @@ class Wal:
         identity: LogIdentity,
         limits: WalLimits | None = None,
         files: Files = DISK,
+        *,
+        start: LogIndex | None = None,
+        prepare: Callable[[], None] = lambda: None,
     ) -> Wal:
-        """A new, empty log. A folder that holds one already is refused."""
+        """A new log without entries: whole after a crash, or not there at all.
+
+        Parameters
+        ----------
+        start
+            The state and the snapshot that it goes on from; by default nothing.
+        prepare
+            Called while the folder is locked, before there is a log in it: writes what
+            ``start`` tells of.
+
+        Raises
+        ------
+        LedgerFolderError
+            The folder holds a log already, or is in use.
+        """
         try:
             files.make_folder(folder)
             unlock = files.lock(os.path.join(folder, _LOCK))
@@ -95,9 +112,10 @@ class Wal:
         try:
             if segment_numbers(files, folder):
                 raise LedgerFolderError(f"{folder} holds a log already")
-            replayed = Replayed()
+            replayed = Replayed(start or LogIndex())
             writer = SegmentWriter(folder, identity, files, replayed)
             writer.remove_temporary()
+            prepare()
             writer.begin(1, replayed.index)
         except BaseException:
             unlock()

@@ -94,6 +94,7 @@ class FaultyDisk:
                 raise OSError(errno.EIO, "Input/output error")
 
     def create(self, path: str) -> FaultyFile:
+        self.count("create")
         content = Content()
         self.names_now[path] = content
         self._pending.append(("name", path, content))
@@ -110,6 +111,7 @@ class FaultyDisk:
         return len(self._content(path).cached)
 
     def rename(self, path: str, new: str) -> None:
+        self.count("rename")
         content = self.names_now.pop(path)
         self.names_now[new] = content
         self._pending += [("rename", path, new)]

@@ -566,7 +566,7 @@ MUTATIONS = (
         "        pass\n",
     ),
     Mutation(
-        "a joint configuration is left before it is committed",
+        "leaving a joint configuration is proposed again while it is under way",
         "membership",
         "        and core.log.applied >= core.pending_change\n",
         "",
@@ -670,7 +670,6 @@ MUTATIONS = (
         "transfer",
         "    if progress.match == core.log.last_index():\n",
         "    if True:\n",
-        harmless="it loses the election: others have the longer log",
     ),
     Mutation(
         "leadership is handed to a learner",

@@ -6,11 +6,18 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
+from faulty_disk import FaultyDisk
 from node_room import WAIT_S, Room, in_room, put, value_at
 
-from dtf_dask.errors import DtfError, LedgerDamagedError, LedgerFolderError
+from dtf_dask.errors import (
+    DtfError,
+    LedgerDamagedError,
+    LedgerDiskError,
+    LedgerFolderError,
+)
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.records import Record
 from dtf_dask.ha.ledger.state_machine import StateMachine
@@ -248,3 +255,72 @@ def test_a_node_of_an_older_version_stops_and_says_so(tmp_path: Path) -> None:
         assert await value_at(back, "k4") == b"value"
 
     in_room(run, Room(tmp_path))
+
+
+_STEPS = [
+    (operation, count)
+    for operation in ("create", "write", "sync", "rename", "sync_folder")
+    for count in range(4)
+]
+
+
+@pytest.mark.parametrize(("operation", "count"), _STEPS)
+def test_a_crash_while_a_node_is_made_leaves_a_node_or_none(
+    operation: str, count: int
+) -> None:
+    """At each step, whatever of it came to the disk: it is never taken for a node
+    that waits to be added, and making it again gives the same node."""
+    voters = (NodeId(1), NodeId(2), NodeId(3))
+    for seed in range(40):
+        disk = FaultyDisk()
+        disk.fails[operation] = count
+        try:
+            create_node("node", OWN, voters, files=disk)
+        except LedgerDiskError:
+            pass
+        disk.crash(Random(seed))
+        if not node_exists("node", disk):
+            create_node("node", OWN, voters, files=disk)
+        opened = open_node("node", OWN, files=disk)
+        assert opened.notes == ()
+        assert opened.point == SnapshotPoint(1, 1, ConfigState(voters=voters))
+        assert opened.wal.point == opened.point
+        assert opened.wal.state == HardState(1, NodeId(0), 1)
+        assert (opened.wal.first_index, opened.wal.last_index) == (2, 1)
+        opened.wal.close()
+
+
+def test_a_machine_that_goes_down_while_a_node_is_made() -> None:
+    """With all that was done not synced yet: the log never comes without what it
+    goes on from."""
+    voters = (NodeId(1), NodeId(2), NodeId(3))
+    found = set()
+    for seed in range(300):
+        disk = FaultyDisk()
+        create_node("node", OWN, voters, files=disk)
+        # Nothing that was done after the last sync of a folder is certain.
+        disk.crash(Random(seed))
+        found.add(node_exists("node", disk))
+        open_node("node", OWN, files=disk).wal.close()
+    assert found == {True}
+
+
+@pytest.mark.parametrize("voters", [[], [NodeId(1)]], ids=["joins", "first"])
+def test_snapshots_without_their_log_are_no_new_node(
+    tmp_path: Path, voters: list[NodeId]
+) -> None:
+    """Their node has promised things that only its log knew: it does not begin anew
+    with their state, and nothing of it is deleted."""
+
+    async def fill() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger:
+            await ledger.propose([put("a")], WAIT_S)
+            await ledger.node.snapshots.make()
+
+    asyncio.run(fill())
+    shutil.rmtree(tmp_path / "log")
+    before = sorted(path.name for path in (tmp_path / "snapshots").iterdir())
+    with pytest.raises(LedgerFolderError, match="there is no log"):
+        create_node(str(tmp_path), OWN, voters)
+    assert not node_exists(str(tmp_path))
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == before

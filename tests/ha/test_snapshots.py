@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -188,3 +189,52 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     SnapshotStore(str(tmp_path), "lab", files=DISK).write(at(1), [b"one"])
     with pytest.raises(LedgerDiskError, match="cannot be read"):
         SnapshotStore(str(tmp_path), "lab", files=Unreadable()).newest(1)
+
+
+def harm(path: str) -> None:
+    """A byte of a file is another one."""
+    content = bytearray(Path(path).read_bytes())
+    content[-40] ^= 1
+    Path(path).write_bytes(content)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "since"])
+def test_a_damaged_one_is_not_kept_in_the_place_of_a_sound_one(
+    tmp_path: Path, known: bool
+) -> None:
+    """Whether a start has found it, or nobody has yet: two sound ones are left."""
+    store = store_in(tmp_path)
+    store.write(at(10), [b"ten"])
+    damaged = store.write(at(20), [b"twenty"])
+    harm(damaged.path)
+    if known:
+        store = store_in(tmp_path)
+        found = store.newest(reach=5, least=20)
+        assert found.damaged
+    newest = store.write(at(30), [b"thirty"])
+    assert names(tmp_path) == [10, 30]
+    assert store.oldest_index() == 10
+    harm(newest.path)
+    assert state_of(store_in(tmp_path), reach=11) == b"ten"
+
+
+def test_the_one_that_was_just_written_is_always_kept(tmp_path: Path) -> None:
+    """Though newer ones are there, as after one has come from another node."""
+    store = store_in(tmp_path)
+    for index in (20, 30, 10):
+        store.write(at(index), [b"%d" % index])
+    assert names(tmp_path) == [10, 30]
+
+
+def test_snapshots_are_kept_while_others_come(tmp_path: Path) -> None:
+    """Two threads write at once: none fails, and the last few are there."""
+    store = store_in(tmp_path)
+    with ThreadPoolExecutor(4) as pool:
+        writes = [
+            pool.submit(store.write, at(index), [b"%d" % index] * 3)
+            for index in range(1, 61)
+        ]
+        for one in writes:
+            one.result()
+    assert len(names(tmp_path)) == 2
+    assert store_in(tmp_path).newest(reach=1).damaged == ()

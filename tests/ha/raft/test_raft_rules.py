@@ -569,14 +569,16 @@ def test_a_rejection_of_what_was_acknowledged_since_is_an_old_story() -> None:
 
 
 def test_leadership_is_handed_over_only_when_the_log_is_complete() -> None:
-    """An answer that is not to the last entry is not enough."""
+    """Nobody is told to take over before his answer to the last entry has come: he
+    would lose the election, and the leader its term."""
     room = group_of(3)
     room.elect(N1)
     node = room.nodes[N1]
     node.propose([b"a"])
     node.propose([b"b"])
     assert node.transfer_leader(N2) is Outcome.DONE
-    room.carried_out(N1)
+    kinds = [one.kind for one in messages_to(room.carried_out(N1), N2)]
+    assert MessageKind.TIMEOUT_NOW not in kinds
     answer = Message(MessageKind.APPEND_RESPONSE, N1, N2, 1, log_index=3)
     node.step(answer)
     kinds = [one.kind for one in messages_to(room.carried_out(N1), N2)]
