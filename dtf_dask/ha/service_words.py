@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.kinds import NUMBER_MAX
 from dtf_dask.ha.ledger.outcomes import Code, Outcome
 from dtf_dask.ha.ledger.queries import Answer, Get, Query, Scan, query_wrong
 from dtf_dask.ha.ledger.records import Change, Record
+from dtf_dask.ha.ledger.references import decode_value
 
 QUERIES_MAX = 1_000
 TIMEOUT_MS_MAX = 3_600_000
@@ -122,7 +123,10 @@ def decode_outcomes(plain: Sequence[tuple[int, Any]]) -> list[Outcome]:
 def decode_answered(plain: tuple[Any, ...]) -> Answer:
     """The answer to a query, from an answer."""
     applied, time_ms, records, more = plain
-    found = tuple((key, Record(*record)) for key, record in records)
+    found = tuple(
+        (key, Record(decode_value(value), revision))
+        for key, (value, revision) in records
+    )
     return Answer(applied, time_ms, found, more)
 
 
@@ -138,7 +142,13 @@ def decode_changes(plain: tuple[Any, ...]) -> Changes | Compacted:
     compacted, index, changes = plain
     if compacted:
         return Compacted(index)
-    return Changes(tuple(Change(*one) for one in changes), index)
+    return Changes(tuple(map(_decode_change, changes)), index)
+
+
+def _decode_change(plain: tuple[Any, ...]) -> Change:
+    namespace, key, value, revision = plain
+    decoded = None if value is None else decode_value(value)
+    return Change(namespace, key, decoded, revision)
 
 
 def _words(body: bytes) -> tuple[Any, ...]:

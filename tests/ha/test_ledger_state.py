@@ -548,9 +548,9 @@ def test_a_damaged_snapshot_is_refused_or_another(
 def test_a_snapshot_of_a_newer_version_is_refused() -> None:
     """It says which version it is of and which are known."""
     stream = b"".join(StateMachine().snapshot())
-    wrong = restored([stream], version=0)
+    wrong = restored([stream], version=1)
     assert isinstance(wrong, Unreadable)
-    assert "version 1; this node knows versions up to 0" in wrong.reason
+    assert "version 2; this node knows versions up to 1" in wrong.reason
     other = restored([msgpack.packb(("something", 1))])
     assert other == Unreadable("no snapshot of a ledger")
 

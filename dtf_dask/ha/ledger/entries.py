@@ -17,11 +17,13 @@ from dtf_dask.errors import UsageError
 from dtf_dask.ha.ledger.kinds import (
     KINDS,
     NUMBER_MAX,
+    REFERRING,
     SESSION_ID_CHARS_MAX,
     VERSION,
     Kind,
 )
 from dtf_dask.ha.ledger.outcomes import Unreadable
+from dtf_dask.ha.ledger.references import Reference
 
 ENTRY_BYTES_MAX = 4 * 2**20
 ENTRY_COMMANDS_MAX = 10_000
@@ -29,6 +31,7 @@ COMMAND_BYTES_MAX = ENTRY_BYTES_MAX // 2
 
 Command = tuple[Any, ...]
 _HEAD_FIELDS = 4
+_KIND_AT = 1  # msgpack packs the head of a short array, and small numbers, in a byte
 
 
 class EntryContents(NamedTuple):
@@ -86,7 +89,24 @@ def command_wrong(packed: bytes, kinds: Mapping[int, Kind] = KINDS) -> str | Non
         command = msgpack.unpackb(packed, use_list=False)
     except (ValueError, msgpack.UnpackException) as error:
         return f"no msgpack: {error}"
-    return _wrong(command, kinds)
+    wrong = _wrong(command, kinds)
+    if wrong is None and packed[_KIND_AT] != command[0]:
+        return "a command that is packed in an uncommon way"
+    return wrong
+
+
+def references_in(commands: Iterable[bytes]) -> list[Reference]:
+    """The contents that commands name, if `command_wrong` found nothing wrong."""
+    return [
+        Reference(*msgpack.unpackb(packed, use_list=False)[-2:])
+        for packed in commands
+        if packed[_KIND_AT] in REFERRING
+    ]
+
+
+def references_of(entry: EntryContents) -> list[Reference]:
+    """The contents that an entry names."""
+    return [Reference(*one[-2:]) for one in entry.commands if one[0] in REFERRING]
 
 
 def encode_entry(time_ms: int, commands: Sequence[bytes]) -> bytes:

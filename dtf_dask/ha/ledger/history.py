@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dtf_dask.ha.ledger.records import RECORD_BYTES, Change
+from dtf_dask.ha.ledger.references import value_bytes
 
 CHANGES_MAX = 100_000
 CHANGES_BYTES_MAX = 32 * 2**20
@@ -76,7 +77,7 @@ class ChangeHistory:
         for change in changes:
             held += RECORD_BYTES + len(change.key)
             if change.value is not None:
-                held += len(change.value)
+                held += value_bytes(change.value)
         self._held_bytes = held
         if len(self) > self._changes_max or held > self._bytes_max:
             self._drop()
@@ -94,7 +95,7 @@ class ChangeHistory:
             change = changes[start]
             held -= RECORD_BYTES + len(change.key)
             if change.value is not None:
-                held -= len(change.value)
+                held -= value_bytes(change.value)
             self.floor = indexes[start]
             start += 1
         self._start, self._held_bytes = start, held

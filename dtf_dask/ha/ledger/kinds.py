@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from dtf_dask.ha.ledger.outcomes import Outcome
 from dtf_dask.ha.ledger.records import Records
+from dtf_dask.ha.ledger.references import Reference, reference_wrong
 from dtf_dask.ha.ledger.sessions import Sessions
 
-VERSION = 1
+VERSION = 2
 """Of the set of commands and of what they do."""
 
 NAMESPACE_CHARS_MAX = 128
@@ -26,6 +27,10 @@ NUMBER_MAX = 2**63 - 1
 
 SESSION_OPEN, SESSION_CLOSE = 1, 2
 PUT, DELETE, COMPARE_AND_SET = 16, 17, 18
+PUT_CONTENT, COMPARE_AND_SET_CONTENT = 19, 20
+
+REFERRING = frozenset({PUT_CONTENT, COMPARE_AND_SET_CONTENT})
+"""Those that end in a digest and a size: see `Reference`."""
 
 
 class Stage(Protocol):
@@ -95,6 +100,21 @@ def _compare_wrong(arguments: tuple[Any, ...]) -> str | None:
     return wrong or (None if value is None else _value_wrong(value))
 
 
+def _put_content_wrong(arguments: tuple[Any, ...]) -> str | None:
+    if len(arguments) != 4:
+        return "put_content takes a namespace, a key, a digest and a size"
+    return _key_wrong(*arguments[:2]) or reference_wrong(*arguments[2:])
+
+
+def _compare_content_wrong(arguments: tuple[Any, ...]) -> str | None:
+    if len(arguments) != 5:
+        return (
+            "compare_and_set_content takes a namespace, a key, a revision, a digest"
+            " and a size"
+        )
+    return _compare_wrong((*arguments[:3], None)) or reference_wrong(*arguments[3:])
+
+
 def _open_wrong(arguments: tuple[Any, ...]) -> str | None:
     if len(arguments) != 1:
         return "session_open takes a time to live"
@@ -122,6 +142,21 @@ def _compare(
     return stage.records.compare_and_set(*arguments)
 
 
+def _put_content(
+    stage: Stage, _: str, arguments: tuple[str, str, bytes, int]
+) -> Outcome:
+    namespace, key, digest, size = arguments
+    return stage.records.put(namespace, key, Reference(digest, size))
+
+
+def _compare_content(
+    stage: Stage, _: str, arguments: tuple[str, str, int, bytes, int]
+) -> Outcome:
+    namespace, key, expected, digest, size = arguments
+    reference = Reference(digest, size)
+    return stage.records.compare_and_set(namespace, key, expected, reference)
+
+
 def _open(stage: Stage, session_id: str, arguments: tuple[int]) -> Outcome:
     return stage.sessions.begin(session_id, arguments[0], stage.time_ms)
 
@@ -136,4 +171,8 @@ KINDS: dict[int, Kind] = {
     PUT: Kind("put", _put_wrong, _put),
     DELETE: Kind("delete", _delete_wrong, _delete),
     COMPARE_AND_SET: Kind("compare_and_set", _compare_wrong, _compare),
+    PUT_CONTENT: Kind("put_content", _put_content_wrong, _put_content),
+    COMPARE_AND_SET_CONTENT: Kind(
+        "compare_and_set_content", _compare_content_wrong, _compare_content
+    ),
 }

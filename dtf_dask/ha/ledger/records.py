@@ -11,6 +11,12 @@ from typing import NamedTuple
 
 from dtf_dask.ha.ledger.ordered_keys import OrderedKeys
 from dtf_dask.ha.ledger.outcomes import Code, Outcome, refused
+from dtf_dask.ha.ledger.references import (
+    Reference,
+    References,
+    Value,
+    value_bytes,
+)
 
 RECORDS_BYTES_MAX = 2**30
 """Names, keys and values together. Every node must have the same limit."""
@@ -24,7 +30,7 @@ _FULL = refused(f"the ledger is full: {RECORDS_BYTES_MAX} bytes of records")
 class Record(NamedTuple):
     """A value, and the revision at which it came."""
 
-    value: bytes
+    value: Value
     revision: int
 
 
@@ -33,7 +39,7 @@ class Change(NamedTuple):
 
     namespace: str
     key: str
-    value: bytes | None
+    value: Value | None
     revision: int
 
 
@@ -50,11 +56,12 @@ class Namespace:
 class Records:
     """All records, and the changes since somebody took them."""
 
-    __slots__ = ("_namespaces", "changes", "held_bytes", "revision")
+    __slots__ = ("_namespaces", "changes", "held_bytes", "references", "revision")
 
     def __init__(self) -> None:
         self._namespaces: dict[str, Namespace] = {}
         self.changes: list[Change] = []
+        self.references = References()
         self.held_bytes = 0
         self.revision = 0
 
@@ -72,17 +79,21 @@ class Records:
             for key in found.order.walk(prefix, after):
                 yield key, found.records[key]
 
-    def put(self, namespace: str, key: str, value: bytes) -> Outcome:
+    def put(self, namespace: str, key: str, value: Value) -> Outcome:
         """Write a record, whatever was there: its new revision."""
         found = self._namespaces.get(namespace)
         old = None if found is None else found.records.get(key)
-        added = len(value) - len(old.value) if old else _size(key, value)
+        added = _size(key, value) - (_size(key, old.value) if old else 0)
         if added > 0 and self.held_bytes + added > RECORDS_BYTES_MAX:
             return _FULL
         if found is None:
             found = self._namespaces[namespace] = Namespace()
         if old is None:
             found.order.add(key)
+        if isinstance(value, Reference):
+            self.references.add(value)
+        if old is not None and isinstance(old.value, Reference):
+            self.references.drop(old.value)
         self.held_bytes += added
         self.revision = revision = self.revision + 1
         found.records[key] = Record(value, revision)
@@ -98,13 +109,15 @@ class Records:
         found.order.remove(key)
         if not found.records:
             del self._namespaces[namespace]
+        if isinstance(old.value, Reference):
+            self.references.drop(old.value)
         self.held_bytes -= _size(key, old.value)
         self.revision = revision = self.revision + 1
         self.changes.append(Change(namespace, key, None, revision))
         return Outcome(Code.OK, old.revision)
 
     def compare_and_set(
-        self, namespace: str, key: str, expected: int, value: bytes | None
+        self, namespace: str, key: str, expected: int, value: Value | None
     ) -> Outcome:
         """Write or delete a record of that revision; 0 stands for none."""
         old = self.get(namespace, key)
@@ -126,8 +139,10 @@ class Records:
             found = self._namespaces[namespace] = Namespace()
         found.order.add(key)
         found.records[key] = record
+        if isinstance(record.value, Reference):
+            self.references.add(record.value)
         self.held_bytes += _size(key, record.value)
 
 
-def _size(key: str, value: bytes) -> int:
-    return RECORD_BYTES + len(key) + len(value)
+def _size(key: str, value: Value) -> int:
+    return RECORD_BYTES + len(key) + value_bytes(value)

@@ -17,6 +17,7 @@ import msgpack
 from dtf_dask.ha.ledger.kinds import NUMBER_MAX, VERSION
 from dtf_dask.ha.ledger.outcomes import Code, Outcome, Unreadable
 from dtf_dask.ha.ledger.records import Record, Records
+from dtf_dask.ha.ledger.references import decode_value
 from dtf_dask.ha.ledger.sessions import Session, Sessions
 
 _MAGIC = "dtf-ledger"
@@ -128,9 +129,9 @@ def _load_namespace(
     for _ in range(count):
         key, value, revision = objects.take(3)
         _ascends(before, key)
-        if type(value) is not bytes or _number(revision) > records.revision:
+        if _number(revision) > records.revision:
             raise ValueError(f"the record {key!r} of {namespace!r}")
-        records.load(namespace, key, Record(value, revision))
+        records.load(namespace, key, Record(decode_value(value), revision))
         before = key
 
 

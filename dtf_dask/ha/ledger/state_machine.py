@@ -23,6 +23,7 @@ from dtf_dask.ha.ledger.outcomes import (
 )
 from dtf_dask.ha.ledger.queries import Answer, Get, Query, Scan
 from dtf_dask.ha.ledger.records import Record, Records
+from dtf_dask.ha.ledger.references import value_bytes
 from dtf_dask.ha.ledger.sessions import OUTCOMES_MAX, TOO_FAR_AHEAD, Sessions
 
 TIME_STEP_MAX_MS = 60_000
@@ -131,7 +132,7 @@ class StateMachine:
         found: list[tuple[str, Record]] = []
         room = _ANSWER_BYTES_MAX
         for key, record in self.records.walk(scan.namespace, scan.prefix, scan.after):
-            room -= len(key) + len(record.value)
+            room -= len(key) + value_bytes(record.value)
             if len(found) == scan.limit or (room < 0 and found):
                 return Answer(self.index, self.time_ms, tuple(found), True)
             found.append((key, record))
