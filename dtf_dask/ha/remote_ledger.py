@@ -20,6 +20,7 @@ from dtf_dask.errors import (
     PeerUnavailableError,
     UsageError,
 )
+from dtf_dask.ha.client_batch import Batch
 from dtf_dask.ha.client_link import Link, broken
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.history import Changes, Compacted
@@ -43,33 +44,6 @@ _FOLLOW_S = 10.0
 _BATCH_BYTES = 256 * 2**10
 _ITEMS = QUERIES_MAX
 _LATE_S = 0.5  # for the answer that it is too late
-
-
-class _Batch:
-    """Calls that travel together: what they ask, and who waits for which part."""
-
-    __slots__ = ("calls", "items", "sent", "size")
-
-    def __init__(self) -> None:
-        self.items: list[Any] = []
-        self.calls: list[tuple[int, asyncio.Future[list[Any]]]] = []
-        self.size = 0
-        self.sent = False
-        """Whether a node has been asked and has not said that it did nothing."""
-
-    def answer(self, answers: Sequence[Any]) -> None:
-        """Give everybody what is his."""
-        at = 0
-        for count, waiter in self.calls:
-            if not waiter.done():
-                waiter.set_result(list(answers[at : at + count]))
-            at += count
-
-    def fail(self, error: Exception) -> None:
-        """Nobody gets anything."""
-        for _, waiter in self.calls:
-            if not waiter.done():
-                waiter.set_exception(error)
 
 
 class _Proposals(NamedTuple):
@@ -117,7 +91,7 @@ class RemoteLedger:
         self._reads_from = reads_from
         self._links: dict[int, asyncio.Task[Link]] = {}
         self._leader = next(iter(self._nodes))
-        self._gathering: dict[_Shared, _Batch] = {}
+        self._gathering: dict[_Shared, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> RemoteLedger:
@@ -274,7 +248,7 @@ class RemoteLedger:
             batch = None
         loop = asyncio.get_running_loop()
         if batch is None:
-            batch = self._gathering[shared] = _Batch()
+            batch = self._gathering[shared] = Batch()
             loop.call_soon(self._dispatch, shared, batch)
         batch.size += size
         batch.items += items
@@ -282,7 +256,7 @@ class RemoteLedger:
         batch.calls.append((len(items), waiter))
         return await waiter
 
-    def _dispatch(self, shared: _Shared, batch: _Batch) -> None:
+    def _dispatch(self, shared: _Shared, batch: Batch) -> None:
         if self._gathering.get(shared) is not batch:
             return  # it went when it was full
         del self._gathering[shared]
@@ -290,7 +264,7 @@ class RemoteLedger:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _ask(self, shared: _Shared, batch: _Batch) -> None:
+    async def _ask(self, shared: _Shared, batch: Batch) -> None:
         proposes = isinstance(shared, _Proposals)
         count = len(batch.items)
         reason = "no node answers"
@@ -310,7 +284,7 @@ class RemoteLedger:
         except asyncio.CancelledError:
             batch.fail(PeerUnavailableError("the client is done"))
 
-    async def _try(self, shared: _Shared, batch: _Batch) -> Sequence[Any] | str:
+    async def _try(self, shared: _Shared, batch: Batch) -> Sequence[Any] | str:
         """Ask one node: what it answers, or why another has to be asked."""
         items = batch.items
         proposes = isinstance(shared, _Proposals)
