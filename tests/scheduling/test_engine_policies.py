@@ -228,6 +228,29 @@ def test_tenants_share() -> None:
     assert [key[0] for key in granted].count("b") == 3
 
 
+@pytest.mark.parametrize("passed_s", [0.001, 0.02, 0.3])
+@pytest.mark.parametrize("most", [0.5, 1.0])
+def test_what_was_guaranteed_and_lent_comes_back(passed_s: float, most: float) -> None:
+    """To whoever is below its guarantee goes the next thread, however soon after
+    another one it comes free; also when it was at its guarantee a moment ago.
+    """
+    quotas = {"owner": Quota(guaranteed_share=0.5, share_max=most)}
+    bench = Bench(EngineSettings(tenants=TenantSettings(quotas=quotas), prefetch_s=0))
+    bench.worker("v", threads=2)
+    bench.worker("w", threads=2)
+    bench.ready(*(ask(f"b{n}", tenant="borrower") for n in range(9)))
+    assert bench.pump() == ["b0", "b1", "b2", "b3"]
+    bench.now += 10.0
+    bench.ready(*(ask(f"o{n}", tenant="owner") for n in range(4)))
+    assert bench.pump() == []
+    granted = []
+    for ends in ("b0", "b1", "b2", "o0", "b3", "o1"):
+        bench.now += passed_s
+        bench.end(ends)
+        granted += bench.pump()
+    assert granted == ["o0", "o1", "b4", "o2", "b5", "o3"]
+
+
 def test_a_quota_is_hard() -> None:
     """Whoever has all that it may have waits, and is told why."""
     quotas = TenantSettings(quotas={"a": Quota(share_max=0.5)})

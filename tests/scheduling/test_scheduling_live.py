@@ -20,6 +20,8 @@ from dtf_dask.errors import (
 
 NOTES: list[Any] = []
 """What tasks of this process noted; each test begins with an empty list."""
+LET_GO = threading.Event()
+"""Ends a task that is too long."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +45,15 @@ def note(name: str, pause_s: float, *inputs: object) -> None:
     NOTES.append(name)
     if name == "fails":
         raise ValueError("it does")
+
+
+def too_long() -> None:
+    LET_GO.wait(60)
+    NOTES.append("over")
+
+
+def what_was_noted() -> list[Any]:
+    return list(NOTES)
 
 
 def where(number: int = 0, pause_s: float = 0.0) -> str:
@@ -290,18 +301,24 @@ def test_retries_of_the_annotation_with_backoff() -> None:
 
 
 def test_a_task_that_runs_too_long_fails_in_time() -> None:
-    """It says so, and its thread is not given away before it is free."""
+    """It says so while it still runs, and its thread is not given away meanwhile."""
 
     async def check() -> None:
+        LET_GO.clear()
         async with room(None) as made:
             began = time.monotonic()
             with dask.annotate(dtf={"timeout": 0.2}):
-                future = made.client.submit(time.sleep, 1)
+                future = made.client.submit(too_long)
             with pytest.raises(TaskTimeoutError, match=r"longer than the 0\.2 s"):
-                await asyncio.wait_for(future, 10)
-            assert 0.15 < time.monotonic() - began < 0.8
-            assert await made.client.submit(inc, 1) == 2
-            assert time.monotonic() - began > 0.9
+                await asyncio.wait_for(future, 30)
+            assert time.monotonic() - began > 0.15
+            after = made.client.submit(what_was_noted)
+            await made.until(lambda: made.held() == 1)
+            await asyncio.sleep(0.3)
+            assert NOTES == []
+            assert not after.done()
+            LET_GO.set()
+            assert await asyncio.wait_for(after, 30) == ["over"]
             await made.until(lambda: settled(made))
 
     run(check)

@@ -35,7 +35,7 @@ def _nothing_begun() -> None:
 
 def gated(name: str) -> str:
     BEGUN.append(name)
-    assert GATES[name].wait(30)
+    assert GATES[name].wait(60)
     return name
 
 

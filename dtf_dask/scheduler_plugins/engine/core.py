@@ -38,6 +38,7 @@ from dtf_dask.scheduler_plugins.policies.quota import Tenants
 
 _LANES_KEPT = 512
 _REORDERED_MAX = 64  # lanes ordered anew in the time that shares may be out of date
+_AT_ONCE_MAX = 16  # lanes ordered anew whenever somebody comes below its guarantee
 _PAST_MAX = 10_000
 _MISSES_MAX = 100  # of deadlines: the last, by how much, and when
 _PATIENCE = 2.0
@@ -92,6 +93,7 @@ class Core:
         """What lanes tell apart, beside needs, classes and tenants."""
         self._seq = 0
         self._reorder_at = -math.inf
+        self._reordered = 0  # lanes, the last time
 
     # -- waiting ----------------------------------------------------------------
 
@@ -231,6 +233,11 @@ class Core:
 
     def refresh(self, now: float) -> None:
         """Order anew what has changed beneath: rare workers, shares of tenants."""
+        turned, self.tenants.turned = self.tenants.turned, False
+        if turned and self._reordered <= _AT_ONCE_MAX:
+            # The thread it has just lost would be gone to a borrower, for who knows
+            # how long.
+            self._reorder_at = now
         if self.standing.weighed(now):
             for lane in self.lanes:
                 self.race(lane, now)
@@ -241,7 +248,7 @@ class Core:
                     stall.reorder(key)
                     count += 1 + len(stall.lanes)
             # The cheaper it is, the more often.
-            few = min(1.0, count / _REORDERED_MAX)
+            self._reordered, few = count, min(1.0, count / _REORDERED_MAX)
             self._reorder_at = now + few * self.settings.refresh_s
 
     def _waiting_key(self, lane: Lane, group: Group, now: float) -> float:

@@ -157,8 +157,18 @@ class Tenants:
         self._sum = _Level(0.0)
         self._weights = 0.0
         self._present = 0
-        self.threads = 0
+        self._threads = 0
+        self.turned = False
+        """Whether somebody came below its guarantee, or has it again; to be reset."""
+
+    @property
+    def threads(self) -> int:
         """Of all workers; to be set as they come and go."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        self._threads, self.turned = count, True
 
     def offset_s(self, tenant: str, now: float) -> float:
         """By how much its tasks are later (or earlier, below 0) than they would be.
@@ -175,9 +185,7 @@ class Tenants:
             current = level.current
             used = (current + level.at(now, self._rate)) / quota.weight
         lead_s = 0.0
-        if quota.guaranteed_share and (
-            current + 1e-9 < quota.guaranteed_share * self.threads
-        ):
+        if self._lacks(quota, current):
             lead_s = self._settings.guarantee_lead_s
         total = self._sum
         mean = total.current + total.at(now, self._rate)
@@ -280,11 +288,19 @@ class Tenants:
             record.tasks = 0
             record.others.clear()
             threads = -record.level.current
+        lacked = self._lacks(record.quota, record.level.current)
         record.level.step(threads, now, self._rate)
+        if self._lacks(record.quota, record.level.current) is not lacked:
+            self.turned = True
         if before:
             self._sum.step(threads, now, self._rate)
         if (record.tasks > 0 or record.waiting > 0) is not before:
             self._moved(record, now)
+
+    def _lacks(self, quota: Quota, current: float) -> bool:
+        """Whether who has so many threads has less than what is guaranteed to it."""
+        share = quota.guaranteed_share
+        return share > 0 and current + 1e-9 < share * self._threads
 
     def _moved(self, record: _Tenant, now: float) -> None:
         """It has come or gone: the sums are over those present."""
