@@ -83,7 +83,7 @@ async def answer(folder: Path) -> None:
     loop = asyncio.get_running_loop()
     while line := (await loop.run_in_executor(None, sys.stdin.readline)).split():
         if line[0] == "peer":
-            side.transport.set_peers({ONE: ("127.0.0.1", int(line[1]))})
+            side.transport.set_peers({ONE: [("127.0.0.1", int(line[1]))]})
             await side.connected.wait()
         elif line[0] == "fetch":
             size = int(line[2])
@@ -198,7 +198,7 @@ async def measure(folder: Path, appends: int, small: int) -> dict[str, Any]:
     other = Other(folder)
     side = Side(ONE, folder)
     _, port = await side.transport.listen("127.0.0.1", 0)
-    side.transport.set_peers({TWO: ("127.0.0.1", other.port)})
+    side.transport.set_peers({TWO: [("127.0.0.1", other.port)]})
     await side.connected.wait()
     await other.do(f"peer {port}")
     figures = {

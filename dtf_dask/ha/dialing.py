@@ -43,8 +43,9 @@ async def dial(
     channel: Channel,
     context: ssl.SSLContext,
     timeout_s: float,
+    reached_at: Address | None = None,
 ) -> Connection:
-    """A connection to a peer that has let this node in.
+    """A connection to a peer that has let this node in, and was told where it is.
 
     Raises
     ------
@@ -74,7 +75,8 @@ async def dial(
                     f"{host}:{port} shows the certificate of {found.uri}, not of"
                     f" {peer.uri}"
                 )
-            connection.send(encode_hello(Hello(own, peer.node, channel)))
+            hello = Hello(own, peer.node, channel, reached_at)
+            connection.send(encode_hello(hello))
             check_answer(await connection.word(), peer)
             _end_with_certificate(connection, seconds_valid(certificate))
             return connection
@@ -92,10 +94,11 @@ async def dial(
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A peer that was let in."""
+    """A peer that was let in; ``address`` is where it says that it is reached."""
 
     peer: NodeId
     channel: Channel
+    address: Address | None
     connection: Connection
 
 
@@ -196,7 +199,9 @@ class Listener:
             raise
         else:
             connection.send(encode_welcome(self._own))
-            self._admitted(Admitted(hello.name.node, hello.channel, connection))
+            self._admitted(
+                Admitted(hello.name.node, hello.channel, hello.address, connection)
+            )
 
     async def _hello(self, raw: asyncio.Transport, connection: Connection) -> Hello:
         transport = await asyncio.get_running_loop().start_tls(

@@ -1,7 +1,8 @@
 """The first words on a connection between nodes, and whose certificate it is. Pure.
 
 Who connects says hello; who listens answers welcome, or why not. Both know by then
-whose certificate the other has shown: the hello must say the same.
+whose certificate the other has shown: the hello must say the same. It also says where
+the node itself is reached: it may have moved, or may be new to the one that it greets.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ WORDS_BYTES_MAX = 4_096
 """No first word is longer: what comes before it is known to be a node's."""
 
 _MAGIC = "dtf-node"
+_HOST_CHARS_MAX = 255
 _CLUSTER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _URI = re.compile(rf"dtf://({_CLUSTER})/node/([1-9][0-9]{{0,18}})")
 
@@ -64,11 +66,18 @@ class NodeName:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What the connecting node says."""
+    """What the connecting node says.
+
+    Parameters
+    ----------
+    address
+        Where it lets other nodes in; None if it does not say.
+    """
 
     name: NodeName
     to: NodeId
     channel: Channel
+    address: tuple[str, int] | None = None
     version: int = PROTOCOL_VERSION
 
 
@@ -104,10 +113,9 @@ def certified_name(certificate: Mapping[str, Any] | None) -> NodeName:
 
 def encode_hello(hello: Hello) -> bytes:
     """A hello as the body of a frame."""
-    name = hello.name
-    packed: bytes = msgpack.packb(
-        (_MAGIC, hello.version, name.cluster, name.node, hello.to, int(hello.channel))
-    )
+    name, address = hello.name, hello.address or ("", 0)
+    head = (_MAGIC, hello.version, name.cluster, name.node)
+    packed: bytes = msgpack.packb((*head, hello.to, int(hello.channel), *address))
     return packed
 
 
@@ -125,10 +133,15 @@ def decode_hello(body: bytes) -> Hello:
             f" this node {PROTOCOL_VERSION}: run the same version of dtf on both"
         )
     try:
-        _, version, cluster, node, to, channel = words
-        if {type(node), type(to), type(channel)} != {int}:
+        _, version, cluster, node, to, channel, host, port = words
+        if {type(node), type(to), type(channel), type(port)} != {int}:
             raise ValueError("no number")
-        return Hello(NodeName(cluster, node), to, Channel(channel), version)
+        if type(host) is not str or len(host) > _HOST_CHARS_MAX:
+            raise ValueError("no host")
+        if not 0 <= port < 2**16 or bool(host) != bool(port):
+            raise ValueError("no address")
+        address = (host, port) if host else None
+        return Hello(NodeName(cluster, node), to, Channel(channel), address, version)
     except (ValueError, TypeError) as error:
         raise ProtocolError(f"a hello that makes no sense: {error}") from error
 

@@ -2,6 +2,8 @@
 
 Where a node is reached is a record of the ledger, written before the node is added. The
 record of a node that is removed says so: others let it in no more, and it is told why.
+A node that is not there is looked for where it last said that it is, and where this one
+was told at its start: it may have moved, or all of them.
 """
 
 from __future__ import annotations
@@ -44,14 +46,17 @@ class Members:
     node
         Which is told what follows.
     addresses
-        Those that it was started with. What the ledger says goes before them.
+        Those that it was started with, its own too. What the ledger says goes before
+        them.
     """
 
     def __init__(self, node: Node, addresses: Mapping[NodeId, Address]) -> None:
         self._node = node
         self._ledger = NodeLedger(node)
         self._told = dict(addresses)
-        self._peers: dict[NodeId, Address] | None = None
+        self._said: dict[NodeId, Address] = {}
+        """What nodes have said themselves."""
+        self._peers: dict[NodeId, tuple[Address, ...]] | None = None
         self._config = ConfigState()
         self._places: dict[NodeId, Place] = {}
         self._let_in: set[NodeId] = set()
@@ -83,8 +88,8 @@ class Members:
         return set().union(*parts, config.learners_next)
 
     @property
-    def peers(self) -> dict[NodeId, Address]:
-        """The other members, and where they are reached."""
+    def peers(self) -> dict[NodeId, tuple[Address, ...]]:
+        """The other members, and where they may be reached, the likeliest first."""
         return dict(self._peers or {})
 
     def objection(self, node: NodeId) -> str:
@@ -100,18 +105,17 @@ class Members:
         place = self._places.get(node)
         return place is not None and place.removed and node not in self.everyone
 
-    def heard_from(self, node: NodeId, address: Address) -> None:
+    def heard_from(self, node: NodeId, address: Address | None) -> None:
         """A node of this cluster has connected, and said where it is reached itself.
 
         It may have been added while this one was away, and lead by now: without an
         answer it could never send what says so.
         """
-        gone = self._gone(node)
-        if self._told.get(node) != address or (gone and node not in self._let_in):
-            self._told[node] = address
-            if gone:
-                self._let_in.add(node)
-            self._tell_network()
+        if address is not None:
+            self._said[node] = address
+        if self._gone(node):
+            self._let_in.add(node)
+        self._tell_network()
 
     def refused_by(self, peer: NodeId, reason: str) -> None:
         """A peer does not let this node in."""
@@ -121,19 +125,25 @@ class Members:
             node.notify()
 
     def _tell_network(self) -> None:
-        known = {**self._told, **{at: one.address for at, one in self._places.items()}}
         # Whom this node was told of without finding him among the members may have
         # been added since; and of a cluster that it has yet to join it knows nobody.
         peers = {
-            peer: known[peer]
-            for peer in sorted(self.everyone | set(self._told))
-            if peer in known
+            peer: addresses
+            for peer in sorted(self.everyone | set(self._told) | set(self._said))
+            if (addresses := self._addresses(peer))
             and peer != self._node.node
             and (peer in self._let_in or not self._gone(peer))
         }
         if peers != self._peers:
             self._peers = peers
             self._node.network.set_peers(peers)
+
+    def _addresses(self, node: NodeId) -> tuple[Address, ...]:
+        """Where a node may be: as the ledger says, it itself, this node's own file."""
+        place = self._places.get(node)
+        written = place.address if place and place.address[0] else None
+        found = (written, self._said.get(node), self._told.get(node))
+        return tuple(dict.fromkeys(one for one in found if one is not None))
 
     # Changes
 
@@ -187,8 +197,8 @@ class Members:
         async with self._change(f"node {node} is being removed", timeout_s):
             await self._check_removal(node)
             self._stage = "it is being written that it goes"
-            place = self._places.get(node)
-            address = place.address if place else self._told.get(node, ("", 0))
+            known = self._addresses(node)
+            address = known[0] if known else ("", 0)
             await self._write_place(node, Place(address, removed=True))
             if node == self._node.node:
                 await self._leave()
@@ -268,9 +278,9 @@ class Members:
     async def _write_place(self, node: NodeId, place: Place) -> None:
         """Write where a node is, and where the others are: it is to find them all."""
         wanted = {
-            one: Place(self._told[one])
+            one: Place(known[0])
             for one in sorted(self.everyone)
-            if one in self._told and one not in self._places
+            if one not in self._places and (known := self._addresses(one))
         }
         wanted[node] = place
         commands = [

@@ -16,8 +16,8 @@ class Network(Protocol):
     def send(self, messages: Sequence[Message]) -> None:
         """Have messages on their way, in order for each node; they may be lost."""
 
-    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
-        """Whom there is, and where; connections to others end."""
+    def set_peers(self, addresses: Mapping[NodeId, Sequence[Address]]) -> None:
+        """Whom there is, and where each may be; connections to others end."""
 
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Get a file of other nodes; where it is, whole and checked."""
@@ -35,7 +35,7 @@ class Alone:
     def send(self, messages: Sequence[Message]) -> None:
         """Nobody is there."""
 
-    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
+    def set_peers(self, addresses: Mapping[NodeId, Sequence[Address]]) -> None:
         """Nobody is there."""
 
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:

@@ -1,13 +1,15 @@
 """The way to one peer: what is to be sent waits, is joined, and is sent.
 
 All messages of one turn of the loop go in one frame and one write. A connection that
-breaks is opened again, after a pause that grows and is never the same for two nodes.
+breaks is opened again, after a pause that grows and is never the same for two nodes. If
+there are several addresses the next one is tried when one does not lead to the peer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -60,15 +62,19 @@ class PeerLink:
         self,
         own: NodeName,
         peer: NodeId,
-        address: Address,
+        addresses: Sequence[Address],
         context: ssl.SSLContext,
         limits: TransportLimits,
         random: Random,
         events: LinkEvents,
+        reached_at: Address | None = None,
     ) -> None:
         self._own = own
         self._peer = NodeName(own.cluster, peer)
-        self.address = address
+        self._addresses = tuple(addresses)
+        self._at = 0
+        self._reached_at = reached_at
+        self._new_address = asyncio.Event()
         self._context = context
         self._limits = limits
         self._random = random
@@ -81,6 +87,31 @@ class PeerLink:
         self._sent = self._dropped = 0
         self._last_error = ""
         self._task = self._loop.create_task(self._keep_connected())
+
+    @property
+    def address(self) -> Address:
+        """Where the peer was found last, or is looked for now."""
+        return self._addresses[self._at]
+
+    def set_addresses(self, addresses: Sequence[Address]) -> bool:
+        """Where else the peer may be; False if it is connected where it is not to be.
+
+        The first is tried first. One that was not known before is tried at once if
+        there is no connection.
+        """
+        now, known = self.address, self._addresses
+        if now not in addresses and self._connection is not None:
+            return False
+        self._addresses = tuple(addresses)
+        new = [at for at, one in enumerate(addresses) if one not in known]
+        if self._connection is not None:
+            self._at = addresses.index(now)
+        elif new:
+            self._at = new[0]
+            self._new_address.set()
+        else:
+            self._at = addresses.index(now) if now in addresses else 0
+        return True
 
     @property
     def status(self) -> LinkStatus:
@@ -122,23 +153,36 @@ class PeerLink:
     async def _keep_connected(self) -> None:
         failures = 0
         while True:
+            tried = self.address
+            self._new_address.clear()
             try:
                 connection = await dial(
                     self._own,
                     self._peer,
-                    self.address,
+                    tried,
                     Channel.MESSAGES,
                     self._context,
                     self._limits.handshake_s,
+                    self._reached_at,
                 )
             except (PeerRefusedError, PeerUnavailableError, ProtocolError) as error:
                 self._last_error = str(error)
                 failures += 1
+                if self.address == tried:
+                    self._at = (self._at + 1) % len(self._addresses)
             else:
                 failures = 0
-                await self._use(connection)
+                if tried in self._addresses:
+                    self._at = self._addresses.index(tried)
+                    await self._use(connection)
+                else:
+                    connection.close("the peer is looked for elsewhere now")
             pause_s = reconnect_pause_s(self._limits, failures, self._random)
-            await asyncio.sleep(pause_s)
+            try:
+                async with asyncio.timeout(pause_s):
+                    await self._new_address.wait()
+            except TimeoutError:
+                pass
 
     async def _use(self, connection: Connection) -> None:
         connection.on_writable = self._flush

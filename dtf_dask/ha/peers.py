@@ -66,7 +66,7 @@ class Peers:
         """Have messages on their way."""
         self.transport.send(messages)
 
-    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
+    def set_peers(self, addresses: Mapping[NodeId, Sequence[Address]]) -> None:
         """Whom there is, and where; who is let in no more is cut off."""
         self.transport.set_peers(addresses)
         for peer in self.transport.heard:
@@ -116,6 +116,11 @@ class Peers:
             for link in self.transport.status:
                 if link.peer == peer and link.last_error:
                     self.members.refused_by(peer, link.last_error)
+
+    def heard_from(self, peer: NodeId, address: Address | None) -> None:
+        """A peer was let in, and says where it is reached itself."""
+        if self.members is not None:
+            self.members.heard_from(peer, address)
 
     def refused(self, address: str, reason: str) -> None:
         """Somebody was not let in, or was cut off for what it sent."""

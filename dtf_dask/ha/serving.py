@@ -75,6 +75,7 @@ class ServingNode:
         self._failed = failed
         self._options = options or NodeOptions()
         self.node: Node | None = None
+        self.members: Members | None = None
         self.service: Service | None = None
         self.clients: Address = plan.clients
 
@@ -93,8 +94,10 @@ class ServingNode:
             *(name.node, folder, network, self._options, Random(seed), self._failed)
         )
         await network.listen(plan.peers[name.node], self.node)
-        others = {at: one for at, one in plan.peers.items() if at != name.node}
-        members = network.members = Members(self.node, others)
+        told = {at: one for at, one in plan.peers.items() if at != name.node}
+        if network.transport.reached_at is not None:
+            told[name.node] = network.transport.reached_at
+        members = self.members = network.members = Members(self.node, told)
         await self.node.start()
         ledger = NodeLedger(self.node)
         self.service = Service(ledger, members, name.cluster, self._security)

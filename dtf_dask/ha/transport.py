@@ -34,12 +34,17 @@ from dtf_dask.ha.peer_link import LinkEvents, LinkStatus, PeerLink
 from dtf_dask.ha.raft.messages import Message, NodeId
 from dtf_dask.ha.transport_limits import TransportLimits
 
+_ANYWHERE = ("0.0.0.0", "::")
+
 
 class TransportEvents(LinkEvents, Protocol):
     """What the network tells the node, on the loop."""
 
     def received(self, messages: list[Message]) -> None:
         """A peer's messages, in the order in which it sent them."""
+
+    def heard_from(self, peer: NodeId, address: Address | None) -> None:
+        """A peer was let in, and says where it is reached itself, if it does."""
 
     def refused(self, address: str, reason: str) -> None:
         """Somebody was not let in, or was cut off for what it sent."""
@@ -83,6 +88,8 @@ class Transport:
         random: Random | None = None,
     ) -> None:
         self.own = own
+        self.reached_at: Address | None = None
+        """What it tells others: where it listens, unless that is any address."""
         self._events = events
         self._blobs = blobs
         self._contents = (blobs, *contents)
@@ -107,22 +114,25 @@ class Transport:
 
     async def listen(self, host: str, port: int) -> Address:
         """Let peers in; on which address. `OSError` if it cannot be had."""
-        return await self._listener.start(host, port)
+        found = await self._listener.start(host, port)
+        # Its name, if it was given one: that is where others can find it too.
+        self.reached_at = None if host in _ANYWHERE else (host, found[1])
+        return found
 
-    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
-        """Keep connections to these, and to no others."""
+    def set_peers(self, addresses: Mapping[NodeId, Sequence[Address]]) -> None:
+        """Keep connections to these, each at one of its addresses, and to no others."""
         for peer, link in list(self._links.items()):
-            if addresses.get(peer) != link.address:
+            if peer not in addresses or not link.set_addresses(addresses[peer]):
                 del self._links[peer]
                 self._spawn(link.stop())
                 client = self._clients.pop(peer, None)
                 if client is not None:
                     client.close()
-        for peer, address in addresses.items():
+        for peer, places in addresses.items():
             if peer != self.own.node and peer not in self._links:
                 self._links[peer] = PeerLink(
-                    *(self.own, peer, address, self._connecting, self._limits),
-                    *(self._random, self._events),
+                    *(self.own, peer, places, self._connecting, self._limits),
+                    *(self._random, self._events, self.reached_at),
                 )
 
     def send(self, messages: Iterable[Message]) -> None:
@@ -216,6 +226,7 @@ class Transport:
 
     def _admitted(self, admitted: Admitted) -> None:
         peer, channel, connection = admitted.peer, admitted.channel, admitted.connection
+        self._events.heard_from(peer, admitted.address)
         old = self._incoming.get((peer, channel))
         self._incoming[peer, channel] = connection
         if old is not None:
@@ -297,6 +308,7 @@ class Transport:
             return await dial(
                 *(self.own, name, link.address, Channel.BULK, self._connecting),
                 self._limits.handshake_s,
+                self.reached_at,
             )
         except (PeerRefusedError, ProtocolError) as error:
             raise PeerUnavailableError(str(error)) from error

@@ -43,6 +43,7 @@ class Node:
         self.events: list[tuple[str, int]] = []
         self.refusals: list[str] = []
         self.losses: list[str] = []
+        self.addresses: dict[NodeId, Address | None] = {}
         self.address: Address = ("127.0.0.1", 0)
         self.blobs = BlobStore(str(folder / f"blobs{node}"))
         self._changed = asyncio.Event()
@@ -61,7 +62,7 @@ class Node:
         self.address = await self.transport.listen("127.0.0.1", port)
 
     def knows(self, *others: Node) -> None:
-        self.transport.set_peers({other.id: other.address for other in others})
+        self.transport.set_peers({other.id: [other.address] for other in others})
 
     def say(self, to: Node, number: int = 1, count: int = 1) -> None:
         """Heartbeats with a number in it."""
@@ -92,6 +93,9 @@ class Node:
 
     def unreachable(self, peer: NodeId) -> None:
         self._note("unreachable", peer)
+
+    def heard_from(self, peer: NodeId, address: Address | None) -> None:
+        self.addresses[peer] = address
 
     def refused(self, address: str, reason: str) -> None:
         self.refusals.append(reason)

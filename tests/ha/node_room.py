@@ -78,7 +78,7 @@ class Wire:
         self._node = node
         self._incoming = incoming
         self._wires = wires
-        self.peers: dict[NodeId, Address] | None = None
+        self.peers: dict[NodeId, Sequence[Address]] | None = None
         """Whom it connects to; None for all, where nobody said."""
 
     def send(self, messages: Sequence[Message]) -> None:
@@ -93,7 +93,7 @@ class Wire:
         if self._wires.connected(self._node, message.to):
             self._wires.nodes[message.to].receive([message])
 
-    def set_peers(self, addresses: Mapping[NodeId, Address]) -> None:
+    def set_peers(self, addresses: Mapping[NodeId, Sequence[Address]]) -> None:
         """These from now on."""
         self.peers = dict(addresses)
 

@@ -62,7 +62,7 @@ def test_a_node_is_added_and_finds_the_others(tmp_path: Path) -> None:
         await room.applied(leader.node.state.index, 1, 2, 3, 4)
         everybody = {NodeId(n): place(n) for n in (1, 2, 3, 4)}
         for node, members in room.wires.members.items():
-            others = {n: at for n, at in everybody.items() if n != node}
+            others = {n: (at,) for n, at in everybody.items() if n != node}
             assert members.peers == others
 
     in_room(run, Room(tmp_path))
@@ -102,7 +102,7 @@ def test_an_address_can_change(tmp_path: Path) -> None:
         await room.applied(leader.node.state.index, 1, 2, 3)
         for node, members in room.wires.members.items():
             if node != moved:
-                assert members.peers[moved] == ("elsewhere", 1)
+                assert members.peers[moved][0] == ("elsewhere", 1)
         assert leader.node.raw.status().config.voters == (1, 2, 3)
 
     in_room(run, Room(tmp_path))
@@ -325,6 +325,6 @@ def test_a_node_answers_a_leader_that_came_while_it_was_away(tmp_path: Path) -> 
         back = await room.start(3, [], knows=[1, 2])
         assert await value_at(back, "four2") == b"value"
         assert back.node.raw.core.lead == 4
-        assert members_of(room, back).peers[NodeId(4)] == place(4)
+        assert members_of(room, back).peers[NodeId(4)] == (place(4),)
 
     in_room(run, Room(tmp_path))

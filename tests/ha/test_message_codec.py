@@ -306,8 +306,9 @@ def test_hello_and_answer() -> None:
     """Each is read as it was written; a refusal has its reason."""
     own, peer = NodeName("lab", ONE), NodeName("lab", TWO)
     for channel in Channel:
-        hello = Hello(own, TWO, channel)
-        assert decode_hello(encode_hello(hello)) == hello
+        for address in (None, ("host", 1), ("::1", 65_535)):
+            hello = Hello(own, TWO, channel, address)
+            assert decode_hello(encode_hello(hello)) == hello
     check_answer(encode_welcome(peer), peer)
     with pytest.raises(PeerRefusedError, match="node/2 refuses this node: not you"):
         check_answer(encode_refusal(peer, "not you"), peer)
@@ -321,14 +322,22 @@ def test_hello_and_answer() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("dtf-node", 1, "lab", 1, 2, 3),
-        ("dtf-node", 1, "lab", 0, 2, 1),
-        ("dtf-node", 1, "lab", "1", 2, 1),
-        ("dtf-node", 1, "a/b", 1, 2, 1),
-        ("dtf-node", 1, None, 1, 2, 1),
-        ("dtf-node", 1, "lab", 1, 2),
-        ("dtf-node", True, "lab", 1, 2, 1),
-        ("dtf-mode", 1, "lab", 1, 2, 1),
+        ("dtf-node", 1, "lab", 1, 2, 3, "", 0),
+        ("dtf-node", 1, "lab", 0, 2, 1, "", 0),
+        ("dtf-node", 1, "lab", "1", 2, 1, "", 0),
+        ("dtf-node", 1, "a/b", 1, 2, 1, "", 0),
+        ("dtf-node", 1, None, 1, 2, 1, "", 0),
+        ("dtf-node", 1, "lab", 1, 2, 1),
+        ("dtf-node", 1, "lab", 1, 2, 1, "", 0, 0),
+        ("dtf-node", True, "lab", 1, 2, 1, "", 0),
+        ("dtf-mode", 1, "lab", 1, 2, 1, "", 0),
+        ("dtf-node", 1, "lab", 1, 2, 1, "host", 0),
+        ("dtf-node", 1, "lab", 1, 2, 1, "", 1),
+        ("dtf-node", 1, "lab", 1, 2, 1, "host", 2**16),
+        ("dtf-node", 1, "lab", 1, 2, 1, "host", -1),
+        ("dtf-node", 1, "lab", 1, 2, 1, "host", "1"),
+        ("dtf-node", 1, "lab", 1, 2, 1, b"host", 1),
+        ("dtf-node", 1, "lab", 1, 2, 1, "h" * 256, 1),
         ("dtf-node",),
         (),
     ],
