@@ -196,6 +196,18 @@ class MembershipError(DtfError):
     exit_code = 47
 
 
+class NotChangedError(MembershipError):
+    """Nothing of a change of members or of who leads was begun: all is as it was."""
+
+    exit_code = 49
+
+
+class SessionExpiredError(DtfError):
+    """A session of the ledger has expired; it says what is known of its commands."""
+
+    exit_code = 50
+
+
 class NodeProcessError(DtfError):
     """The process of a node could not be started, or ended by itself."""
 

@@ -16,8 +16,8 @@ class Batch:
         self.items: list[Any] = []
         self.calls: list[tuple[int, asyncio.Future[list[Any]]]] = []
         self.size = 0
-        self.sent = False
-        """Whether a node has been asked and has not said that it did nothing."""
+        self.sent = 0
+        """The node that was asked and has not said that it did nothing; 0 for none."""
 
     def answer(self, answers: Sequence[Any]) -> None:
         """Give everybody what is his."""

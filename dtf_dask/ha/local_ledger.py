@@ -13,7 +13,7 @@ from dtf_dask.ha.ledger.entries import (
     command_wrong,
 )
 from dtf_dask.ha.ledger.history import Changes, Compacted
-from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, refused
+from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, not_done
 from dtf_dask.ha.ledger.protocol import LedgerStatus
 from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
 from dtf_dask.ha.network import Alone
@@ -43,7 +43,7 @@ class _Waiter:
 
     def refuse(self, reason: str) -> None:
         if not self.future.done():
-            self.future.set_result([refused(reason)] * self.count)
+            self.future.set_result([not_done(reason)] * self.count)
 
     def give_up(self) -> None:
         """The time is over: what was asked may be done all the same."""
@@ -69,7 +69,7 @@ class NodeLedger:
             begun = loop.time()
             if not await self._leader_known(timeout_s):
                 reason = node.refusal or "no leader is known"
-                return [refused(reason)] * len(commands)
+                return [not_done(reason)] * len(commands)
             timeout_s -= loop.time() - begun
         future: asyncio.Future[list[Outcome]] = loop.create_future()
         waiter = _Waiter(future, len(commands))

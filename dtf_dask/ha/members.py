@@ -9,8 +9,8 @@ was told at its start: it may have moved, or all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from dtf_dask.errors import MembershipError, NotLeadingError, UsageError
 from dtf_dask.ha.dialing import Address
@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.node import Node
+from dtf_dask.ha.one_change import OneChange
 from dtf_dask.ha.places import NODES, Place, encode_place, places_in
 from dtf_dask.ha.raft import config_codec
 from dtf_dask.ha.raft.messages import (
@@ -61,8 +62,7 @@ class Members:
         self._places: dict[NodeId, Place] = {}
         self._let_in: set[NodeId] = set()
         """Those that were removed as far as this node knows, and may be back."""
-        self._changing = ""
-        self._stage = ""
+        self._now = OneChange(self._must_lead)
         node.members_changed = self.refresh
         self.refresh()
 
@@ -158,7 +158,9 @@ class Members:
         Raises
         ------
         NotLeadingError
-            This node does not lead; the message says which one does.
+            This node does not lead, and nothing was done; it says which one does.
+        NotChangedError
+            Nothing was done.
         MembershipError
             It has not come about, or not in time. What is done stays: call it again to
             go on, or remove the node.
@@ -168,18 +170,18 @@ class Members:
         if node <= NO_NODE or not address[0] or not 0 < address[1] < 2**16:
             raise UsageError(f"no node: {node} at {address[0]}:{address[1]}")
         async with self._change(f"node {node} is being added", timeout_s):
-            self._stage = "its address is being written"
+            self._now.stage = "its address is being written"
             await self._write_place(node, Place(address))
             if node in self._config.voters:
                 await self._propose(StepKind.UPDATE, node, lambda: True)
                 return
             if node not in self._config.learners:
-                self._stage = "it is being added as a learner"
+                self._now.stage = "it is being added as a learner"
                 await self._propose(
                     StepKind.ADD_LEARNER, node, lambda: node in self._config.learners
                 )
             await self._caught_up(node)
-            self._stage = "it has caught up, and is being made a voter"
+            self._now.stage = "it has caught up, and is being made a voter"
             await self._propose(
                 StepKind.ADD_VOTER, node, lambda: node in self._config.voters
             )
@@ -189,21 +191,21 @@ class Members:
 
         Raises
         ------
-        NotLeadingError, MembershipError
+        NotLeadingError, NotChangedError, MembershipError
             As `add_node`.
         UsageError
             It is no member, or the only one that votes.
         """
         async with self._change(f"node {node} is being removed", timeout_s):
             await self._check_removal(node)
-            self._stage = "it is being written that it goes"
+            self._now.stage = "it is being written that it goes"
             known = self._addresses(node)
             address = known[0] if known else ("", 0)
             await self._write_place(node, Place(address, removed=True))
             if node == self._node.node:
                 await self._leave()
             else:
-                self._stage = "the others have yet to agree"
+                self._now.stage = "the others have yet to agree"
                 await self._propose(
                     StepKind.REMOVE, node, lambda: node not in self.everyone
                 )
@@ -213,7 +215,7 @@ class Members:
 
         Raises
         ------
-        NotLeadingError, MembershipError
+        NotLeadingError, NotChangedError, MembershipError
             As `add_node`.
         UsageError
             It does not vote.
@@ -248,23 +250,11 @@ class Members:
         peer = self._node.raw.core.tracker.progress.get(node)
         return peer is not None and peer.active
 
-    @asynccontextmanager
-    async def _change(self, what: str, timeout_s: float | None) -> AsyncIterator[None]:
-        """One at a time, and each has an end."""
-        self._must_lead()
-        if self._changing:
-            raise MembershipError(f"{self._changing}: one change at a time")
+    def _change(
+        self, what: str, timeout_s: float | None
+    ) -> AbstractAsyncContextManager[None]:
         limit_s = self._node.options.members_wait_s if timeout_s is None else timeout_s
-        self._changing, self._stage = what, "nothing is done yet"
-        try:
-            async with asyncio.timeout(limit_s):
-                yield
-        except TimeoutError:
-            raise MembershipError(
-                f"{what}, and that took longer than {limit_s:g} s: {self._stage}"
-            ) from None
-        finally:
-            self._changing = ""
+        return self._now.of(what, limit_s)
 
     def _must_lead(self) -> None:
         node = self._node
@@ -288,10 +278,16 @@ class Members:
             for one, found in wanted.items()
             if self._places.get(one) != found
         ]
+        begun, self._now.begun = self._now.begun, self._now.begun or bool(commands)
         outcomes = await self._ledger.propose(commands, 3600.0)
+        codes = {outcome.code for outcome in outcomes}
+        if codes and codes <= {Code.NOT_DONE, Code.REFUSED}:
+            self._now.begun = begun
         for outcome in outcomes:
             if outcome.code is not Code.OK:
-                raise MembershipError(f"nothing was done: {outcome.value or outcome}")
+                raise MembershipError(
+                    f"{self._now.stage}: {outcome.value or outcome.code}"
+                )
         self._places = places_in(self._node.state.records)
 
     async def _propose(
@@ -305,12 +301,13 @@ class Members:
         outcome = raw.propose_change(ConfigChange((ConfigStep(kind, node),)))
         if outcome is not Taken.DONE:
             raise MembershipError(f"node {node}: {outcome.value}")
+        self._now.begun = True
         index, term = core.log.last_index(), core.term
         self._node.wake()
         while self._node.state.index < index:
             if core.term != term or self._node.ended:
                 raise MembershipError(
-                    f"{self._changing}, and this node leads no more: ask the next"
+                    f"{self._now.what}, and this node leads no more: ask the next"
                     " leader whether it has come about"
                 )
             await self._node.change()
@@ -326,7 +323,7 @@ class Members:
             started, target = loop.time(), core.log.commit
             while (match := core.tracker.progress[node].match) < target:
                 heard = "" if self._active(node) else ", and was not heard of lately"
-                self._stage = (
+                self._now.stage = (
                     f"it is a learner that has {match} of {target} entries{heard}"
                 )
                 await self._pause()
@@ -343,7 +340,7 @@ class Members:
         outcome = raw.transfer_leader(to)
         if outcome is not Taken.DONE:
             raise MembershipError(f"node {to}: {outcome.value}")
-        self._stage = "it has yet to be elected"
+        self._now.begun, self._now.stage = True, "it has yet to be elected"
         self._node.wake()
         while core.lead != to:
             if core.role is Role.LEADER and core.transferee != to:
@@ -366,7 +363,7 @@ class Members:
             raise MembershipError("nobody was heard of who could lead instead")
         progress = core.tracker.progress
         await self._hand_over(max(able, key=lambda one: (progress[one].match, -one)))
-        self._stage = "the others have yet to remove it"
+        self._now.stage = "the others have yet to remove it"
         change = config_codec.encoded(ConfigChange((ConfigStep(StepKind.REMOVE, own),)))
         assert change is not None
         entries = [Entry(0, 0, *change)]

@@ -17,6 +17,7 @@ import msgpack
 from dtf_dask.errors import (
     DtfError,
     MembershipError,
+    NotChangedError,
     PeerUnavailableError,
     UsageError,
 )
@@ -24,7 +25,7 @@ from dtf_dask.ha.client_batch import Batch
 from dtf_dask.ha.client_link import Link, broken
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.history import Changes, Compacted
-from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, refused
+from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, not_done
 from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
 from dtf_dask.ha.local_ledger import check_commands
 from dtf_dask.ha.node_tls import Credentials, node_contexts
@@ -165,25 +166,13 @@ class RemoteLedger:
                 yield found
 
     async def status(self, node: int, timeout_s: float = 3.0) -> dict[str, Any]:
-        """How a node stands, as `NodeStatus` has it.
-
-        Raises
-        ------
-        PeerUnavailableError
-            It does not answer.
-        """
+        """How a node stands: `NodeStatus`. `PeerUnavailableError` if it is silent."""
         values = await self._told(node, Op.STATUS, timeout_s)
         status: dict[str, Any] = msgpack.unpackb(values[0], strict_map_key=False)
         return status
 
     async def snapshot(self, node: int, timeout_s: float = 60.0) -> int:
-        """Have a node make a snapshot of what it has applied; its index.
-
-        Raises
-        ------
-        PeerUnavailableError
-            It does not answer.
-        """
+        """Have a node make a snapshot; its index. Errors are those of `status`."""
         values = await self._told(node, Op.SNAPSHOT, timeout_s)
         return int(values[0])
 
@@ -210,8 +199,8 @@ class RemoteLedger:
         await self._change(Op.TRANSFER, timeout_s, node)
 
     async def _change(self, op: Op, timeout_s: float, *arguments: Any) -> None:
-        """Ask whoever leads."""
-        reason = "no node answers"
+        """Ask whoever leads; `NotChangedError` if it is sure that nothing was done."""
+        reason, asked = "no node answers", False
         try:
             async with asyncio.timeout(timeout_s + _LATE_S):
                 while True:
@@ -222,18 +211,24 @@ class RemoteLedger:
                         reason = str(error)
                         await self._elsewhere(node)
                         continue
-                    asked = link.ask(op, *arguments, int(timeout_s * 1_000))
-                    status, values = await asked
+                    asked = True
+                    told = link.ask(op, *arguments, int(timeout_s * 1_000))
+                    status, values = await told
                     if status is Status.OK:
                         return
                     if status is Status.WRONG:
                         raise UsageError(values[0])
                     if status is Status.UNKNOWN:
                         raise MembershipError(values[0])
-                    reason = values[1]
+                    asked, reason = False, values[1]
+                    if values[0] == node:
+                        raise NotChangedError(f"nothing was done: {reason}")
                     await self._follow_leader(node, values[0])
-        except TimeoutError:
-            raise MembershipError(f"not in {timeout_s:g} s: {reason}") from None
+        except (TimeoutError, PeerUnavailableError) as error:
+            reason = str(error) or f"not in {timeout_s:g} s: {reason}"
+        if asked:
+            raise MembershipError(f"it may have come about, or will: {reason}")
+        raise NotChangedError(f"nothing was done: {reason}")
 
     # Together with others
 
@@ -277,8 +272,9 @@ class RemoteLedger:
                         return
                     reason = answered
         except TimeoutError:
-            late = refused(reason) if proposes else None
+            late = not_done(reason) if proposes else None
             batch.answer([UNKNOWN if proposes and batch.sent else late] * count)
+            self._next(batch.sent)  # it may hang, with its connections open
         except DtfError as error:
             batch.fail(error)
         except asyncio.CancelledError:
@@ -295,7 +291,7 @@ class RemoteLedger:
         except PeerUnavailableError as error:
             await self._elsewhere(node)
             return str(error)
-        batch.sent = True
+        batch.sent = node
         try:
             if isinstance(shared, _Proposals):
                 status, values = await link.ask(Op.PROPOSE, items, timeout_ms)
@@ -317,7 +313,7 @@ class RemoteLedger:
             raise UsageError(values[0])
         if status is Status.UNKNOWN:
             return [UNKNOWN] * len(items)
-        batch.sent = False
+        batch.sent = 0
         leader, reason = values
         await self._follow_leader(node, leader)
         return str(reason)

@@ -19,6 +19,7 @@ import msgpack
 
 from dtf_dask.errors import (
     MembershipError,
+    NotChangedError,
     NotLeadingError,
     ProtocolError,
     UsageError,
@@ -222,8 +223,10 @@ class _Client(Connection):
                 await members.remove_node(node, timeout_s)
             else:
                 await members.transfer_leader(node, timeout_s)
-        except NotLeadingError as error:
-            return Status.NOT_DONE, self.leader, str(error)
+        except (NotLeadingError, NotChangedError) as error:
+            # Of a leader that names itself nobody knows better: it is final.
+            ended = self._ledger.node.ended
+            return Status.NOT_DONE, 0 if ended else self.leader, str(error)
         except MembershipError as error:
             return Status.UNKNOWN, str(error)
         except UsageError as error:

@@ -280,7 +280,7 @@ class _World:
         ends_at = loop.time() + limit_s
         while loop.time() < ends_at:
             (outcome,) = await self.any_node(random).propose([command], 0.3)
-            if outcome.code not in (Code.UNKNOWN, Code.REFUSED):
+            if outcome.code not in (Code.UNKNOWN, Code.NOT_DONE):
                 return outcome
             self.counts[f"sent again: {outcome.code.name}"] += 1
             await asyncio.sleep(0.005)

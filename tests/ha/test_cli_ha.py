@@ -86,6 +86,9 @@ def test_a_cluster_from_its_making_to_its_growth(tmp_path: Path) -> None:
     assert away.returncode == 1
     assert "no leader" in away.stdout
     assert "Connection refused" in away.stdout
+    unheard = dtf("transfer", first, 1, "--timeout", 0.2)
+    assert unheard.returncode == 49
+    assert "nothing was done: not in 0.2 s: node 1 at" in unheard.stderr
     with running("start", first):
         assert told(first, 1)["1"]["role"] == "leader"  # type: ignore[index]
         where = f"127.0.0.1:{ports[1]}"

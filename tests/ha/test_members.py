@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from node_room import WAIT_S, Room, in_room, place, put, value_at
 
-from dtf_dask.errors import MembershipError, NotLeadingError, UsageError
+from dtf_dask.errors import (
+    MembershipError,
+    NotChangedError,
+    NotLeadingError,
+    UsageError,
+)
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
@@ -120,7 +125,7 @@ def test_a_node_that_is_removed_is_cut_off_and_knows_it(tmp_path: Path) -> None:
         while not ledger.node.removed:
             await asyncio.sleep(0.01)
         (outcome,) = await ledger.propose([put("x")], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
         assert f"node {gone} was removed from the cluster" in outcome.value
         assert not await ledger.can_read(WAIT_S, None)
         await writes(room, 5, "on")
@@ -240,7 +245,7 @@ def test_leadership_is_not_handed_to_who_does_not_answer(tmp_path: Path) -> None
             await members.transfer_leader(deaf)
         while leader.node.raw.core.tracker.progress[deaf].active:
             await asyncio.sleep(0.01)
-        with pytest.raises(MembershipError, match="not heard of lately"):
+        with pytest.raises(NotChangedError, match="not heard of lately"):
             await members.transfer_leader(deaf)
         with pytest.raises(UsageError, match="node 9 does not vote"):
             await members.transfer_leader(NodeId(9))
@@ -259,7 +264,7 @@ def test_only_one_change_at_a_time(tmp_path: Path) -> None:
         adding = asyncio.create_task(members.add_node(NodeId(4), place(4), 3.0))
         while 4 not in leader.node.raw.status().config.learners:
             await asyncio.sleep(0.01)
-        with pytest.raises(MembershipError, match="node 4 is being added: one change"):
+        with pytest.raises(NotChangedError, match="node 4 is being added: one change"):
             await members.remove_node(NodeId(2))
         await room.start(4, [], knows=[1, 2, 3])
         await adding
@@ -274,8 +279,9 @@ def test_a_node_that_never_answers_stays_a_learner(tmp_path: Path) -> None:
     async def run(room: Room) -> None:
         leader = await three(room)
         members = members_of(room, leader)
-        with pytest.raises(MembershipError, match="a learner that has 0 of"):
+        with pytest.raises(MembershipError, match="a learner that has 0 of") as raised:
             await members.add_node(NodeId(4), place(4), timeout_s=0.6)
+        assert raised.type is MembershipError
         config = leader.node.raw.status().config
         assert (config.voters, config.learners) == ((1, 2, 3), (4,))
         await members.remove_node(NodeId(4))
@@ -296,13 +302,48 @@ def test_what_would_leave_no_majority_is_refused(tmp_path: Path) -> None:
         await room.stop(away)
         while leader.node.raw.core.tracker.progress[away].active:
             await asyncio.sleep(0.01)
-        with pytest.raises(MembershipError, match="2 that vote, and 1 of them"):
+        with pytest.raises(NotChangedError, match="2 that vote, and 1 of them"):
             await members.remove_node(needed)
         await members.remove_node(away)
         await members.remove_node(needed)
         with pytest.raises(UsageError, match="the only one that votes"):
             await members.remove_node(own)
         await writes(room, 3, "alone")
+
+    in_room(run, Room(tmp_path))
+
+
+def test_a_change_that_loses_its_leader_is_not_called_undone(tmp_path: Path) -> None:
+    """Once something was proposed, who leads no more cannot say that nothing was."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        members, own = members_of(room, leader), leader.node.node
+        adding = asyncio.create_task(members.add_node(NodeId(4), place(4), WAIT_S))
+        while 4 not in leader.node.raw.status().config.learners:
+            await asyncio.sleep(0.01)
+        room.wires.cut = {frozenset((own, n)) for n in (1, 2, 3) if n != own}
+        with pytest.raises(MembershipError, match="node 4 is being added") as raised:
+            await adding
+        assert raised.type is MembershipError
+
+    in_room(run, Room(tmp_path))
+
+
+def test_an_address_that_could_not_be_written_is_told_apart(tmp_path: Path) -> None:
+    """Nothing was done if no leader took it up; nobody knows if one did."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        members, own = members_of(room, leader), leader.node.node
+        leader.node.disk_full = "the disk is full"
+        with pytest.raises(NotChangedError, match="the disk is full"):
+            await members.add_node(NodeId(4), place(4), WAIT_S)
+        leader.node.disk_full = ""
+        room.wires.cut = {frozenset((own, n)) for n in (1, 2, 3) if n != own}
+        with pytest.raises(MembershipError, match="is being written") as raised:
+            await members.add_node(NodeId(4), place(4), WAIT_S)
+        assert raised.type is MembershipError
 
     in_room(run, Room(tmp_path))
 

@@ -74,7 +74,7 @@ def test_three_nodes_agree_and_all_answer_reads(tmp_path: Path) -> None:
         assert len(hashes) == 1
         follower = next(one for one in ledgers if one.node is not leader.node)
         (outcome,) = await follower.propose([put("x")], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
         assert "does not lead" in outcome.value
 
     in_room(run, Room(tmp_path))

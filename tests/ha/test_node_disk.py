@@ -104,10 +104,10 @@ def test_a_leader_with_a_full_disk_hands_over(tmp_path: Path) -> None:
         disks[own].fill(left=50)
         outcomes = [await leader.propose([put(f"k{n}")], WAIT_S) for n in range(3)]
         # What reached a disk of the others may have been done.
-        assert {one[0].code for one in outcomes} <= {Code.UNKNOWN, Code.REFUSED}
+        assert {one[0].code for one in outcomes} <= {Code.UNKNOWN, Code.NOT_DONE}
         await until_full(leader, full=True)
         (outcome,) = await leader.propose([put("x")], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
         assert "no room to write" in outcome.value
         new = await written(room, "after")
         assert new.node.node != own
@@ -164,7 +164,7 @@ def test_a_single_node_waits_for_room(tmp_path: Path) -> None:
         (outcome,) = await ledger.propose([put("x")], WAIT_S)
         assert outcome.code is Code.UNKNOWN
         (outcome,) = await ledger.propose([put("y")], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
         assert "no room to write" in outcome.value
         assert await value_at(ledger, "before") == b"value"
         # It is taken back as a whole: it can be started again.
@@ -200,7 +200,7 @@ def test_a_disk_that_fails_stops_its_node(tmp_path: Path, role: str) -> None:
         assert "Input/output error" in node.failure
         assert room.failures == {hit: node.failure}
         (outcome,) = await NodeLedger(node).propose([put("y")], WAIT_S)
-        assert (outcome.code, outcome.value) == (Code.REFUSED, node.failure)
+        assert (outcome.code, outcome.value) == (Code.NOT_DONE, node.failure)
         assert await NodeLedger(node).read(Get("tests", "before"), 1.0) is None
         await room.stop(hit)
         new = await written(room, "after")

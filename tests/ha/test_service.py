@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 from certificates import Authority, lab
 
-from dtf_dask.errors import PeerUnavailableError, UsageError
+from dtf_dask.errors import (
+    MembershipError,
+    NotChangedError,
+    PeerUnavailableError,
+    UsageError,
+)
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.ledger.entries import encode_command
@@ -158,7 +163,7 @@ def test_without_a_majority_clients_are_told_in_time(tmp_path: Path) -> None:
             for node in [*cluster.nodes][:2]:
                 await cluster.stop(node)
             (outcome,) = await ledger.propose([put("after")], 1.0)
-            assert outcome.code in (Code.REFUSED, Code.UNKNOWN)
+            assert outcome.code in (Code.NOT_DONE, Code.UNKNOWN)
             assert await ledger.read(Get("tests", "before"), 0.5) is None
 
     with_cluster(tmp_path, 3, test)
@@ -216,6 +221,72 @@ def test_clients_change_the_members_and_the_leader(tmp_path: Path) -> None:
                 await ledger.remove_node(2, WAIT_S)
             (outcome,) = await ledger.propose([put("late")], WAIT_S)
             assert outcome.code is Code.OK
+
+    with_cluster(tmp_path, 1, test)
+
+
+def test_a_change_of_which_nothing_was_done_says_so(tmp_path: Path) -> None:
+    """At once, by the leader's word; and it says so too when nobody was reached."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger, cluster.client() as other:
+            await ledger.propose([put("early")], WAIT_S)
+            adding = asyncio.create_task(ledger.add_node(4, ("127.0.0.1", 1), WAIT_S))
+            leader = (await ledger.status(1))["leader"]
+            while 4 not in (await ledger.status(leader))["learners"]:
+                await asyncio.sleep(0.01)
+            with pytest.raises(NotChangedError, match="4 is being added: one change"):
+                await other.remove_node(leader, WAIT_S)
+            for node in [*cluster.nodes]:
+                await cluster.stop(node)
+            with pytest.raises(MembershipError, match="may have come about") as raised:
+                await adding
+            assert raised.type is MembershipError
+            with pytest.raises(
+                NotChangedError, match=r"nothing was done: not in 0\.3 s"
+            ):
+                await other.transfer_leader(2, 0.3)
+
+    with_cluster(tmp_path, 3, test)
+
+
+def test_a_leader_does_not_remove_who_is_needed(tmp_path: Path) -> None:
+    """The client hears it at once, as something of which nothing was done."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("early")], WAIT_S)
+            leader = (await ledger.status(1))["leader"]
+            away, needed = (node for node in (1, 2, 3) if node != leader)
+            await cluster.stop(away)
+            progress = cluster.nodes[leader].node.raw.core.tracker.progress
+            while progress[NodeId(away)].active:
+                await asyncio.sleep(0.01)
+            with pytest.raises(NotChangedError, match="that is no majority"):
+                await ledger.remove_node(needed, WAIT_S)
+
+    with_cluster(tmp_path, 3, test)
+
+
+def test_a_node_that_hangs_is_not_asked_again(tmp_path: Path) -> None:
+    """It keeps its connections open: who waited in vain asks another one next."""
+
+    async def test(cluster: Cluster) -> None:
+        silent: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        context = lab().node(9).get_listen_args("scheduler")["ssl_context"]
+        hung = await asyncio.start_server(
+            lambda _, writer: silent.put_nowait(writer), "127.0.0.1", 0, ssl=context
+        )
+        host, port = hung.sockets[0].getsockname()
+        addresses = {9: (host, port), 1: cluster.nodes[1].clients}
+        security = lab().security("dtf://lab/client/tests")
+        async with RemoteLedger(addresses, security) as ledger:
+            (outcome,) = await ledger.propose([put("a")], 0.5)
+            assert outcome.code is Code.UNKNOWN
+            (outcome,) = await ledger.propose([put("a")], WAIT_S)
+            assert outcome.code is Code.OK
+        silent.get_nowait().close()
+        hung.close()
 
     with_cluster(tmp_path, 1, test)
 

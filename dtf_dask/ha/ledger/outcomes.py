@@ -21,6 +21,8 @@ class Code(IntEnum):
     """It was not done: a limit is reached, which the value says in words."""
     UNKNOWN = 5
     """Nobody can say whether it was done, or will be. Never in a log or snapshot."""
+    NOT_DONE = 6
+    """It was not done, nor will be: nobody took it up. Never in a log or snapshot."""
 
 
 class Outcome(NamedTuple):
@@ -43,6 +45,11 @@ FORGOTTEN: Final = Outcome(Code.FORGOTTEN)
 def refused(reason: str) -> Outcome:
     """A command that meets a limit of the ledger."""
     return Outcome(Code.REFUSED, reason)
+
+
+def not_done(reason: str) -> Outcome:
+    """A command that no node took up: sent again, it may be done."""
+    return Outcome(Code.NOT_DONE, reason)
 
 
 class Unreadable(NamedTuple):

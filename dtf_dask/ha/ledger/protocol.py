@@ -50,6 +50,7 @@ class Ledger(Protocol):
         """Have commands of `encode_command` done, in their order: an outcome each.
 
         What is not answered in time is `UNKNOWN`: it may have been done, or will be.
+        What nobody took up is `NOT_DONE`, with the reason.
         A command that is malformed is refused, and none of those with it is done.
         """
 
