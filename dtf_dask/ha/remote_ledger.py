@@ -176,6 +176,11 @@ class RemoteLedger:
         values = await self._told(node, Op.SNAPSHOT, timeout_s)
         return int(values[0])
 
+    async def state_hash(self, node: int, timeout_s: float = 60.0) -> tuple[int, str]:
+        """The index of what a node has applied, and the hash of its state then."""
+        index, found = await self._told(node, Op.HASH, timeout_s)
+        return int(index), str(found)
+
     async def _told(self, node: int, op: Op, timeout_s: float) -> tuple[Any, ...]:
         """What one node answers, whoever leads."""
         try:

@@ -311,9 +311,15 @@ async def _snapshot(ledger: NodeLedger) -> Answered:
     return Status.OK, ledger.node.snapshots.newest.point.index
 
 
+async def _hash(ledger: NodeLedger) -> Answered:
+    frozen = ledger.node.state.freeze()
+    return Status.OK, frozen.index, await asyncio.to_thread(frozen.hash)
+
+
 _HANDLERS: dict[Op, Any] = {
     Op.READ: _read,
     Op.FOLLOW: _follow,
     Op.STATUS: _status,
     Op.SNAPSHOT: _snapshot,
+    Op.HASH: _hash,
 }

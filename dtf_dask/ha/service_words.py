@@ -37,6 +37,7 @@ class Op(IntEnum):
     TRANSFER = 6
     ADD = 7
     REMOVE = 8
+    HASH = 9
 
 
 class Status(IntEnum):
@@ -233,4 +234,5 @@ _CHECKS: dict[int, Callable[[tuple[Any, ...]], bool]] = {
     Op.TRANSFER: _names_a_node,
     Op.ADD: _names_a_place,
     Op.REMOVE: _names_a_node,
+    Op.HASH: _nothing,
 }

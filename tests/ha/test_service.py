@@ -154,6 +154,29 @@ def test_clients_go_on_when_the_leader_is_gone(tmp_path: Path) -> None:
     with_cluster(tmp_path, 3, test)
 
 
+def test_nodes_that_have_applied_as_much_have_the_same_hash(tmp_path: Path) -> None:
+    """It is told with its index, and another state has another one."""
+
+    async def hashes(ledger: RemoteLedger) -> tuple[int, str]:
+        while True:
+            told = {await ledger.state_hash(node) for node in (1, 2, 3)}
+            if len({index for index, _ in told}) == 1:
+                (found,) = told
+                return found
+            await asyncio.sleep(0.01)
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            await ledger.propose([put("a")], WAIT_S)
+            before = await hashes(ledger)
+            await ledger.propose([put("a", b"other")], WAIT_S)
+            after = await hashes(ledger)
+            assert before[0] < after[0]
+            assert before[1] != after[1]
+
+    with_cluster(tmp_path, 3, test)
+
+
 def test_without_a_majority_clients_are_told_in_time(tmp_path: Path) -> None:
     """A write is refused or unknown, a read is None, at the end of the time given."""
 

@@ -58,6 +58,10 @@ class Frozen:
         if waiting:
             yield b"".join(waiting)
 
+    def hash(self) -> str:
+        """What two nodes compare, as of the same `index`."""
+        return state_hash(self.chunks())
+
     def _objects(self) -> Iterator[object]:
         counts = (len(self.records), len(self.sessions))
         yield (_MAGIC, VERSION, self.index, self.time_ms, self.revision, *counts)

@@ -154,7 +154,7 @@ class StateMachine:
 
     def state_hash(self) -> str:
         """What two nodes compare, as of the same `index`."""
-        return snapshots.state_hash(self.snapshot())
+        return self.freeze().hash()
 
 
 def restored(

@@ -1,0 +1,288 @@
+"""Clients that write and read all the time, and note what they were told.
+
+Registers are written, read, compared and deleted, a handful of keys for some seconds
+each. Marks are records written once, half of them by commands of a session, which are
+sent again until it is known what became of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from chaos.group import SITES, Group
+from chaos.history import REFUSED, Event
+from dtf_dask.errors import PeerUnavailableError
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, DELETE, PUT, SESSION_OPEN
+from dtf_dask.ha.ledger.numbering import Numbering
+from dtf_dask.ha.ledger.outcomes import Code, Outcome, refused
+from dtf_dask.ha.ledger.queries import Get
+from dtf_dask.ha.remote_ledger import RemoteLedger
+
+REGISTERS, MARKS = "registers", "marks"
+CLIENTS = 12
+WINDOW_S = 5.0
+KEYS = 8
+TIMEOUT_S = 2.0
+"""How long a client waits for an outcome."""
+
+_LIFE_S = (5.0, 30.0)
+_SESSION_MS = 3_600_000
+_RESENDS_MAX = 10
+
+Take = Callable[[Event], None]
+
+
+class Workload:
+    """All clients.
+
+    Parameters
+    ----------
+    take
+        Given each event as its operation ends.
+    rate
+        How many operations a second, of all clients.
+    """
+
+    def __init__(self, group: Group, seed: int, rate: float, take: Take) -> None:
+        self.group = group
+        self.rate = rate
+        self.counts: Counter[str] = Counter()
+        """Operations that were acknowledged, unknown, refused, unread."""
+        self.acknowledged: list[float] = []
+        """When writes were acknowledged."""
+        self.paused = asyncio.Event()
+        self.paused.set()
+        self.started = time.monotonic()
+        self.under_way: dict[int, int] = {}
+        """Operations that have begun and not ended, by the window of their keys."""
+        self._take = take
+        self._ending = False
+        self._clients = [_Client(self, n, seed) for n in range(CLIENTS)]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(one.run()) for one in self._clients]
+
+    async def stop(self) -> None:
+        """Have all end what they do; an error of one is raised."""
+        self._ending = True
+        self.paused.set()
+        await asyncio.gather(*self._tasks)
+
+    async def pause(self) -> None:
+        """Return when nothing is under way; nothing begins until `go_on`."""
+        self.paused.clear()
+        while any(self.under_way.values()):
+            await asyncio.sleep(0.01)
+
+    def go_on(self) -> None:
+        """Work again."""
+        self.paused.set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is to end."""
+        return self._ending
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Of a client, which should have none."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception():
+                return task.exception()
+        return None
+
+    @property
+    def window(self) -> int:
+        """The number of the keys that are used now."""
+        return int((time.monotonic() - self.started) / WINDOW_S)
+
+    def ended(self, event: Event, *, write: bool) -> None:
+        """An operation has ended."""
+        self._take(event)
+        if event.result == REFUSED:
+            self.counts["refused"] += 1
+        elif event.returned is None:
+            self.counts["unknown"] += 1
+        else:
+            self.counts["acknowledged"] += 1
+            if write:
+                self.acknowledged.append(event.returned)
+
+
+class _Client:
+    """One of them: one operation after the other."""
+
+    def __init__(self, workload: Workload, number: int, seed: int) -> None:
+        self._all = workload
+        self._name = f"c{number}"
+        self._rng = Random(f"client {seed} {number}")
+        self._site = SITES[number % len(SITES)]
+        self._numbered = number % 2 == 0
+        self._numbering: Numbering | None = None
+        self._count = 0
+        self._seen: dict[str, tuple[str | None, int]] = {}
+        """The value and revision of registers as this one knows them."""
+
+    async def run(self) -> None:
+        """Live one life after the other, each on other connections."""
+        clock = time.monotonic
+        while not self._all.ending:
+            ends = clock() + self._rng.uniform(*_LIFE_S)
+            node = self._rng.choice([None, *sorted(self._all.group.belonging)])
+            async with self._all.group.client(self._site, node) as ledger:
+                while clock() < ends and not self._all.ending:
+                    await self._all.paused.wait()
+                    began = clock()
+                    await self._one(ledger)
+                    share_s = CLIENTS / self._all.rate * self._rng.uniform(0.5, 1.5)
+                    await asyncio.sleep(max(0.0, began + share_s - clock()))
+
+    async def _one(self, ledger: RemoteLedger) -> None:
+        window = self._all.window
+        self._all.under_way[window] = self._all.under_way.get(window, 0) + 1
+        try:
+            roll = self._rng.random()
+            if roll < 0.15:
+                await self._mark(ledger)
+                return
+            key = f"{window}.{self._rng.randrange(KEYS)}"
+            if roll < 0.6:
+                await self._read(ledger, key)
+            elif roll < 0.62:
+                await self._write(ledger, key, "write", None)
+            elif roll < 0.8 and key in self._seen:
+                await self._compare(ledger, key)
+            else:
+                await self._write(ledger, key, "write", self._value())
+        finally:
+            self._all.under_way[window] -= 1
+            if not self._all.under_way[window]:
+                del self._all.under_way[window]
+
+    def _value(self) -> str:
+        self._count += 1
+        return f"{self._name}.{self._count}"
+
+    async def _read(self, ledger: RemoteLedger, key: str) -> None:
+        called = time.monotonic()
+        try:
+            answer = await ledger.read(Get(REGISTERS, key), TIMEOUT_S)
+        except PeerUnavailableError:
+            answer = None
+        if answer is None:
+            self._all.counts["unread"] += 1
+            return
+        value, revision = None, 0
+        if answer.records:
+            record = answer.records[0][1]
+            value, revision = record.value.decode(), record.revision
+        self._seen[key] = value, revision
+        self._note("read", key, None, value, called, revision or None)
+
+    async def _write(
+        self, ledger: RemoteLedger, key: str, kind: str, value: str | None
+    ) -> None:
+        if value is None:
+            command = encode_command(DELETE, REGISTERS, key)
+        else:
+            command = encode_command(PUT, REGISTERS, key, value.encode())
+        called = time.monotonic()
+        outcome = await self._propose(ledger, command)
+        if outcome.code is Code.OK:
+            revision = None if value is None else outcome.value
+            self._seen[key] = value, revision or 0
+            self._note(kind, key, value, None, called, revision)
+        else:
+            self._not_done(kind, key, value, called, outcome)
+
+    async def _compare(self, ledger: RemoteLedger, key: str) -> None:
+        old, expected = self._seen[key]
+        new = self._value()
+        command = encode_command(
+            COMPARE_AND_SET, REGISTERS, key, expected, new.encode()
+        )
+        called = time.monotonic()
+        outcome = await self._propose(ledger, command)
+        if outcome.code is Code.OK:
+            self._seen[key] = new, outcome.value
+            self._note("cas", key, (old, new), True, called, outcome.value)
+        elif outcome.code is Code.CONFLICT:
+            del self._seen[key]
+            self._note("cas", key, (old, new), False, called, None)
+        else:
+            self._not_done("cas", key, (old, new), called, outcome)
+
+    async def _mark(self, ledger: RemoteLedger) -> None:
+        key = self._value()
+        called = time.monotonic()
+        if self._numbered:
+            outcome = await self._numbered_put(ledger, key)
+        else:
+            command = encode_command(PUT, MARKS, key, key.encode())
+            outcome = await self._propose(ledger, command)
+        if outcome.code is Code.OK:
+            self._note("mark", key, key, None, called, outcome.value)
+        else:
+            self._not_done("mark", key, key, called, outcome)
+
+    async def _numbered_put(self, ledger: RemoteLedger, key: str) -> Outcome:
+        """Send it until it is known what became of it."""
+        if self._numbering is None:
+            session = f"{self._name}.{self._count}"
+            opening = encode_command(SESSION_OPEN, _SESSION_MS, session=session)
+            opened = await self._propose(ledger, opening)
+            if opened.code is not Code.OK:
+                return refused("there is no session to write in")
+            self._numbering = Numbering(session)
+        numbering = self._numbering
+        number, command = numbering.number(PUT, MARKS, key, key.encode())
+        outcome = await self._propose(ledger, command)
+        resent = 0
+        while outcome.code is Code.UNKNOWN and resent < _RESENDS_MAX:
+            resent += 1
+            numbering.unanswered(number)
+            outcome = await self._propose(ledger, command)
+        if outcome.code is Code.REFUSED and resent:
+            # That sending did nothing; an earlier one may have.
+            outcome = Outcome(Code.UNKNOWN)
+        if outcome.code is Code.NO_SESSION:
+            self._numbering = None
+        return numbering.settle(number, outcome)
+
+    async def _propose(self, ledger: RemoteLedger, command: bytes) -> Outcome:
+        try:
+            return (await ledger.propose([command], TIMEOUT_S))[0]
+        except PeerUnavailableError:
+            return Outcome(Code.UNKNOWN)
+
+    def _note(
+        self,
+        kind: str,
+        key: str,
+        argument: Any,
+        result: Any,
+        called: float,
+        revision: int | None,
+    ) -> None:
+        now = time.monotonic()
+        event = Event(self._name, kind, key, argument, result, called, now, revision)
+        self._all.ended(event, write=kind != "read" and result is not False)
+
+    def _not_done(
+        self, kind: str, key: str, argument: Any, called: float, outcome: Outcome
+    ) -> None:
+        """Nobody knows, or nothing was done, which is noted too for a mark."""
+        unknown = outcome.code is Code.UNKNOWN
+        result = None if unknown else REFUSED
+        returned = None if unknown else time.monotonic()
+        event = Event(self._name, kind, key, argument, result, called, returned)
+        self._all.ended(event, write=False)
