@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from random import Random, SystemRandom
 
 from dtf_dask.errors import UsageError
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.ledger.entries import (
     COMMAND_BYTES_MAX,
     ENTRY_COMMANDS_MAX,
@@ -110,7 +111,7 @@ class NodeLedger:
     async def can_read(self, timeout_s: float, stale_max_s: float | None) -> bool:
         """Wait until the state is as new as it must be; False if it is not in time."""
         node, loop = self.node, asyncio.get_running_loop()
-        if stale_max_s is not None and loop.time() - node.reads.fresh_at <= stale_max_s:
+        if stale_max_s is not None and elapsed_s() - node.reads.fresh_at <= stale_max_s:
             return True
         ends_at = loop.time() + timeout_s
         changed = node.changed

@@ -246,10 +246,10 @@ class Node:
         if self.ended or self._loop is None:
             return
         now, tick_s = self._loop.time(), self.options.tick_s
-        ticks = 0
-        while self._next_tick <= now:
-            self._next_tick += tick_s
-            ticks += 1
+        ticks = max(0, int((now - self._next_tick) // tick_s) + 1)
+        self._next_tick += ticks * tick_s
+        if self._clock is not None:
+            self._clock.look(now)
         if not self.disk_full:
             # With a full disk it keeps no promise: the others are to elect another.
             for _ in range(min(ticks, _TICKS_AT_ONCE_MAX)):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Protocol
 
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.ledger.state_machine import StateMachine
 from dtf_dask.ha.raft.messages import ReadState
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
@@ -62,7 +63,7 @@ class Reads:
         self._number = node.rng.getrandbits(40) << 20
         self._held = 0
         self.fresh_at = -math.inf
-        """The state holds all that was acknowledged up to this time of the loop."""
+        """The state holds all that was acknowledged up to this time of `elapsed_s`."""
 
     @property
     def waiting(self) -> bool:
@@ -95,8 +96,7 @@ class Reads:
         if not self._waiting:
             return
         waiters, self._waiting = self._waiting, []
-        now = asyncio.get_running_loop().time()
-        begun = _Round(waiters, now)
+        begun = _Round(waiters, elapsed_s())
         self._number += 1
         if self._node.raw.read_index(self._number) is Taken.DONE:
             self._asked[self._number] = begun
