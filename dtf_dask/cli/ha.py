@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,7 +35,8 @@ from dtf_dask.security.authority import Authority
 T = TypeVar("T")
 
 _NODES_MAX = 9
-_PEER_PORT, _CLIENT_PORT = 8790, 8791
+_PEER_PORT = 8790
+_METRICS: Address = ("127.0.0.1", 9464)
 _WATCH_S = 1.0
 _LOOPBACK = "127.0.0.1"
 
@@ -72,7 +73,16 @@ for _command in (backup, verify, restore):
     help="Where a node will run, one for each. PORT is for the other nodes, the next"
     f" one for clients; {_PEER_PORT} if not given.",
 )
-def init(folder: Path, cluster: str, hosts: Sequence[str]) -> None:
+@click.option(
+    "--metrics",
+    "served_at",
+    default=shown_address(_METRICS),
+    show_default=True,
+    metavar="HOST:PORT|off",
+    help="Where each node serves figures for Prometheus, to anybody who can connect"
+    " there. Of several nodes on one host each takes the next port.",
+)
+def init(folder: Path, cluster: str, hosts: Sequence[str], served_at: str) -> None:
     """Make an authority, and a folder with a certificate for each node.
 
     Move each folder to its host and run 'dtf ha start' there. The authority's key is
@@ -85,17 +95,27 @@ def init(folder: Path, cluster: str, hosts: Sequence[str]) -> None:
     peers = {NodeId(n): _host(one) for n, one in enumerate(hosts, start=1)}
     if len(set(peers.values())) < len(peers):
         raise click.UsageError("Two nodes have the same host and port.")
-    for config in make_nodes(folder, cluster, peers):
+    try:
+        first = None if served_at == "off" else parse_address(served_at)
+        served = metrics_places(first, peers)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--metrics") from None
+    for config in make_nodes(folder, cluster, peers, served):
+        where = config.metrics
+        figures = f", figures on {shown_address(where)}" if where else ""
         click.echo(
             f"{config.folder}: node {config.node} on"
             f" {shown_address(config.peers[config.node])}, for clients on"
-            f" {shown_address(config.clients[config.node])}"
+            f" {shown_address(config.clients[config.node])}{figures}"
         )
     click.echo(f"{folder / 'authority'}: the key that signs certificates; keep it safe")
 
 
 def make_nodes(
-    folder: Path, cluster: str, peers: dict[NodeId, Address]
+    folder: Path,
+    cluster: str,
+    peers: Mapping[NodeId, Address],
+    metrics: Mapping[NodeId, Address],
 ) -> list[NodeConfig]:
     """An authority and the folders of nodes; clients' ports are one above peers'."""
     authority = Authority(folder / "authority")
@@ -105,10 +125,27 @@ def make_nodes(
     for node, (host, _) in peers.items():
         own = folder / f"node-{node}"
         authority.issue(f"dtf://{cluster}/node/{node}", own, ("localhost", host))
-        config = NodeConfig(own, cluster, node, peers, clients)
+        config = NodeConfig(
+            own, cluster, node, peers, clients, metrics=metrics.get(node)
+        )
         config.write()
         made.append(config)
     return made
+
+
+def metrics_places(
+    first: Address | None, peers: Mapping[NodeId, Address]
+) -> dict[NodeId, Address]:
+    """Where nodes serve figures: on one host each takes the next port."""
+    if first is None:
+        return {}
+    places: dict[NodeId, Address] = {}
+    for node, (host, _) in sorted(peers.items()):
+        before = sum(peers[other][0] == host for other in places)
+        places[node] = (first[0], first[1] + before)
+    if not all(0 < port < 2**16 for _, port in places.values()):
+        raise ValueError(f"no ports from {first[1]} on for {len(peers)} nodes")
+    return places
 
 
 @ha.command()
@@ -225,9 +262,26 @@ def join(folder: Path, node: int, host: str, like: Path) -> None:
     authority.issue(uri, own, ("localhost", place[0]))
     peers = {**known.peers, NodeId(node): place}
     clients = {**known.clients, NodeId(node): (place[0], place[1] + 1)}
-    config = NodeConfig(own, known.cluster, NodeId(node), peers, clients, joins=True)
+    config = NodeConfig(
+        *(own, known.cluster, NodeId(node), peers, clients),
+        joins=True,
+        metrics=_next_metrics(known, place),
+    )
     config.write()
     click.echo(f"{own}: node {node}, to be added at {shown_address(place)}")
+
+
+def _next_metrics(known: NodeConfig, place: Address) -> Address | None:
+    """As the node that is known does it, on a port that none of them has."""
+    if known.metrics is None:
+        return None
+    host, port = known.metrics
+    here = [node for node, one in known.peers.items() if one[0] == place[0]]
+    own_host = known.peers[known.node][0]
+    before = [
+        n for n in known.peers if n < known.node and known.peers[n][0] == own_host
+    ]
+    return host, port - len(before) + len(here)
 
 
 @ha.command()
@@ -239,7 +293,13 @@ def join(folder: Path, node: int, host: str, like: Path) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where it is kept; by default nothing is left of it.",
 )
-def dev(nodes: int, folder: Path | None) -> None:
+@click.option(
+    "--metrics/--no-metrics",
+    default=True,
+    show_default=True,
+    help="Serve figures for Prometheus, on ports that are free.",
+)
+def dev(nodes: int, folder: Path | None, metrics: bool) -> None:
     """Run a whole cluster on this machine until Ctrl-C."""
     with contextlib.ExitStack() as stack:
         if folder is None:
@@ -248,8 +308,18 @@ def dev(nodes: int, folder: Path | None) -> None:
         if (folder / "authority").exists():
             made = sorted(folder.glob("node-*"))
         else:
-            peers = {NodeId(n + 1): one for n, one in enumerate(_free_pairs(nodes))}
-            made = [one.folder for one in make_nodes(folder, "dev", peers)]
+            ids = [NodeId(n + 1) for n in range(nodes)]
+            found = _free_ports(nodes)
+            peers = {
+                n: (_LOOPBACK, port) for n, (port, _) in zip(ids, found, strict=True)
+            }
+            served = {
+                n: (_LOOPBACK, port) for n, (_, port) in zip(ids, found, strict=True)
+            }
+            made = [
+                one.folder
+                for one in make_nodes(folder, "dev", peers, served if metrics else {})
+            ]
         managers = [RedundancyManager(one) for one in made]
         click.echo(f"Starting {len(managers)} nodes in {folder}.", err=True)
 
@@ -309,14 +379,15 @@ def _host(text: str) -> Address:
     return host, port
 
 
-def _free_pairs(count: int) -> list[Address]:
-    """Ports of this machine that are free, and the next one too."""
-    found: list[Address] = []
+def _free_ports(count: int) -> list[tuple[int, int]]:
+    """Pairs of ports of this machine that are free: of the first the next one too."""
+    found: list[tuple[int, int]] = []
     with contextlib.ExitStack() as stack:
         while len(found) < count:
             one = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
             port = one.getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):
                 stack.enter_context(socket.create_server((_LOOPBACK, port + 1)))
-                found.append((_LOOPBACK, port))
+                other = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+                found.append((port, other.getsockname()[1]))
     return found

@@ -36,6 +36,13 @@ def status_lines(
     lag = leader["lag"] if leader else {}
     rows = [_row(node, one, lag) for node, one in sorted(told.items())]
     yield from table(_HEAD, rows, columns, cut=_REMARK, right=(2, 3, 4, 5, 6))
+    served = [
+        f"node {node} at http://{one['metrics']}/metrics"
+        for node, one in sorted(told.items())
+        if not isinstance(one, str) and one.get("metrics")
+    ]
+    if served:
+        yield note(f"Figures for Prometheus: {', '.join(served)}.", columns, "dim")
     if leader and not leader["quorum_left"]:
         yield note("If one more node fails, nothing can be written.", columns, "yellow")
 

@@ -89,6 +89,8 @@ class Node:
         """That it was removed from its cluster: applied here, or said by a peer."""
         self.members_changed: Callable[[], None] = lambda: None
         """Called when other members have been applied, or a snapshot restored."""
+        self.metrics_at = ""
+        """Where Prometheus reads of it, if it may."""
         self.elections = 0
         self._failed = failed
         self.rng = rng

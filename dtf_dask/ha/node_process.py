@@ -49,13 +49,16 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
     end_metrics: Callable[[], None] = lambda: None  # noqa: E731
     try:
         folder = await serving.start()
-        if config.metrics is not None:
-            end_metrics = serve_metrics(config.metrics, status)
-        _say(
-            ready=config.node,
-            clients=shown_address(serving.clients),
-            notes=folder.notes,
-        )
+        notes = [*folder.notes]
+        if config.metrics is not None and serving.node is not None:
+            where = shown_address(config.metrics)
+            try:
+                end_metrics = serve_metrics(config.metrics, status)
+                serving.node.metrics_at = where
+            except OSError as error:
+                # No reason to do without the node.
+                notes.append(f"no figures are served at {where}: {error}")
+        _say(ready=config.node, clients=shown_address(serving.clients), notes=notes)
         if until_input_ends:
             loop.add_reader(sys.stdin.fileno(), _at_end_of_input, end)
         code = await ending

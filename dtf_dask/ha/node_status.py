@@ -36,6 +36,8 @@ class NodeStatus:
         How often this node was elected since it started.
     sync_p50_s, sync_p99_s
         Of the last syncs of the log.
+    metrics
+        Where Prometheus reads of it, ``host:port``; empty if nowhere.
     records, held_bytes, sessions, time_ms
         What the state holds.
     disk_full, removed, failure
@@ -63,6 +65,7 @@ class NodeStatus:
     held_bytes: int
     sessions: int
     time_ms: int
+    metrics: str
     disk_full: str
     removed: str
     failure: str
@@ -99,6 +102,7 @@ class NodeStatus:
             held_bytes=state.records.held_bytes,
             sessions=len(state.sessions.by_id),
             time_ms=state.time_ms,
+            metrics=node.metrics_at,
             disk_full=node.disk_full,
             removed=node.removed,
             failure=node.failure,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -76,11 +77,19 @@ def told(folder: Path, leader_of: int) -> dict[str, dict[str, object] | str]:
         assert time.monotonic() < deadline, found
 
 
+def _line(text: str) -> str:
+    """Wrapped lines as one."""
+    return " ".join(text.split())
+
+
 def test_a_cluster_from_its_making_to_its_growth(tmp_path: Path) -> None:
     """Made, started, looked at; a node is added, made to lead, and another removed."""
     ports = [free_pair(), free_pair()]
-    made = dtf("init", tmp_path, "--cluster", "lab", "--node", f"127.0.0.1:{ports[0]}")
+    figures = f"127.0.0.1:{free_pair()}"
+    node = ("--node", f"127.0.0.1:{ports[0]}")
+    made = dtf("init", tmp_path, "--cluster", "lab", *node, "--metrics", figures)
     assert made.returncode == 0, made.stderr
+    assert f"figures on {figures}" in made.stdout
     first = tmp_path / "node-1"
     away = dtf("status", first)
     assert away.returncode == 1
@@ -100,6 +109,7 @@ def test_a_cluster_from_its_making_to_its_growth(tmp_path: Path) -> None:
             assert added.stdout == "Node 2 votes.\n", added.stderr
             assert dtf("transfer", second, 2).stdout == "Node 2 leads.\n"
             shown = dtf("status", second)
+            assert f"node 1 at http://{figures}/metrics" in _line(shown.stdout)
             assert re.search(r"^2 +leader", shown.stdout, re.MULTILINE), shown.stdout
             assert "node 2 leads; 0 more nodes may fail" in shown.stdout
             gone = dtf("remove", second, 1)
@@ -114,6 +124,11 @@ def test_dev_runs_a_whole_cluster(tmp_path: Path) -> None:
     with running("dev", "--nodes", 3, "--folder", tmp_path / "dev"):
         found = told(tmp_path / "dev" / "node-1", 3)
         assert all(not isinstance(one, str) for one in found.values())
+        served = {one["metrics"] for one in found.values()}  # type: ignore[index]
+        assert len(served) == 3
+        for one in served:
+            with urlopen(f"http://{one}/metrics", timeout=WAIT_S) as answer:
+                assert b"dtf_ledger_term " in answer.read()
     assert dtf("status", tmp_path / "dev" / "node-1").returncode == 1
 
 
@@ -142,6 +157,33 @@ def test_a_node_is_backed_up_checked_and_restored(tmp_path: Path) -> None:
         assert told(node, 1)["1"]["role"] == "leader"  # type: ignore[index]
 
 
+def _served(folder: Path) -> str | None:
+    """Where a node's file says that figures are served."""
+    found: str | None = json.loads((folder / "node.json").read_text())["metrics"]
+    return found
+
+
+def test_figures_are_served_unless_they_are_not_wanted(tmp_path: Path) -> None:
+    """On loopback if nothing is said; of nodes on one host each has its port, those
+    that join later too."""
+    hosts = ("--node", "a", "--node", "b", "--node", "b:9000", "--node", "b:9100")
+    assert dtf("init", tmp_path / "on", *hosts).returncode == 0
+    first = "127.0.0.1:9464"
+    assert [_served(tmp_path / "on" / f"node-{n}") for n in (1, 2, 3, 4)] == [
+        *(first, first, "127.0.0.1:9465", "127.0.0.1:9466")
+    ]
+    like = ("--like", tmp_path / "on" / "node-3")
+    assert dtf("join", tmp_path / "on", 5, "b:9200", *like).returncode == 0
+    assert _served(tmp_path / "on" / "node-5") == "127.0.0.1:9467"
+    assert dtf("join", tmp_path / "on", 6, "c", *like).returncode == 0
+    assert _served(tmp_path / "on" / "node-6") == first
+    assert dtf("init", tmp_path / "off", "--metrics", "off", *hosts).returncode == 0
+    assert _served(tmp_path / "off" / "node-1") is None
+    like = ("--like", tmp_path / "off" / "node-3")
+    assert dtf("join", tmp_path / "off", 5, "b:9200", *like).returncode == 0
+    assert _served(tmp_path / "off" / "node-5") is None
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -150,6 +192,8 @@ def test_a_node_is_backed_up_checked_and_restored(tmp_path: Path) -> None:
         (("init", "FOLDER", "--node", "h:65535"), 2, "next one"),
         (("init", "FOLDER", "--node", "h", "--node", "h"), 2, "same host"),
         (("init", "FOLDER", "--node", "h", "--cluster", "../x"), 4, "no name"),
+        (("init", "FOLDER", "--node", "h", "--metrics", "on"), 2, "no address"),
+        (("init", "FOLDER", "--node", "h", "--metrics", "h:0"), 2, "no ports from 0"),
         (("start", "FOLDER"), 9, "'dtf ha init' makes one"),
         (("status", "FOLDER"), 9, "'dtf ha init' makes one"),
         (("add", "FOLDER", "2", "nowhere"), 2, "no address"),

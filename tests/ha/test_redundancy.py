@@ -158,6 +158,26 @@ def test_prometheus_reads_a_node(tmp_path: Path) -> None:
     assert figures["dtf_ledger_sync_p50_seconds"] > 0
 
 
+@pytest.mark.logs("no figures are served at")
+def test_a_node_runs_without_figures_if_it_must(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program has the port: that is said, and is no reason to do without the
+    node."""
+    (folder,) = made_nodes(tmp_path, 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = taken.getsockname()
+        replace(read_config(folder), metrics=address).write()
+
+        async def run() -> None:
+            async with RedundancyManager(folder) as manager:
+                await written(manager, "a")
+                assert (await manager.status())["metrics"] == ""
+
+        asyncio.run(asyncio.wait_for(run(), 60))
+    assert f"no figures are served at 127.0.0.1:{address[1]}" in caplog.text
+
+
 def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
     """However that ended: here, by kill -9."""
     (folder,) = made_nodes(tmp_path, 1)
