@@ -13,12 +13,14 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dtf_dask.errors import ConfigurationError
 
 _ROLE = "scheduler"
+_FLIGHTS_MAX = 4  # of a handshake, each way
 
 
 class Credentials(Protocol):
@@ -91,3 +93,25 @@ def node_contexts(security: Credentials) -> tuple[ssl.SSLContext, ssl.SSLContext
 def seconds_valid(certificate: Mapping[str, Any]) -> float:
     """How long a peer's certificate still holds."""
     return ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()
+
+
+def own_certificate(security: Credentials) -> Mapping[str, Any]:
+    """The certificate that a node shows, once it is clear that its peers can take it.
+
+    Raises
+    ------
+    ConfigurationError
+        They cannot: it has ended, or is of another authority than the one given.
+    """
+    serving, connecting = node_contexts(security)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = connecting.wrap_bio(to_client, to_server)
+    server = serving.wrap_bio(to_server, to_client, server_side=True)
+    try:
+        for _ in range(_FLIGHTS_MAX):
+            for side in (client, server):
+                with suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+    except ssl.SSLError as error:
+        raise ConfigurationError(f"the node's own certificate: {error}") from error
+    return client.getpeercert() or {}

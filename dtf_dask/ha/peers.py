@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dtf_dask.errors import ProtocolError
 from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.bulk import Contents
 from dtf_dask.ha.dialing import Address
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from dtf_dask.ha.members import Members
 
 _LOG = logging.getLogger(__name__)
+
+TERM_LEAP_MAX = 2**32
+"""No cluster has so many elections while one of its nodes is away."""
 
 
 class Peers:
@@ -94,9 +98,17 @@ class Peers:
     # What the transport tells
 
     def received(self, messages: list[Message]) -> None:
-        """A peer's messages."""
-        if self._node is not None:
-            self._node.receive(messages)
+        """A peer's messages; `ProtocolError` if they would end all elections."""
+        node = self._node
+        if node is None:
+            return
+        term = max(message.term for message in messages)
+        if term > node.raw.core.term + TERM_LEAP_MAX:
+            # Taken up, the term could never be followed by as many others.
+            raise ProtocolError(
+                f"it speaks of term {term}, and this node knows {node.raw.core.term}"
+            )
+        node.receive(messages)
 
     def peer_connected(self, peer: NodeId) -> None:
         """Messages arrive now."""
@@ -105,6 +117,7 @@ class Peers:
 
     def peer_lost(self, peer: NodeId, reason: str) -> None:
         """A connection to or from the peer broke."""
+        _LOG.info("a connection with node %d ended: %s", peer, reason)
         if self._node is not None:
             self._node.peer_lost(peer)
 

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random, SystemRandom
 
+from dtf_dask.errors import ConfigurationError, PeerRefusedError
 from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.dialing import Address
-from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.handshake import NodeName, certified_name
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import NodeFolder, create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
-from dtf_dask.ha.node_tls import Credentials
+from dtf_dask.ha.node_tls import Credentials, own_certificate
 from dtf_dask.ha.peers import Peers
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.service import Service
@@ -80,8 +81,19 @@ class ServingNode:
         self.clients: Address = plan.clients
 
     async def start(self) -> NodeFolder:
-        """Take part; what was found in the folder."""
+        """Take part; what was found in the folder.
+
+        Raises
+        ------
+        ConfigurationError
+            The certificate is not this node's, or nobody would take it.
+        LedgerFolderError, LedgerDamagedError, LedgerDiskError
+            As `open_node`.
+        OSError
+            An address cannot be had.
+        """
         plan, name = self._plan, self._plan.name
+        _check_certificate(name, self._security)
         identity = LogIdentity(name.cluster, name.node)
         if not node_exists(plan.folder):
             voters = () if plan.joins else tuple(plan.peers)
@@ -110,3 +122,14 @@ class ServingNode:
             await self.service.close()
         if self.node is not None:
             await self.node.close()
+
+
+def _check_certificate(name: NodeName, security: Credentials) -> None:
+    try:
+        found = certified_name(own_certificate(security))
+    except PeerRefusedError as error:
+        raise ConfigurationError(f"the node's own certificate: {error}") from error
+    if found != name:
+        raise ConfigurationError(
+            f"the certificate is that of {found.uri}, and this is {name.uri}"
+        )

@@ -41,7 +41,10 @@ class TransportEvents(LinkEvents, Protocol):
     """What the network tells the node, on the loop."""
 
     def received(self, messages: list[Message]) -> None:
-        """A peer's messages, in the order in which it sent them."""
+        """A peer's messages, in the order in which it sent them.
+
+        A `ProtocolError` ends the connection.
+        """
 
     def heard_from(self, peer: NodeId, address: Address | None) -> None:
         """A peer was let in, and says where it is reached itself, if it does."""
@@ -246,11 +249,11 @@ class Transport:
     def _take(self, peer: NodeId, body: bytes) -> None:
         try:
             messages = decode_messages(body, peer, self.own.node)
+            if messages:
+                self._events.received(messages)
         except ProtocolError as error:
             self._events.refused(f"node {peer}", str(error))
             raise
-        if messages:
-            self._events.received(messages)
 
     def _incoming_closed(
         self, peer: NodeId, channel: Channel, connection: Connection
