@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from chaos.group import Clock
 from chaos.history import (
     REFUSED,
     Event,
@@ -18,7 +21,7 @@ from chaos.history import (
     check_all,
     read_history,
 )
-from chaos.proxies import Address, Net, Proxy, owner_of_port
+from chaos.proxies import Address, Net, Proxy, connected_to, owner_of_port
 from chaos.summary import longest_gap_s
 from chaos.trial import hashes_wrong
 
@@ -323,5 +326,32 @@ def test_who_connects_is_found_out() -> None:
         assert owner_of_port(port, {os.getpid(): "me"}) == "me"
         assert owner_of_port(port, {1: "init"}) is None
         assert owner_of_port(1, {os.getpid(): "me"}) is None
+        assert connected_to([room.proxy.address], {os.getpid(): "me"}) == ["me"]
+        assert connected_to([("127.0.0.1", 1)], {os.getpid(): "me"}) == []
 
     in_room(test)
+
+
+def test_clocks_of_nodes_jump_and_no_others(tmp_path: Path) -> None:
+    """The wall clock either way, the monotonic one forward: that of the loop too."""
+    clock = Clock(tmp_path / "1")
+    clock.jump(wall_s=-5_000.0, steady_s=100.0)
+    code = "import asyncio, time; print(time.time(), asyncio.new_event_loop().time())"
+    words = ["dtf_dask.ha.node_process", "somewhere/1"]
+    hook = str(Path(__file__).parent / "node_hook")
+    environ = {**os.environ, "PYTHONPATH": hook, "DTF_CHAOS_CLOCKS": str(tmp_path)}
+
+    def ahead(*arguments: str) -> tuple[float, float]:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            env=environ,
+            check=True,
+        )
+        wall, steady = map(float, done.stdout.split())
+        return wall - time.time(), steady - time.monotonic()
+
+    assert ahead(*words) == pytest.approx((-5_000.0, 100.0), abs=50)
+    clock.jump(wall_s=7_000.0)
+    assert ahead(*words) == pytest.approx((7_000.0, 100.0), abs=50)
+    assert ahead() == pytest.approx((0.0, 0.0), abs=50)

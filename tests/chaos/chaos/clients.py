@@ -55,7 +55,9 @@ class Workload:
         self.counts: Counter[str] = Counter()
         """Operations that were acknowledged, unknown, refused, unread."""
         self.acknowledged: list[float] = []
-        """When writes were acknowledged."""
+        """When writes were acknowledged, to anybody."""
+        self.by_client: dict[str, list[float]] = {}
+        """And to whom."""
         self.paused = asyncio.Event()
         self.paused.set()
         self.started = time.monotonic()
@@ -116,6 +118,7 @@ class Workload:
             self.counts["acknowledged"] += 1
             if write:
                 self.acknowledged.append(event.returned)
+                self.by_client[event.client].append(event.returned)
 
 
 class _Client:
@@ -124,6 +127,7 @@ class _Client:
     def __init__(self, workload: Workload, number: int, seed: int) -> None:
         self._all = workload
         self._name = f"c{number}"
+        workload.by_client[self._name] = []
         self._rng = Random(f"client {seed} {number}")
         self._site = SITES[number % len(SITES)]
         self._numbered = number % 2 == 0
@@ -251,7 +255,7 @@ class _Client:
             resent += 1
             numbering.unanswered(number)
             outcome = await self._propose(ledger, command)
-        if outcome.code is Code.REFUSED and resent:
+        if outcome.code in (Code.REFUSED, Code.NOT_DONE) and resent:
             # That sending did nothing; an earlier one may have.
             outcome = Outcome(Code.UNKNOWN)
         if outcome.code is Code.NO_SESSION:

@@ -12,17 +12,16 @@ import logging
 import mmap
 import os
 import shutil
-import socket
 import struct
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from chaos.proxies import Address, Name, Net, Proxy, owner_of_port
+from chaos.proxies import Address, Name, Net, Proxy, connected_to, owner_of_port
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.node_config import NodeConfig
 from dtf_dask.ha.raft.messages import NodeId
@@ -34,6 +33,7 @@ CLUSTER = "chaos"
 SITES = ("site-a", "site-b", "site-c")
 """Where clients are: each reaches each node on a way of its own."""
 
+_PEER_PORT, _CLIENT_PORT = 20_000, 21_000
 _DISK_BYTES = 192 * 2**20
 _DISKS = 3
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 16_384, 1 << 18
@@ -147,7 +147,7 @@ class Group:
             own = folder / str(node)
             own.mkdir()
             self.members[node] = Member(node, own, Clock(clocks / str(node)))
-        hook = str(Path(__file__).parents[1] / "node_clock")
+        hook = str(Path(__file__).parents[1] / "node_hook")
         known = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = f"{hook}:{known}" if known else hook
         os.environ["DTF_CHAOS_CLOCKS"] = str(clocks)
@@ -157,14 +157,14 @@ class Group:
         self._authority.create(CLUSTER)
         self._authority.issue(f"dtf://{CLUSTER}/client/chaos", self.folder / "client")
         self._listen_to_nodes()
-        ports = _free_ports(2 * len(self.members))
+        said, real = _own_hosts()
+        os.environ["DTF_CHAOS_HOSTS"] = f"{said} {real}"
         for node in self.members:
-            self._listens[node] = ("127.0.0.1", ports.pop())
-            self._serves[node] = ("127.0.0.1", ports.pop())
-            self.proxies[node] = Proxy(
-                self.net, node, self._listens[node], self._node_at
-            )
-            await self.proxies[node].start()
+            self._listens[node] = (real, _PEER_PORT + node)
+            self._serves[node] = (real, _CLIENT_PORT + node)
+            proxy = Proxy(self.net, node, self._listens[node], self._node_at)
+            self.proxies[node] = proxy
+            await proxy.start((said, _PEER_PORT + node))
         for site in SITES:
             self.sites[site] = {}
             for node in self.members:
@@ -186,11 +186,12 @@ class Group:
                 path.unlink()
         self._authority.issue(f"dtf://{CLUSTER}/node/{node}", member.folder)
         own = NodeId(node)
-        peers = {NodeId(one): self.proxies[one].address for one in self.belonging}
-        peers[own] = self._listens[node]
+        # Its own address too is that of its proxy; it listens elsewhere.
+        known = self.belonging | {node}
+        peers = {NodeId(one): self.proxies[one].address for one in known}
         for ledger, site in self.ledgers.items():
             ledger.set_address(node, self._reached(site, node))
-        clients = {NodeId(one): self._serves[one] for one in self.belonging | {node}}
+        clients = {NodeId(one): self._serves[one] for one in known}
         NodeConfig(member.folder, CLUSTER, own, peers, clients, joins).write()
 
     async def run(self, node: int) -> None:
@@ -263,8 +264,14 @@ class Group:
         return RemoteLedger(nodes, security, reads_from)
 
     def _node_at(self, port: int) -> Name | None:
-        pids = {one.pid: one.node for one in self.members.values() if one.pid}
-        return owner_of_port(port, pids)
+        return owner_of_port(port, self._pids())
+
+    def _pids(self) -> dict[int, Name]:
+        return {one.pid: one.node for one in self.members.values() if one.pid}
+
+    def past_the_proxies(self) -> list[Name]:
+        """Which nodes talk to others on ways of their own: there are to be none."""
+        return connected_to(self._listens.values(), self._pids())
 
     # How they stand
 
@@ -390,9 +397,12 @@ def _umount(path: Path) -> None:
     libc.umount2(bytes(path), 2)  # MNT_DETACH: whatever still has it open
 
 
-def _free_ports(count: int) -> Sequence[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def _own_hosts() -> tuple[str, str]:
+    """Addresses of loopback of which no other process has a port.
+
+    A port of a node that is killed must be free when it is started again, whatever
+    connections are made on this machine meanwhile.
+    """
+    high, low = divmod(os.getpid() % 65_000, 250)
+    own = f"{high % 250 + 1}.{low + 1}"
+    return f"127.78.{own}", f"127.77.{own}"

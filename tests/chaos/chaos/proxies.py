@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -94,11 +94,13 @@ class _Pipe:
         """Whether the target takes no more for now."""
         self._waiting: deque[tuple[float, bytes]] = deque()
         self._bytes = 0
-        self._ended = False
+        self._ended = self._broken = False
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, data: bytes) -> None:
         """The source has sent this."""
+        if self._broken:
+            return  # it will hear of it, when the way back lets it
         if self.way.clear and not self._waiting and self.target is not None:
             self.target.write(data)
             return
@@ -111,6 +113,13 @@ class _Pipe:
         """The source sends nothing more: the target is told when all has passed."""
         self._ended = True
         self.pump()
+
+    def lose(self) -> None:
+        """The target is gone: what is sent to it comes nowhere."""
+        self._broken = True
+        self._waiting.clear()
+        self._bytes, self.full = 0, False
+        self.throttle()
 
     def pump(self) -> None:
         """Let pass what may."""
@@ -170,6 +179,8 @@ class _End(asyncio.Protocol):
             self.inward.throttle()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.inward is not None:
+            self.inward.lose()
         if self.outward is not None:
             self.outward.end()
         self.lost()
@@ -246,12 +257,10 @@ class Proxy:
         self.passed = 0
         """How many connections it has let through."""
 
-    async def start(self) -> None:
-        """Listen, on a port that is free."""
+    async def start(self, address: Address = ("127.0.0.1", 0)) -> None:
+        """Listen; port 0 takes any that is free."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _End(self._accepted), "127.0.0.1", 0
-        )
+        self._server = await loop.create_server(lambda: _End(self._accepted), *address)
         host, port = self._server.sockets[0].getsockname()
         self.address = (host, port)
 
@@ -313,19 +322,32 @@ class Proxy:
 
 def owner_of_port(port: int, pids: Mapping[int, Name]) -> Name | None:
     """Which of some processes has the socket of a local port of loopback."""
-    wanted = f"0100007F:{port:04X}"
-    inode = ""
+    wanted = _kernel_words(("127.0.0.1", port))
+    for own, _, socket in _connections():
+        if own == wanted:
+            return next(
+                (name for pid, name in pids.items() if socket in _open_files(pid)), None
+            )
+    return None
+
+
+def connected_to(addresses: Iterable[Address], pids: Mapping[int, Name]) -> list[Name]:
+    """Which of some processes have made connections to addresses."""
+    wanted = {_kernel_words(one) for one in addresses}
+    there = {socket for _, other, socket in _connections() if other in wanted}
+    return [name for pid, name in pids.items() if there & _open_files(pid)]
+
+
+def _connections() -> Iterator[tuple[str, str, str]]:
+    """Of this machine, by IPv4: both ends, and the socket, as the kernel names them."""
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
-        if words[1] == wanted:
-            inode = words[9]
-            break
-    if not inode or inode == "0":
-        return None
-    for pid, name in pids.items():
-        if f"socket:[{inode}]" in _open_files(pid):
-            return name
-    return None
+        yield words[1], words[2], f"socket:[{words[9]}]"
+
+
+def _kernel_words(address: Address) -> str:
+    host, port = address
+    return f"{bytes(map(int, host.split('.')))[::-1].hex().upper()}:{port:04X}"
 
 
 def _open_files(pid: int) -> set[str]:

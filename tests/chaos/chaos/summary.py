@@ -19,12 +19,13 @@ class Summary:
 
     Parameters
     ----------
-    gaps_s
-        By kind of fault, the longest time without an acknowledged write of each.
+    gaps_s, client_gaps_s
+        By kind of fault, the longest time of each without an acknowledged write: of
+        all clients together, and of the one that fared worst.
     compared
         How often the hashes of all nodes were compared, at equal indexes.
     back_s
-        How long after the last fault was mended a write was acknowledged.
+        How long after the last fault was mended every client had written.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class Summary:
     unread: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     gaps_s: dict[str, list[float]] = field(default_factory=dict)
+    client_gaps_s: dict[str, list[float]] = field(default_factory=dict)
     terms: int = 0
     members_changed: int = 0
     restarts: int = 0
@@ -51,10 +53,11 @@ class Summary:
     broken: list[str] = field(default_factory=list)
     kept: str = ""
 
-    def gap(self, kind: str, seconds: float) -> None:
+    def gap(self, kind: str, of_all_s: float, of_one_s: float) -> None:
         """A fault kept clients from writing so long."""
         self.faults[kind] += 1
-        self.gaps_s.setdefault(kind, []).append(round(seconds, 3))
+        self.gaps_s.setdefault(kind, []).append(round(of_all_s, 3))
+        self.client_gaps_s.setdefault(kind, []).append(round(of_one_s, 3))
 
     @property
     def longest_gap_s(self) -> float:
@@ -75,17 +78,21 @@ class Summary:
             f"seed {self.seed}, {self.nodes} nodes, {self.seconds:.0f} s",
             f"operations: {self.operations}; {self.acknowledged} acknowledged,"
             f" {self.unknown} unknown, {self.refused} refused, {self.unread} unread",
-            "faults: number, median and longest time without a write",
+            "faults: how many; the median and the longest time without a write of any"
+            " client; of the client that fared worst",
         ]
         for kind, gaps in sorted(self.gaps_s.items()):
+            ones = self.client_gaps_s[kind]
             lines.append(
-                f"  {kind}: {len(gaps)}, {median(gaps):.2f} s, {max(gaps):.2f} s"
+                f"  {kind}: {len(gaps)}; {median(gaps):.2f} s, {max(gaps):.2f} s;"
+                f" {median(ones):.2f} s, {max(ones):.2f} s"
             )
         lines += [f"  {kind}: none; {why}" for kind, why in self.skipped.items()]
         lines += [
             f"terms: {self.terms}; starts of nodes after a death: {self.restarts};"
             f" nodes replaced: {self.members_changed}",
-            f"a write {self.back_s:.2f} s after the last fault was mended",
+            f"all clients had written {self.back_s:.2f} s after the last fault was"
+            " mended",
             f"marks that had to be there at the end: {self.marks}",
             f"hashes of all nodes compared {self.compared} times; at entry"
             f" {self.applied}: {self.state_hash[:16] or 'none'}",

@@ -36,7 +36,7 @@ from dtf_dask.ha.ledger.queries import Scan
 HISTORY = "history.jsonl"
 FINAL = "final.json"
 BACK_S = 60.0
-"""Within this a write must be acknowledged when nothing is wrong any more."""
+"""Within this every client must have written when nothing is wrong any more."""
 
 _SAME_S = 60.0
 _PAIRS = 0.3
@@ -166,26 +166,37 @@ class Trial:
         await self._faults.mend_all()
         mended = time.monotonic()
         back = await self._back(mended)
-        gap = longest_gap_s(self._load.acknowledged, began, mended + back)
+        whole = (began, mended + back)
+        gap = longest_gap_s(self._load.acknowledged, *whole)
+        ones = self._load.by_client.values()
+        worst = max(longest_gap_s(times, *whole) for times in ones)
         for refusal in self._faults.refusals:
             self._say(f"           {refusal}")
         self._faults.refusals.clear()
         name = kinds[0] if len(kinds) == 1 else "two at once"
-        self.summary.gap(name, gap)
+        self.summary.gap(name, gap, worst)
         self._say(
             f"{began - self._began:7.1f} s  {' & '.join(kinds)}: {'; '.join(words)};"
-            f" {gap:.2f} s without a write, {back:.2f} s of it after it was mended"
+            f" {gap:.2f} s without a write, {worst:.2f} s of one client; all had"
+            f" written {back:.2f} s after it was mended"
         )
 
     async def _back(self, since: float) -> float:
-        """How long after a time the first write was acknowledged."""
-        times = self._load.acknowledged
-        while not times or times[-1] < since:
-            if time.monotonic() > since + BACK_S:
-                self._broke(f"no write {BACK_S:g} s after all was mended")
-                self.stop.set()
+        """How long after a time every client has had a write acknowledged."""
+        load = self._load
+        while True:
+            waiting = [
+                client
+                for client, times in load.by_client.items()
+                if not times or times[-1] < since
+            ]
+            if not waiting or load.failure is not None:
                 break
-            if self._load.failure is not None:
+            if time.monotonic() > since + BACK_S:
+                self._broke(
+                    f"no write of clients {', '.join(waiting)} {BACK_S:g} s after all"
+                    " was mended"
+                )
                 break
             await asyncio.sleep(0.005)
         return time.monotonic() - since
@@ -235,6 +246,9 @@ class Trial:
                 if len({index for index, _ in told.values()}) == 1:
                     break
                 await asyncio.sleep(0.1)
+        strays = self._group.past_the_proxies()
+        if strays:
+            self._broke(f"the trial says nothing: nodes {strays} pass by the proxies")
         wrong = hashes_wrong(told)
         if wrong:
             self._broke(wrong)
