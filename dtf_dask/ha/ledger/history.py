@@ -11,11 +11,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dtf_dask.ha.ledger.records import RECORD_BYTES, Change
+from dtf_dask.ha.ledger.records import Change
 from dtf_dask.ha.ledger.references import value_bytes
 
 CHANGES_MAX = 100_000
-CHANGES_BYTES_MAX = 32 * 2**20
+CHANGES_BYTES_MAX = 16 * 2**20
+CHANGE_BYTES = 224
+"""What a change takes beside its key and value: the objects that it is made of."""
+
 _ANSWER_CHANGES_MAX = 10_000
 _TRIMMED_AT_ONCE = 1_024
 
@@ -75,7 +78,7 @@ class ChangeHistory:
         self._indexes += [index] * len(changes)
         held = self._held_bytes
         for change in changes:
-            held += RECORD_BYTES + len(change.key)
+            held += CHANGE_BYTES + len(change.key)
             if change.value is not None:
                 held += value_bytes(change.value)
         self._held_bytes = held
@@ -93,13 +96,13 @@ class ChangeHistory:
             or indexes[start] == self.floor
         ):
             change = changes[start]
-            held -= RECORD_BYTES + len(change.key)
+            held -= CHANGE_BYTES + len(change.key)
             if change.value is not None:
                 held -= value_bytes(change.value)
             self.floor = indexes[start]
             start += 1
         self._start, self._held_bytes = start, held
-        if start >= _TRIMMED_AT_ONCE and start * 2 >= end:
+        if start >= _TRIMMED_AT_ONCE:
             del indexes[:start], changes[:start]
             self._start = 0
 
