@@ -12,7 +12,7 @@ from typing import Any
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
-from dtf_dask.ha.node_tls import CertificateFiles
+from dtf_dask.ha.node_tls import NodeCertificate
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.serving import NodePlan
 
@@ -62,10 +62,10 @@ class NodeConfig:
             self.joins,
         )
 
-    def security(self) -> CertificateFiles:
+    def security(self) -> NodeCertificate:
         """The node's certificate, which is also what its own tools show."""
         folder = self.folder
-        return CertificateFiles(
+        return NodeCertificate(
             str(folder / self.authority),
             str(folder / self.certificate),
             str(folder / self.key),

@@ -4,7 +4,7 @@ Both sides show a certificate of the cluster's authority, as `Security` has it f
 scheduler: it serves and connects, so it needs both usages. TLS 1.3, and no session
 tickets: a certificate that was revoked or has ended is not brought back by one.
 
-A process of a node makes its contexts of files (`CertificateFiles`), so that it does
+A process of a node makes its contexts of files (`NodeCertificate`), so that it does
 not load Dask for them: that is more memory than all the rest of it.
 """
 
@@ -24,7 +24,7 @@ _FLIGHTS_MAX = 4  # of a handshake, each way
 
 
 class Credentials(Protocol):
-    """Where contexts come from: a `distributed.Security`, or `CertificateFiles`."""
+    """Where contexts come from: a `distributed.Security`, or `NodeCertificate`."""
 
     def get_listen_args(self, role: str) -> dict[str, Any]:
         """Under ``ssl_context`` the one for listening, or None."""
@@ -34,7 +34,7 @@ class Credentials(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFiles:
+class NodeCertificate:
     """A certificate with its key, and the authority that both sides must be of."""
 
     authority: str

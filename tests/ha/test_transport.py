@@ -25,7 +25,7 @@ from dtf_dask.ha.handshake import (
     encode_hello,
 )
 from dtf_dask.ha.message_codec import MessageEncoder, join_messages
-from dtf_dask.ha.node_tls import CertificateFiles, node_contexts
+from dtf_dask.ha.node_tls import NodeCertificate, node_contexts
 from dtf_dask.ha.raft.messages import Entry, EntryKind, Message, MessageKind, NodeId
 from dtf_dask.ha.transport_limits import TransportLimits, reconnect_pause_s
 from dtf_dask.ha.wire import frame
@@ -517,7 +517,7 @@ def test_contexts_of_files_are_as_strict(tmp_path: Path) -> None:
     names = ("tls_ca_file", "tls_scheduler_cert", "tls_scheduler_key")
     for name in names:
         (tmp_path / name).write_text(getattr(security, name))
-    files = CertificateFiles(*(str(tmp_path / name) for name in names))
+    files = NodeCertificate(*(str(tmp_path / name) for name in names))
     for made, known in zip(node_contexts(files), node_contexts(security), strict=True):
         for what in (
             *("minimum_version", "verify_mode", "verify_flags", "check_hostname"),
