@@ -1,4 +1,9 @@
-"""A client's connection to one node of the ledger: requests out, answers back."""
+"""A client's connection to one node of the ledger: requests out, answers back.
+
+A node that is stopped, or hangs, keeps its connections. So while something is asked of
+one and nothing comes from it, it is asked how it stands, and given up if it does not
+say: about as soon as the other nodes have elected another leader.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,12 @@ from dtf_dask.errors import PeerUnavailableError, ProtocolError
 from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
 
+QUIET_S = 0.4
+"""So long nothing comes before a node is asked how it stands."""
+
+ANSWER_S = 0.7
+"""So long it may take to say so."""
+
 
 class Link(Connection):
     """A connection to one node."""
@@ -17,6 +28,9 @@ class Link(Connection):
         super().__init__()
         self._waiting: dict[int, asyncio.Future[tuple[Status, tuple[Any, ...]]]] = {}
         self._number = 0
+        self._loop = asyncio.get_running_loop()
+        self._watch: asyncio.TimerHandle | None = None
+        self._heard_at = self._asked_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS stands (asyncio calls this)."""
@@ -28,16 +42,35 @@ class Link(Connection):
         self, op: Op, *arguments: Any
     ) -> asyncio.Future[tuple[Status, tuple[Any, ...]]]:
         """Send a request; what is answered. `PeerUnavailableError` if nothing is."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self._loop.create_future()
         if self.closed.done():
             waiter.set_exception(PeerUnavailableError(self.why))
             return waiter
+        if self._watch is None:
+            self._heard_at = self._loop.time()
+            self._watch = self._loop.call_later(QUIET_S, self._look)
         self._number += 1
         self._waiting[self._number] = waiter
         self.send(encode_request(self._number, op, *arguments))
         return waiter
 
+    def _look(self) -> None:
+        """See to it that a node that is asked something says something."""
+        if not self._waiting:
+            self._watch = None
+            return
+        due_at = self._heard_at + QUIET_S
+        if self._asked_at > self._heard_at:
+            self.abort("it does not answer")
+            return
+        if due_at <= self._loop.time():
+            self.ask(Op.STATUS).add_done_callback(_heed)
+            self._asked_at = self._loop.time()
+            due_at = self._asked_at + ANSWER_S
+        self._watch = self._loop.call_at(due_at, self._look)
+
     def _take_answer(self, body: bytes) -> None:
+        self._heard_at = self._loop.time()
         number, status, values = decode_answer(body)
         if not number:
             raise ProtocolError(str(values[0]) if values else "refused")
@@ -46,10 +79,17 @@ class Link(Connection):
             waiter.set_result((status, values))
 
     def _end(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
             if not waiter.done():
                 waiter.set_exception(PeerUnavailableError(self.why))
+
+
+def _heed(asked: asyncio.Future[Any]) -> None:
+    """What comes of it is of no interest: that something comes is."""
+    asked.exception()
 
 
 def broken(task: asyncio.Task[Link]) -> bool:

@@ -119,6 +119,37 @@ def test_a_node_that_is_killed_is_started_again(tmp_path: Path) -> None:
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
 
 
+def test_a_leader_that_is_stopped_is_left(tmp_path: Path) -> None:
+    """Its connections stand, and it says nothing: clients do not wait for their time.
+
+    What was asked of it may have been done; what is asked then, another does.
+    """
+
+    async def run() -> None:
+        managers = [RedundancyManager(one) for one in made_nodes(tmp_path, 3)]
+        await asyncio.gather(*(one.start() for one in managers))
+        stopped: int | None = None
+        try:
+            client = managers[0].ledger
+            await written(managers[0], "before")
+            leader = managers[int((await managers[0].status())["leader"]) - 1]
+            stopped = leader.pid
+            assert stopped is not None
+            os.kill(stopped, signal.SIGSTOP)
+            (outcome,) = await client.propose([put("during")], timeout_s=3_600)
+            assert outcome.code in (Code.UNKNOWN, Code.OK)
+            (outcome,) = await client.propose([put("after")], timeout_s=3_600)
+            assert outcome.code is Code.OK
+            os.kill(stopped, signal.SIGCONT)
+            assert await is_written(leader, "after")
+        finally:
+            if stopped is not None:
+                os.kill(stopped, signal.SIGCONT)
+            await asyncio.gather(*(one.stop() for one in managers))
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
 def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
     """In the words of its process: here, that another one has the folder."""
     (folder,) = made_nodes(tmp_path, 1)
