@@ -48,6 +48,9 @@ _LOG = logging.getLogger(__name__)
 _TICKS_AT_ONCE_MAX = 2
 """After a pause of the process: more would end a leadership that nobody has missed."""
 
+_TURN_TICKS = 2
+"""When a leader is lost: between two nodes that stand for election."""
+
 _FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
 
 
@@ -231,9 +234,12 @@ class Node:
         self.raw.report_unreachable(peer)
         self.snapshots.peer_lost(peer)
         if peer == self.raw.core.lead and self._loop is not None:
-            # It may have died: whoever is first asks whether it would be elected.
+            # It may have died: all of the others hear so at the same time. They stand
+            # one after the other, since two that stand together may elect nobody.
             self.raw.forget_leader()
-            delay_s = self.rng.random() * self.options.tick_s
+            before = sum(one < self.node for one in self.raw.status().config.voters)
+            turn = before - (peer < self.node)
+            delay_s = turn * _TURN_TICKS * self.options.tick_s
             self._loop.call_later(delay_s, self.guarded, self._campaign_if_orphaned)
         self.wake()
 
