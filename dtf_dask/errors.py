@@ -208,6 +208,12 @@ class SessionExpiredError(DtfError):
     exit_code = 50
 
 
+class ContentUnavailableError(DtfError):
+    """A content is not kept by most nodes of a ledger, or no node has it."""
+
+    exit_code = 51
+
+
 class NodeProcessError(DtfError):
     """The process of a node could not be started, or ended by itself."""
 

@@ -1,31 +1,48 @@
 """Contents by their SHA-256, on the disk of a node: payloads too large for the log.
 
 A content is whole and checked, or a part that is still being received. A part grows
-from its start only, so that a transfer that broke goes on where it was. All of this
-waits for the disk: the loop calls it in threads.
+from its start only, so that a transfer that broke goes on where it was. What clients
+send has parts of its own, so that they and a node may send the same content at once.
+What waits for the disk is called in threads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dtf_dask.errors import DiskFullError, LedgerDamagedError, LedgerDiskError
+from dtf_dask.errors import (
+    DiskFullError,
+    LedgerDamagedError,
+    LedgerDiskError,
+    PeerUnavailableError,
+)
 from dtf_dask.ha.files import DISK, Files, OpenFile, disk_error, write_whole
+from dtf_dask.ha.ledger.references import CONTENT_BYTES_MAX, DIGEST_BYTES
 
-DIGEST_BYTES = 32
-_WHOLE, _PART = ".blob", ".part"
+FETCHED, UPLOADED = ".part", ".upload"
+"""Where what other nodes, and what clients, send is gathered."""
+
+_WHOLE = ".blob"
 _READ_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class BlobLimits:
-    """How large one content, and all of them together, may get."""
+    """How large one content, and all of them together, may get.
 
-    content_bytes_max: int = 4 * 2**30
+    Parameters
+    ----------
+    reserve_bytes
+        What is left free on the disk, for the log.
+    """
+
+    content_bytes_max: int = CONTENT_BYTES_MAX
     bytes_max: int = 64 * 2**30
+    reserve_bytes: int = 128 * 2**20
 
 
 class BlobStore:
@@ -37,6 +54,10 @@ class BlobStore:
         self._folder = folder
         self._limits = limits or BlobLimits()
         self._files = files
+        self._used: dict[bytes, float] = {}
+        self._opened = time.monotonic()
+        self._receiving: dict[str, int] = {}
+        self._removing: set[bytes] = set()
         try:
             files.make_folder(folder)
             self._sizes = {
@@ -51,6 +72,14 @@ class BlobStore:
         """How long a content is; None if it is not here."""
         return self._sizes.get(digest)
 
+    def touch(self, digest: bytes) -> None:
+        """Somebody counts on a content, or a part of it, from now on."""
+        self._used[digest] = time.monotonic()
+
+    def last_used(self, digest: bytes) -> float:
+        """When somebody did, on the monotonic clock; at the earliest, at the start."""
+        return self._used.get(digest, self._opened)
+
     def path(self, digest: bytes) -> str:
         """Where a content is, or would be."""
         return self._at(digest.hex() + _WHOLE)
@@ -62,10 +91,24 @@ class BlobStore:
 
     def parts(self) -> list[bytes]:
         """The contents of which a part is here, sorted; `remove` deletes those too."""
-        names = self._files.names(self._folder)
-        ends = 2 * DIGEST_BYTES + len(_PART)
-        found = [name for name in names if name.endswith(_PART) and len(name) == ends]
-        return sorted(bytes.fromhex(name.removesuffix(_PART)) for name in found)
+        try:
+            names = self._files.names(self._folder)
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+        split = [os.path.splitext(name) for name in names]
+        found = {
+            bytes.fromhex(stem)
+            for stem, ending in split
+            if ending in (FETCHED, UPLOADED) and len(stem) == 2 * DIGEST_BYTES
+        }
+        return sorted(found)
+
+    def is_received(self, digest: bytes) -> bool:
+        """Whether a part of it grows just now."""
+        return any(
+            self._part(digest, ending) in self._receiving
+            for ending in (FETCHED, UPLOADED)
+        )
 
     @property
     def bytes_used(self) -> int:
@@ -93,21 +136,54 @@ class BlobStore:
                 part.close()
         return digest
 
-    def begin(self, digest: bytes, size: int) -> Part:
+    def check_room(self, size: int) -> None:
+        """Refuse a content that would leave the disk too little room.
+
+        Raises
+        ------
+        DiskFullError
+            So it would.
+        """
+        reserve = self._limits.reserve_bytes
+        try:
+            room = self._files.room(self._folder)
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+        if room < size + sum(self._receiving.values()) + reserve:
+            raise DiskFullError(
+                f"no room for a content of {size} bytes: {reserve} bytes are left free"
+                " for the log"
+            )
+
+    def begin(self, digest: bytes, size: int, ending: str = FETCHED) -> Part:
         """Receive a content, from where an earlier attempt ended.
+
+        Parameters
+        ----------
+        ending
+            `FETCHED` or `UPLOADED`: one part of each may grow at a time.
 
         Raises
         ------
         DiskFullError
             It would exceed a limit.
+        PeerUnavailableError
+            It is just being removed, or received by another.
         """
         limits = self._limits
-        if size > limits.content_bytes_max or self.bytes_used + size > limits.bytes_max:
+        coming = size + sum(self._receiving.values())
+        if size > limits.content_bytes_max or self.bytes_used + coming > (
+            limits.bytes_max
+        ):
             raise DiskFullError(
                 f"a content of {size} bytes is over the limit of"
                 f" {limits.content_bytes_max}, or of {limits.bytes_max} for all"
             )
-        return Part(self, digest, size)
+        if digest in self._removing or self._part(digest, ending) in self._receiving:
+            raise PeerUnavailableError(
+                f"content {digest.hex()} is being removed, or received: try again"
+            )
+        return Part(self, digest, size, ending)
 
     def read(self, digest: bytes, offset: int, length: int) -> bytes | None:
         """Some bytes of a content; None if it is not here."""
@@ -128,20 +204,37 @@ class BlobStore:
             at += len(chunk)
         return found.digest() == digest
 
-    def remove(self, digest: bytes) -> None:
-        """Delete a content, or a part of it, if it is here."""
+    def take_out(self, digest: bytes) -> None:
+        """Say from now on that a content is not here; `remove` is to follow."""
+        self._removing.add(digest)
         self._sizes.pop(digest, None)
-        for name in (self.path(digest), self._at(digest.hex() + _PART)):
-            try:
-                self._files.remove(name)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise disk_error(error, name) from error
+
+    def remove(self, digest: bytes) -> None:
+        """Delete a content, and the parts of it, if they are here."""
+        self.take_out(digest)
+        parts = [self._part(digest, ending) for ending in (FETCHED, UPLOADED)]
+        try:
+            for name in (self.path(digest), *parts):
+                try:
+                    self._files.remove(name)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise disk_error(error, name) from error
+        finally:
+            self._used.pop(digest, None)
+            self._removing.discard(digest)
+
+    def is_removed(self, digest: bytes) -> bool:
+        """Whether it is just being removed."""
+        return digest in self._removing
 
     def forget(self, digest: bytes) -> None:
         """A content's file was taken elsewhere."""
         self._sizes.pop(digest, None)
+
+    def _part(self, digest: bytes, ending: str) -> str:
+        return self._at(digest.hex() + ending)
 
     def _at(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -150,11 +243,13 @@ class BlobStore:
 class Part:
     """A content that is being received; `offset` bytes of it are here."""
 
-    def __init__(self, store: BlobStore, digest: bytes, size: int) -> None:
+    def __init__(self, store: BlobStore, digest: bytes, size: int, ending: str) -> None:
         self._store = store
         self.digest = digest
-        self._size = size
-        self._path = store._at(digest.hex() + _PART)
+        self.size = size
+        self._path = store._part(digest, ending)
+        store._receiving[self._path] = size
+        store.touch(digest)
         self._checked = hashlib.sha256()
         self.offset = 0
         files = store._files
@@ -180,7 +275,7 @@ class Part:
         DiskFullError
             There is no room; what was here before still is.
         """
-        if self.offset + len(chunk) > self._size:
+        if self.offset + len(chunk) > self.size:
             raise ValueError("more bytes than the content has")
         assert self._file is not None
         try:
@@ -189,6 +284,7 @@ class Part:
             raise disk_error(error, self._path) from error
         self._checked.update(chunk)
         self.offset += len(chunk)
+        self._store.touch(self.digest)
 
     def finish(self) -> str:
         """Make the content whole; where it is. It is on the disk then.
@@ -199,12 +295,11 @@ class Part:
             What was received is another content; it is deleted.
         """
         store, files = self._store, self._store._files
-        if self.offset != self._size or self._checked.digest() != self.digest:
-            self.close()
-            store.remove(self.digest)
+        if self.offset != self.size or self._checked.digest() != self.digest:
+            self.give_up()
             raise LedgerDamagedError(
                 f"{self.offset} bytes were received that are not the content of"
-                f" {self._size} bytes with digest {self.digest.hex()}"
+                f" {self.size} bytes with digest {self.digest.hex()}"
             )
         assert self._file is not None
         path = store.path(self.digest)
@@ -213,18 +308,31 @@ class Part:
             files.rename(self._path, path)
             files.sync_folder(store._folder)
         except OSError as error:
+            # Nobody knows what of it is on the disk: it is not taken up again.
+            self.give_up()
             raise disk_error(error, path) from error
-        store._sizes[self.digest] = self._size
+        store.touch(self.digest)
+        store._sizes[self.digest] = self.size
+        self.close()
         return path
+
+    def give_up(self) -> None:
+        """Delete what is here, for the room or because it is of no use."""
+        self.close()
+        try:
+            self._store._files.remove(self._path)
+        except OSError:
+            pass  # it will be found unused, and removed then
 
     def close(self) -> None:
         """Leave what is here for another attempt."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._store._receiving.pop(self._path, None)
 
     def _take_up(self, files: Files) -> None:
-        size = min(files.size(self._path), self._size)
+        size = min(files.size(self._path), self.size)
         while self.offset < size:
             length = min(_READ_BYTES, size - self.offset)
             chunk = files.read(self._path, self.offset, length)

@@ -66,6 +66,9 @@ class Files(Protocol):
     def sync_folder(self, folder: str) -> None:
         """Return when what was made, renamed and deleted in it is on the disk."""
 
+    def room(self, folder: str) -> int:
+        """How many bytes the disk that a folder is on still takes."""
+
     def lock(self, path: str) -> Callable[[], None]:
         """Keep other processes out; what lets them in again."""
 
@@ -147,6 +150,11 @@ class DiskFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def room(self, folder: str) -> int:
+        """How many bytes the disk that a folder is on still takes."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
 
     def lock(self, path: str) -> Callable[[], None]:
         """Keep other processes out; what lets them in again.

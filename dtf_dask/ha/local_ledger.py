@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
 from random import Random, SystemRandom
+from typing import BinaryIO
 
-from dtf_dask.errors import UsageError
+from dtf_dask.errors import ContentUnavailableError, DtfError, UsageError
 from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.ledger.entries import (
     COMMAND_BYTES_MAX,
@@ -17,6 +19,7 @@ from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, not_done
 from dtf_dask.ha.ledger.protocol import LedgerStatus
 from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
+from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.network import Alone
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
@@ -140,6 +143,41 @@ class NodeLedger:
             after = found.upto
             if after >= node.state.index:
                 await node.change()
+
+    async def put_content(
+        self, content: bytes | BinaryIO, timeout_s: float
+    ) -> Reference:
+        """Have a majority of the nodes keep a content; commands may name it then."""
+        contents, loop = self.node.contents, asyncio.get_running_loop()
+        ends_at = loop.time() + timeout_s
+        try:
+            async with asyncio.timeout_at(ends_at):
+                reference = await contents.put(content)
+        except TimeoutError:
+            raise ContentUnavailableError(f"not here within {timeout_s:g} s") from None
+        except UsageError:
+            raise
+        except DtfError as error:
+            raise ContentUnavailableError(str(error)) from error
+        reason = await contents.keeping.keep(reference, ends_at - loop.time())
+        if reason:
+            raise ContentUnavailableError(reason)
+        return reference
+
+    async def get_content(self, reference: Reference, timeout_s: float) -> bytes:
+        """A content that a record refers to; it is fetched if this node lacks it."""
+        try:
+            content = await self.node.contents.read(
+                reference, 0, reference.size, timeout_s
+            )
+        except DtfError as error:
+            raise ContentUnavailableError(str(error)) from error
+        found = await asyncio.to_thread(lambda: sha256(content).digest())
+        if found != reference.digest:
+            raise ContentUnavailableError(
+                f"content {reference.digest.hex()} is damaged on this node's disk"
+            )
+        return content
 
     async def status(self) -> LedgerStatus:
         """How the node stands."""

@@ -181,6 +181,10 @@ class Members:
                     StepKind.ADD_LEARNER, node, lambda: node in self._config.learners
                 )
             await self._caught_up(node)
+            while lacking := await self._node.contents.keeping.give(node):
+                self._now.stage = f"it lacks {lacking} contents that records refer to"
+                await self._pause()
+                self._must_lead()
             self._now.stage = "it has caught up, and is being made a voter"
             await self._propose(
                 StepKind.ADD_VOTER, node, lambda: node in self._config.voters

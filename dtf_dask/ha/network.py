@@ -22,6 +22,9 @@ class Network(Protocol):
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Get a file of other nodes; where it is, whole and checked."""
 
+    async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
+        """Return when a peer has a content on its disk; from here, if it lacks it."""
+
     def forget(self, digest: bytes) -> None:
         """A file that was fetched has been moved, or is of no use."""
 
@@ -40,6 +43,10 @@ class Alone:
 
     async def fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
         """Nobody has anything."""
+        raise PeerUnavailableError("this node has no peers")
+
+    async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
+        """Nobody takes anything."""
         raise PeerUnavailableError("this node has no peers")
 
     def forget(self, digest: bytes) -> None:

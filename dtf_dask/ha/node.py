@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.log_clock import LogClock
 from dtf_dask.ha.ledger.outcomes import Stopped
 from dtf_dask.ha.ledger.state_machine import StateMachine
 from dtf_dask.ha.network import Network
+from dtf_dask.ha.node_contents import NodeContents
 from dtf_dask.ha.node_disk import DiskAnswers
 from dtf_dask.ha.node_folder import NodeFolder
 from dtf_dask.ha.node_options import NodeOptions
@@ -104,6 +105,7 @@ class Node:
             folder.wal, lock, self.snapshots.newest, options.hot_log_bytes
         )
         self.raw = RawNode(options.raft(node, folder.point.index), self.storage, rng)
+        self.contents = NodeContents(self)
         self.proposals = Proposals()
         self.reads = Reads(self)
         self.disk_answers = DiskAnswers(self)
@@ -128,6 +130,7 @@ class Node:
         self._loop = asyncio.get_running_loop()
         self.disk_answers.start(self._loop)
         self.disk.start()
+        self.contents.start()
         self._next_tick = self._loop.time() + self.options.tick_s
         self._ticks = self._loop.call_at(self._next_tick, self.guarded, self._tick)
         if self.alone:
@@ -164,6 +167,7 @@ class Node:
         self.proposals.refuse_waiting("the node is stopping")
         self.proposals.forget()
         self.reads.refuse_all()
+        await self.contents.close()
         await self.snapshots.close()
         await self.network.close()
         await asyncio.to_thread(self.disk.close)
@@ -178,6 +182,7 @@ class Node:
         _LOG.error("node %d stops: %s", self.node, reason)
         self.proposals.refuse_waiting(reason)
         self.proposals.forget()
+        self.contents.keeping.refuse_all(reason)
         self.reads.refuse_all()
         self.notify()
         self._failed(reason)
@@ -189,7 +194,12 @@ class Node:
         reason = self.refusal
         if reason:
             waiter.refuse(reason)
-        elif not self.proposals.add(commands, waiter):
+        elif not self.contents.confirm(commands, waiter):
+            self.accept(commands, waiter)
+
+    def accept(self, commands: Sequence[bytes], waiter: Waiter) -> None:
+        """Propose commands whose contents are kept by a majority."""
+        if not self.proposals.add(commands, waiter):
             waiter.refuse("too much is waiting to be written: try again")
         else:
             self.wake()
@@ -344,10 +354,12 @@ class Node:
             # Entries of earlier terms may not be applied yet: their time is later than
             # the state's, which the state machine sees to: its time never goes back.
             self._clock = LogClock(self.state.time_ms, self._loop.time())
+            self.contents.leads()
             if self.disk_full:
                 self.disk_answers.hand_over()
         else:
             self._clock = None
+            self.contents.keeping.refuse_all("this node does not lead")
             self.proposals.refuse_waiting("this node does not lead")
         self.notify()
 
@@ -369,8 +381,11 @@ class Node:
                 return
             self.applied_term = entry.term
             proposals.applied(entry.index, entry.term, applied.outcomes)
+        if state.records.references.appeared:
+            self.contents.applied()
         self.snapshots.log_bytes += size
         if changed:
+            self.contents.keeping.forget()
             self.members_changed()
 
     # What others wait for

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
+from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.files import DISK, Files
 from dtf_dask.ha.ledger.outcomes import Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
@@ -31,8 +32,8 @@ class NodeFolder:
 
     Parameters
     ----------
-    wal, snapshots
-        The log and the store of snapshots.
+    wal, snapshots, contents
+        The log, the store of snapshots, and that of values too large for the log.
     newest
         The snapshot that ``state`` was made of; None for a node that waits to be added
         to a cluster.
@@ -44,6 +45,7 @@ class NodeFolder:
 
     wal: Wal
     snapshots: SnapshotStore
+    contents: BlobStore
     newest: StoredSnapshot | None
     state: StateMachine
     notes: tuple[str, ...] = ()
@@ -164,6 +166,7 @@ def open_node(
 
 def _opened(folder: str, identity: LogIdentity, wal: Wal, files: Files) -> NodeFolder:
     store = SnapshotStore(_snapshots(folder), identity.cluster, files=files)
+    contents = BlobStore(contents_folder(folder), files=files)
     found = store.newest(wal.first_index, wal.point.index)
     notes = list(found.damaged)
     if wal.cut is not None:
@@ -172,7 +175,7 @@ def _opened(folder: str, identity: LogIdentity, wal: Wal, files: Files) -> NodeF
             " were cut off"
         )
     if found.snapshot is None:
-        return NodeFolder(wal, store, None, StateMachine(), tuple(notes))
+        return NodeFolder(wal, store, contents, None, StateMachine(), tuple(notes))
     state = restored(store.state(found.snapshot))
     if isinstance(state, Unreadable):
         raise LedgerFolderError(f"{found.snapshot.path}: {state.reason}")
@@ -185,7 +188,7 @@ def _opened(folder: str, identity: LogIdentity, wal: Wal, files: Files) -> NodeF
         # It came from another node, which the log was not told before a crash.
         wal.append((), None, found.snapshot.point)
         wal.sync()
-    return NodeFolder(wal, store, found.snapshot, state, tuple(notes))
+    return NodeFolder(wal, store, contents, found.snapshot, state, tuple(notes))
 
 
 def _lacks(wal: Wal, point: SnapshotPoint) -> bool:
@@ -201,3 +204,8 @@ def _log(folder: str) -> str:
 
 def _snapshots(folder: str) -> str:
     return os.path.join(folder, "snapshots")
+
+
+def contents_folder(folder: str) -> str:
+    """Where a node's contents are."""
+    return os.path.join(folder, "contents")

@@ -24,6 +24,8 @@ class NodeOptions:
         Of the log's end that is kept in memory.
     members_wait_s
         How long a node that is added may take to catch up.
+    content_keep_s
+        How long a content stays that nothing refers to, or refers to any more.
     """
 
     tick_s: float = 0.05
@@ -31,6 +33,7 @@ class NodeOptions:
     snapshot_log_bytes: int = 64 * 2**20
     hot_log_bytes: int = 8 * 2**20
     members_wait_s: float = 60.0
+    content_keep_s: float = 3_600.0
 
     def raft(self, node: NodeId, applied: int) -> RaftOptions:
         """What the core is told."""

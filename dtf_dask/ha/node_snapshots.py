@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -40,6 +41,8 @@ class Snapshots:
         self.newest = _named(folder.newest) if folder.newest else Snapshot()
         self.log_bytes = 0
         """Of payloads that were applied since the newest one, or that of a failure."""
+        self.holds: deque[frozenset[bytes]] = deque([_referred(folder.state)], maxlen=2)
+        """The contents to which records refer in the snapshots that are kept."""
         self._silent: dict[NodeId, int] = {}
         """For how many ticks peers have not answered to a snapshot."""
         self._making: asyncio.Task[None] | None = None
@@ -66,7 +69,7 @@ class Snapshots:
         if node.raw.core.log.waits_for_snapshot():
             return  # the members are those of that one already, and the state is not
         config = node.raw.status().config
-        frozen = node.state.freeze()
+        frozen, holds = node.state.freeze(), _referred(node.state)
         point = SnapshotPoint(frozen.index, node.applied_term, config)
         if point.index <= self._newest_index():
             return
@@ -80,6 +83,7 @@ class Snapshots:
         if point.index <= self._newest_index():
             return  # one of another node has come meanwhile
         self._made = _named(stored)
+        self.holds.append(holds)
         node.disk.put(Write((), None, point, sync=True))
 
     def _newest_index(self) -> int:
@@ -96,6 +100,7 @@ class Snapshots:
         if fetched is not None:
             stored, node.state = fetched
             self.newest = _named(stored)
+            self.holds.append(_referred(node.state))
             # Of a newer leader a later one may be on its way to the log already.
             for one in [one for one in self._fetched if one.index < point.index]:
                 del self._fetched[one]
@@ -104,6 +109,7 @@ class Snapshots:
             node.storage.restored(self.newest)
             node.proposals.applied(point.index, -1, [])
             node.members_changed()
+            node.contents.restored()
             node.reads.applied(point.index)
             node.notify()
         elif self._made is not None and self._made.point == point:
@@ -198,6 +204,10 @@ class Snapshots:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _referred(state: StateMachine) -> frozenset[bytes]:
+    return frozenset(one.digest for one in state.records.references.counts)
 
 
 def _named(stored: StoredSnapshot) -> Snapshot:

@@ -82,6 +82,10 @@ class Peers:
         """Get a file of other nodes; where it is, whole and checked."""
         return await self.transport.fetch(digest, size, sources)
 
+    async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
+        """Return when a peer has a content on its disk; from here, if it lacks it."""
+        await self.transport.offer(peer, digest, size)
+
     def forget(self, digest: bytes) -> None:
         """A file that was fetched has been moved, or is of no use."""
         self._blobs.forget(digest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
@@ -23,10 +23,13 @@ from dtf_dask.errors import (
 )
 from dtf_dask.ha.client_batch import Batch
 from dtf_dask.ha.client_link import Link, broken
+from dtf_dask.ha.content_client import ContentClient
 from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.ledger.entries import references_in
 from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Outcome, not_done
 from dtf_dask.ha.ledger.queries import Answer, Query, query_wrong
+from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.local_ledger import check_commands
 from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.service_words import (
@@ -51,6 +54,8 @@ class _Proposals(NamedTuple):
     """What calls have in common that travel together."""
 
     timeout_s: float
+    refers: bool
+    """Whether they may wait for contents: others do not wait with them."""
 
 
 class _Reads(NamedTuple):
@@ -94,6 +99,7 @@ class RemoteLedger:
         self._leader = next(iter(self._nodes))
         self._gathering: dict[_Shared, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._contents = ContentClient(self._link, self._nearest)
 
     async def __aenter__(self) -> RemoteLedger:
         return self
@@ -124,7 +130,8 @@ class RemoteLedger:
         if not commands:
             return []
         size = sum(map(len, commands))
-        return await self._with_others(_Proposals(timeout_s), commands, size)
+        shared = _Proposals(timeout_s, refers=bool(references_in(commands)))
+        return await self._with_others(shared, commands, size)
 
     async def read(
         self, query: Query, timeout_s: float, stale_max_s: float | None = None
@@ -164,6 +171,20 @@ class RemoteLedger:
             after = found.upto
             if found.changes:
                 yield found
+
+    async def put_content(
+        self, content: bytes | BinaryIO, timeout_s: float
+    ) -> Reference:
+        """Have a majority of the nodes keep a content: see `Ledger`."""
+        return await self._contents.put(content, timeout_s)
+
+    async def get_content(self, reference: Reference, timeout_s: float) -> bytes:
+        """A content that a record refers to: see `Ledger`."""
+        return await self._contents.get(reference, timeout_s)
+
+    def _nearest(self) -> list[int]:
+        """All nodes, the leader first."""
+        return sorted(self._nodes, key=lambda node: (node != self._leader, node))
 
     async def status(self, node: int, timeout_s: float = 3.0) -> dict[str, Any]:
         """How a node stands: `NodeStatus`. `PeerUnavailableError` if it is silent."""

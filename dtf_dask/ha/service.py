@@ -35,6 +35,7 @@ from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.service_contents import CONTENT_HANDLERS
 from dtf_dask.ha.service_words import (
     Op,
     Request,
@@ -322,4 +323,5 @@ _HANDLERS: dict[Op, Any] = {
     Op.STATUS: _status,
     Op.SNAPSHOT: _snapshot,
     Op.HASH: _hash,
+    **CONTENT_HANDLERS,
 }

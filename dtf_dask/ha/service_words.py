@@ -19,11 +19,12 @@ from dtf_dask.ha.ledger.kinds import NUMBER_MAX
 from dtf_dask.ha.ledger.outcomes import Code, Outcome
 from dtf_dask.ha.ledger.queries import Answer, Get, Query, Scan, query_wrong
 from dtf_dask.ha.ledger.records import Change, Record
-from dtf_dask.ha.ledger.references import decode_value
+from dtf_dask.ha.ledger.references import decode_value, reference_wrong
 
 QUERIES_MAX = 1_000
 TIMEOUT_MS_MAX = 3_600_000
 HOST_CHARS_MAX = 255
+CONTENT_CHUNK_BYTES_MAX = 2**20
 
 
 class Op(IntEnum):
@@ -38,6 +39,9 @@ class Op(IntEnum):
     ADD = 7
     REMOVE = 8
     HASH = 9
+    CONTENT_ADD = 10
+    CONTENT_KEEP = 11
+    CONTENT_READ = 12
 
 
 class Status(IntEnum):
@@ -221,6 +225,39 @@ def _names_a_place(arguments: tuple[Any, ...]) -> bool:
     )
 
 
+def _adds(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 4:
+        return False
+    *reference, offset, chunk = arguments
+    return (
+        not reference_wrong(*reference)
+        and type(offset) is int
+        and 0 <= offset <= NUMBER_MAX
+        and type(chunk) is bytes
+        and len(chunk) <= CONTENT_CHUNK_BYTES_MAX
+    )
+
+
+def _keeps(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 3:
+        return False
+    *reference, timeout_ms = arguments
+    return not reference_wrong(*reference) and _timeout(timeout_ms)
+
+
+def _reads_content(arguments: tuple[Any, ...]) -> bool:
+    if len(arguments) != 5:
+        return False
+    *reference, offset, length, timeout_ms = arguments
+    return (
+        _keeps((*reference, timeout_ms))
+        and type(offset) is int
+        and type(length) is int
+        and 0 <= offset < reference[1]
+        and 0 < length <= CONTENT_CHUNK_BYTES_MAX
+    )
+
+
 def _nothing(arguments: tuple[Any, ...]) -> bool:
     return not arguments
 
@@ -235,4 +272,7 @@ _CHECKS: dict[int, Callable[[tuple[Any, ...]], bool]] = {
     Op.ADD: _names_a_place,
     Op.REMOVE: _names_a_node,
     Op.HASH: _nothing,
+    Op.CONTENT_ADD: _adds,
+    Op.CONTENT_KEEP: _keeps,
+    Op.CONTENT_READ: _reads_content,
 }

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random, SystemRandom
 
 from dtf_dask.errors import ConfigurationError, PeerRefusedError
-from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName, certified_name
 from dtf_dask.ha.local_ledger import NodeLedger
@@ -99,8 +97,7 @@ class ServingNode:
             voters = () if plan.joins else tuple(plan.peers)
             create_node(plan.folder, identity, voters)
         folder = open_node(plan.folder, identity)
-        blobs = BlobStore(os.path.join(plan.folder, "contents"))
-        network = Peers(name, self._security, blobs, [folder.snapshots])
+        network = Peers(name, self._security, folder.contents, [folder.snapshots])
         seed = SystemRandom().getrandbits(64)
         self.node = Node(
             *(name.node, folder, network, self._options, Random(seed), self._failed)

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Protocol
 
 from dtf_dask.errors import (
+    DiskFullError,
     LedgerDamagedError,
     PeerRefusedError,
     PeerUnavailableError,
@@ -167,6 +168,7 @@ class Transport:
             It cannot be kept.
         """
         if self._blobs.size(digest) is not None:
+            self._blobs.touch(digest)
             return self._blobs.path(digest)
         task = self._fetching.get(digest)
         if task is None:
@@ -177,17 +179,16 @@ class Transport:
             task.add_done_callback(partial(self._fetched, digest))
         return await asyncio.shield(task)
 
-    async def offer(self, peer: NodeId, digest: bytes) -> None:
+    async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
         """Have a peer fetch a content from here; return when it is on its disk.
+
+        If it is not here, this asks whether the peer has it.
 
         Raises
         ------
         PeerUnavailableError
             It cannot be reached, or could not fetch or keep it.
         """
-        size = self._blobs.size(digest)
-        if size is None:
-            raise PeerUnavailableError(f"content {digest.hex()} is not here")
         await self._client(peer).offer(digest, size)
 
     def cut(self, peer: NodeId, reason: str) -> None:
@@ -265,6 +266,11 @@ class Transport:
                 self._events.peer_lost(peer, connection.why)
 
     async def _take_offer(self, peer: NodeId, digest: bytes, size: int) -> None:
+        known = self._blobs.size(digest)
+        if known not in (None, size):
+            raise PeerUnavailableError(f"content {digest.hex()} has {known} bytes")
+        if known is None and digest not in self._fetching:
+            await asyncio.to_thread(self._blobs.check_room, size)
         await self.fetch(digest, size, [peer])
 
     async def _fetch(self, digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
@@ -282,6 +288,11 @@ class Transport:
                 except LedgerDamagedError as error:
                     problems.append(f"node {source}: {error}")
                     part = None
+                except DiskFullError:
+                    # The log needs the room more.
+                    if part is not None:
+                        await asyncio.to_thread(part.give_up)
+                    raise
         finally:
             if part is not None:
                 part.close()

@@ -79,7 +79,7 @@ class FaultyDisk:
         self.writes_short = False
         self.fails: dict[str, int] = {}
 
-    def room(self) -> int:
+    def room(self, folder: str = "") -> int:
         return self.bytes_max - sum(len(c.cached) for c in [*self.names_now.values()])
 
     def fill(self, left: int = 0) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from dtf_dask.errors import PeerUnavailableError
+from dtf_dask.errors import DtfError, PeerUnavailableError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.files import DISK, Files, write_whole
 from dtf_dask.ha.ledger.entries import encode_command
@@ -77,6 +77,7 @@ class Wire:
         self._files = files
         self._node = node
         self._incoming = incoming
+        self._turn = asyncio.Lock()
         self._wires = wires
         self.peers: dict[NodeId, Sequence[Address]] | None = None
         """Whom it connects to; None for all, where nobody said."""
@@ -103,13 +104,45 @@ class Wire:
         if self._wires.fetches_failing:
             self._wires.fetches_failing -= 1
             raise PeerUnavailableError("no such snapshot")
-        (peer,) = sources
+        for peer in sources:
+            if not self._wires.connected(self._node, peer):
+                continue
+            folder = self._wires.nodes[peer].folder
+            snapshot = folder.snapshots.read(digest, 0, size)
+            if snapshot is not None:
+                return self._kept_snapshot(digest, snapshot)
+            content = folder.contents.read(digest, 0, size)
+            if content is not None:
+                async with self._turn:
+                    return await asyncio.to_thread(self._kept_content, digest, content)
+        raise PeerUnavailableError("nobody has it")
+
+    def _kept_content(self, digest: bytes, content: bytes) -> str:
+        own = self._wires.nodes[self._node].folder.contents
+        if own.size(digest) is not None:
+            return own.path(digest)
+        part = own.begin(digest, len(content))
+        try:
+            part.add(content[part.offset :])
+            return part.finish()
+        finally:
+            part.close()
+
+    async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
+        """Have the other one fetch it, if it is heard."""
+        await asyncio.sleep(0)
         if not self._wires.connected(self._node, peer):
             raise PeerUnavailableError("cut")
-        other = self._wires.nodes[peer]
-        content = other.folder.snapshots.read(digest, 0, size)
-        if content is None:
-            raise PeerUnavailableError("no such snapshot")
+        contents = self._wires.nodes[peer].folder.contents
+        try:
+            if contents.size(digest) is None:
+                contents.check_room(size)
+                await self._wires.ends[peer].fetch(digest, size, [self._node])
+        except DtfError as error:
+            raise PeerUnavailableError(str(error)) from error
+        contents.touch(digest)
+
+    def _kept_snapshot(self, digest: bytes, content: bytes) -> str:
         path = str(self._incoming / digest.hex())
         file = self._files.create(path)
         try:

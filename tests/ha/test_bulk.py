@@ -157,19 +157,21 @@ def test_an_offer_is_answered_when_it_is_on_the_disk(tmp_path: Path) -> None:
         async with connected(*nodes):
             digest = one.blobs.put([os.urandom(2_000_000)])
             await asyncio.gather(
-                *(one.transport.offer(to.id, digest) for to in (two, three))
+                *(one.transport.offer(to.id, digest, 2_000_000) for to in (two, three))
             )
             for node in (two, three):
                 assert BlobStore(str(tmp_path / f"blobs{node.id}")).check(digest)
             with pytest.raises(PeerUnavailableError, match="is not here"):
-                await one.transport.offer(two.id, b"?" * 32)
+                await one.transport.offer(two.id, b"?" * 32, 5)
+            with pytest.raises(PeerUnavailableError, match="has 2000000 bytes"):
+                await one.transport.offer(two.id, digest, 5)
             two.blobs._limits = BlobLimits(content_bytes_max=10)
             other = one.blobs.put([b"x" * 11])
             with pytest.raises(PeerUnavailableError, match=r"2: .* limit of 10"):
-                await one.transport.offer(two.id, other)
+                await one.transport.offer(two.id, other, 11)
             three.transport.set_peers({})
             with pytest.raises(PeerUnavailableError, match="no peer of this node"):
-                await one.transport.offer(three.id, other)
+                await one.transport.offer(three.id, other, 11)
 
     run(main())
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from dtf_dask.ha.ledger.history import Changes, Compacted
 from dtf_dask.ha.ledger.outcomes import Outcome, Stopped
 from dtf_dask.ha.ledger.queries import Answer, Query
+from dtf_dask.ha.ledger.references import Reference
 
 Role = Literal["leader", "follower", "candidate", "pre-candidate", "learner"]
 
@@ -69,6 +70,31 @@ class Ledger(Protocol):
         """Changes of records after an index, as they come.
 
         It ends after `Compacted`, which says where to begin anew.
+        """
+
+    async def put_content(
+        self, content: bytes | BinaryIO, timeout_s: float
+    ) -> Reference:
+        """Have a majority of the nodes keep a content; commands may name it then.
+
+        It stays for an hour, or as `NodeOptions` says, and as long as records refer to
+        it. A file is read from its beginning.
+
+        Raises
+        ------
+        ContentUnavailableError
+            Most nodes could not keep it, or not in time.
+        UsageError
+            It is empty, or too large.
+        """
+
+    async def get_content(self, reference: Reference, timeout_s: float) -> bytes:
+        """A content that a record refers to.
+
+        Raises
+        ------
+        ContentUnavailableError
+            No node could send it in time.
         """
 
     async def status(self) -> LedgerStatus:

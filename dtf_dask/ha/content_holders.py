@@ -1,0 +1,72 @@
+"""Which nodes have said that they keep a content, and whether they are enough. Pure.
+
+What a node says holds for a time: it keeps what it said that it keeps for twice as
+long, whether a record refers to it or not (`content_sweep`).
+"""
+
+from __future__ import annotations
+
+from dtf_dask.ha.ledger.references import Reference
+from dtf_dask.ha.raft.messages import ConfigState, NodeId
+
+
+class Holders:
+    """What nodes have said, and when.
+
+    Parameters
+    ----------
+    valid_s
+        For how long that holds.
+
+    Examples
+    --------
+    >>> holders = Holders(valid_s=10.0)
+    >>> content = Reference(b"a digest", 5)
+    >>> holders.said(content, NodeId(2), now=100.0)
+    >>> holders.of(content, now=109.0), holders.of(content, now=111.0)
+    ({2}, set())
+    """
+
+    def __init__(self, valid_s: float) -> None:
+        self._valid_s = valid_s
+        self._said: dict[Reference, dict[NodeId, float]] = {}
+
+    def said(self, content: Reference, node: NodeId, now: float) -> None:
+        """A node keeps a content."""
+        self._said.setdefault(content, {})[node] = now
+
+    def of(self, content: Reference, now: float) -> set[NodeId]:
+        """Those that keep it for sure."""
+        since = now - self._valid_s
+        said = self._said.get(content, {})
+        return {node for node, at in said.items() if at >= since}
+
+    def forget_old(self, now: float) -> None:
+        """Forget what holds no more."""
+        for digest in [one for one in self._said if not self.of(one, now)]:
+            del self._said[digest]
+
+    def clear(self) -> None:
+        """Forget everything: nodes may be others, under the same ids."""
+        self._said.clear()
+
+
+def is_majority(config: ConfigState, nodes: set[NodeId]) -> bool:
+    """Whether nodes are most of the voters, of both halves if there are two."""
+    return all(
+        2 * len(nodes.intersection(voters)) > len(voters)
+        for voters in (config.voters, config.voters_outgoing)
+        if voters
+    ) and bool(config.voters)
+
+
+def other_voters(config: ConfigState, own: NodeId) -> list[NodeId]:
+    """The other nodes that vote, in either half."""
+    return sorted({*config.voters, *config.voters_outgoing} - {own})
+
+
+def other_members(config: ConfigState, own: NodeId, lead: NodeId) -> list[NodeId]:
+    """The other nodes that may have a content, the leader first."""
+    parts = (config.voters, config.voters_outgoing, config.learners)
+    members = set().union(*parts, config.learners_next) - {own}
+    return sorted(members, key=lambda node: (node != lead, node))
