@@ -44,9 +44,9 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until(condition, what: str) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < deadline, f"not within 10 s: {what}"
+        assert time.monotonic() < deadline, f"not within 60 s: {what}"
         time.sleep(0.01)
 
 
@@ -123,13 +123,13 @@ def test_what_cannot_start_is_an_error_in_clear_words(tmp_path, case, words):
 def test_a_timeout_kills_the_whole_group_and_keeps_the_output(tmp_path):
     """Children that ignore SIGTERM go too, and what was written before is there."""
     case = shell(
-        "trap '' TERM; (trap '' TERM; sleep 60) & echo $! $$; wait", timeout_s=0.3
+        "trap '' TERM; (trap '' TERM; sleep 600) & echo $! $$; wait", timeout_s=0.3
     )
     result = execute(case, tmp_path, limits=CaseLimits(term_grace_s=0.1))
     assert result.outcome is Outcome.TIMEOUT
     assert result.exception.startswith("still running after 300 ms")
     assert result.exit_code == -signal.SIGKILL
-    assert 0.3 < result.duration_s < 5
+    assert 0.3 < result.duration_s < 50
     pids = [int(word) for word in result.stdout.split()]
     assert len(pids) == 2
     wait_until(lambda: not any(map(is_running, pids)), "the group is gone")
@@ -138,12 +138,12 @@ def test_a_timeout_kills_the_whole_group_and_keeps_the_output(tmp_path):
 def test_sigterm_comes_first(tmp_path):
     """A command may clean up within the grace."""
     case = shell(
-        "trap 'echo cleaned up >&2; exit 1' TERM; sleep 60 & wait", timeout_s=0.5
+        "trap 'echo cleaned up >&2; exit 1' TERM; sleep 600 & wait", timeout_s=0.5
     )
-    result = execute(case, tmp_path, limits=CaseLimits(term_grace_s=10))
+    result = execute(case, tmp_path, limits=CaseLimits(term_grace_s=100))
     assert result.outcome is Outcome.TIMEOUT
     assert result.stderr == "cleaned up\n"
-    assert result.duration_s < 8
+    assert result.duration_s < 50
 
 
 def test_without_pidfd_the_same_holds(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def dtf(*arguments, log):
         try:
             yield process
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert "Traceback" not in log.read_text()
@@ -54,7 +54,7 @@ def test_a_scheduler_and_a_worker_by_hand(tmp_path):
             dtf("worker", address, "--nworkers", "1", log=tmp_path / "worker.log"),
             Client(address) as client,
         ):
-            client.wait_for_workers(1, timeout=20)
+            client.wait_for_workers(1, timeout=60)
             assert client.submit(os.getpid, timeout="1 min").result() != os.getpid()
             assert list(client.nthreads().values()) == [1]
             where = client.scheduler_info(n_workers=-1)["workers"]

@@ -130,7 +130,7 @@ def _has_connected(node: Node, other: Node) -> bool:
 
 async def until_heard(node: Node, other: Node) -> None:
     """Wait until the other's connection to a node is let in."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while other.id not in node.transport.heard:
             await asyncio.sleep(0.001)
 
@@ -147,7 +147,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     async def watched() -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: complaints.append(context))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             await main
 
     asyncio.run(watched())

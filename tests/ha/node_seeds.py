@@ -166,7 +166,7 @@ class _World:
     async def settled(self) -> str:
         """Without troubles all nodes come to the same state; what is wrong if not."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await self._settle()
         except TimeoutError:
             return "\n".join(

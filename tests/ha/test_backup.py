@@ -30,7 +30,7 @@ from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.wal_opening import LogIdentity
 
 LOCAL = LogIdentity("local", NodeId(1))
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 async def write(ledger: LocalLedger, *keys: str) -> None:

@@ -28,7 +28,7 @@ from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.security.authority import Authority
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def made_nodes(folder: Path, count: int) -> list[Path]:

@@ -30,7 +30,7 @@ from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
 from dtf_dask.ha.serving import NodePlan, ServingNode
 from dtf_dask.ha.wire import FrameCutter, frame
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def put(key: str, value: bytes = b"value") -> bytes:
@@ -94,7 +94,7 @@ def with_cluster(
     async def run() -> None:
         cluster = Cluster(folder, count)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(200):
                 await cluster.start(*range(1, count + 1))
                 await test(cluster)
         finally:

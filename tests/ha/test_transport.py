@@ -13,6 +13,7 @@ import pytest
 from certificates import Authority, lab
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from distributed import Security
+from machine_pace import slowness
 from network import FAST, Node, close, connected, run
 
 from dtf_dask.errors import ConfigurationError
@@ -75,7 +76,7 @@ def test_a_lost_connection_is_said_at_once_and_comes_back(tmp_path: Path) -> Non
             began = loop.time()
             two.transport.cut(one.id, "a test cuts it")
             await one.until(lambda: one.events.count(("lost", 2)) == 2)
-            assert loop.time() - began < 2
+            assert loop.time() - began < 2 * slowness()
             await one.until(lambda: ("connected", 2) in one.events)
             one.say(two, 5)
             await two.until(lambda: [m.term for m in two.messages] == [5])
@@ -184,7 +185,7 @@ def test_a_node_that_connects_again_replaces_its_old_connection(tmp_path: Path) 
             await dial(own, peer, one.address, Channel.MESSAGES, context, 5.0)
             for _ in range(2)
         ]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await old.closed
         new.send(heartbeat())
         await one.until(lambda: one.messages)
@@ -264,7 +265,7 @@ def test_a_frame_that_never_ends_ends_with_its_connection(tmp_path: Path) -> Non
         _, writer = await asyncio.open_connection(*one.address, ssl=context)
         writer.write(frame(encode_hello(HELLO)) + half)
         await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not one.transport.heard:
                 await asyncio.sleep(0.001)
         writer.transport.abort()
@@ -391,7 +392,7 @@ def test_a_server_that_is_another_node_is_not_spoken_to(tmp_path: Path) -> None:
             one, other = Node(1, tmp_path), Node(2, tmp_path, security=security)
             await other.listen()
             one.knows(other)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not one.transport.status[0].last_error:
                     await asyncio.sleep(0.005)
             assert why in one.transport.status[0].last_error
@@ -414,7 +415,7 @@ def test_a_node_that_is_not_wanted_is_told_so(tmp_path: Path) -> None:
         await one.listen()
         two.knows(one)
         await one.until(lambda: one.refusals)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not two.transport.status[0].last_error:
                 await asyncio.sleep(0.005)
         assert reason in two.transport.status[0].last_error
@@ -442,7 +443,7 @@ def test_a_thousand_silent_connections_keep_no_node_out(tmp_path: Path) -> None:
             await two.until(lambda: ("connected", 1) in two.events)
             two.say(one, 6)
             await one.until(lambda: one.messages)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while one.transport._listener.waiting:
                     await asyncio.sleep(0.02)
             assert any("said nothing within 2 s" in why for why in one.refusals)
@@ -463,7 +464,7 @@ def test_who_stops_within_the_handshake_is_given_seconds(tmp_path: Path) -> None
         await one.listen()
         began = asyncio.get_running_loop().time()
         assert await speak(one, lab().node(2)) == b""
-        assert 0.2 < asyncio.get_running_loop().time() - began < 8
+        assert 0.2 < asyncio.get_running_loop().time() - began < 60
         assert one.transport._listener.waiting == 0
         await one.transport.close()
 

@@ -132,7 +132,7 @@ def test_workers_of_nannies_say_what_the_command_was_told(tmp_path: Path) -> Non
                     break
                 time.sleep(0.05)
             with distributed.Client(scheduler_file=str(file)) as client:
-                client.wait_for_workers(1, timeout=30)
+                client.wait_for_workers(1, timeout=60)
                 (address,) = client.scheduler_info(n_workers=-1)["workers"]
                 advert = client.sync(
                     client.scheduler.proxy, msg={"op": "dtf_probe"}, worker=address
@@ -142,7 +142,7 @@ def test_workers_of_nannies_say_what_the_command_was_told(tmp_path: Path) -> Non
                 process.send_signal(signal.SIGINT)
             for process in processes:
                 try:
-                    process.wait(20)
+                    process.wait(60)
                 finally:
                     process.kill()
     assert advert["facts"]["label.board"] == "rpi4"

@@ -46,12 +46,12 @@ async def heard(
 ) -> list[list[str]]:
     """All changes of what a watch says, until something holds."""
     changes: list[list[str]] = []
-    options = {"interval_s": 0.005, "timeout_s": 20.0, "failures": 3, **options}
+    options = {"interval_s": 0.005, "timeout_s": 60.0, "failures": 3, **options}
     watch = HealthWatch(
         [check], changed=lambda: changes.append(watch.problems), **options
     )
     watch.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not until(watch):
             await asyncio.sleep(0.005)
     watch.stop()
@@ -90,7 +90,7 @@ def test_one_that_raises_has_failed() -> None:
 def test_one_that_hangs_has_failed_and_is_not_started_twice() -> None:
     """Nobody waits for it."""
     gate = threading.Event()
-    check = Check(lambda: gate.wait(20) and None)
+    check = Check(lambda: gate.wait(100) and None)
     words = told(check, timeout_s=0.05)
     gate.set()
     assert words.startswith("health check 'mine' failed 3 times: it has not answered")
@@ -115,14 +115,14 @@ def test_a_long_answer_is_cut() -> None:
 
 def test_a_command_passes_with_code_0() -> None:
     """Whatever it prints."""
-    assert Command("echo fine; echo odd >&2", 20).problem() is None
+    assert Command("echo fine; echo odd >&2", 100).problem() is None
 
 
 def test_a_command_that_fails_says_the_last_line_that_it_printed() -> None:
     """Or how it ended."""
-    assert Command("echo a; echo b >&2; exit 3", 20).problem() == "exit code 3: b"
-    assert Command("kill -9 $$", 20).problem() == "killed by SIGKILL"
-    assert "exit code 127" in str(Command("no-such-command-at-all", 20).problem())
+    assert Command("echo a; echo b >&2; exit 3", 100).problem() == "exit code 3: b"
+    assert Command("kill -9 $$", 100).problem() == "killed by SIGKILL"
+    assert "exit code 127" in str(Command("no-such-command-at-all", 100).problem())
 
 
 def test_a_command_that_hangs_is_killed_with_all_that_it_started() -> None:
@@ -131,7 +131,7 @@ def test_a_command_that_hangs_is_killed_with_all_that_it_started() -> None:
     command = Command(f"sleep 1000.{mark} & sleep 1000.{mark}", 0.3)
     begun = time.monotonic()
     assert command.problem() == "it was killed after 300 ms"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert not _running(mark)
 
 
@@ -139,14 +139,14 @@ def test_what_a_command_leaves_behind_is_killed() -> None:
     """And nobody waits for it, though it holds the output open."""
     mark = f"{time.monotonic_ns()}"
     begun = time.monotonic()
-    assert Command(f"sleep 1000.{mark} & exit 0", 20).problem() is None
-    assert time.monotonic() - begun < 10
+    assert Command(f"sleep 1000.{mark} & exit 0", 100).problem() is None
+    assert time.monotonic() - begun < 60
     assert not _running(mark)
 
 
 def _running(mark: str) -> str:
     """Processes with this in their command line; the killed need a moment to go."""
-    found, end = "", time.monotonic() + 5
+    found, end = "", time.monotonic() + 60
     while time.monotonic() < end:
         listed = subprocess.run(
             ["pgrep", "-f", f"[s]leep 1000.{mark}"], capture_output=True, text=True
@@ -228,9 +228,9 @@ def test_much_that_a_worker_says_is_cut() -> None:
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not (found := condition()):
-        assert time.monotonic() < end, "not within 30 s"
+        assert time.monotonic() < end, "not within 60 s"
         time.sleep(0.02)
     return found
 
@@ -255,7 +255,7 @@ def test_a_failing_check_opens_the_workers_breaker_and_heals(tmp_path: Any) -> N
             (found,) = asked["rows"]
             return dict(found)
 
-        assert client.submit(sum, [1, 2]).result(timeout=20) == 3
+        assert client.submit(sum, [1, 2]).result(timeout=60) == 3
         assert row()["breaker"] == "closed"
         sick.touch()
         until(lambda: row()["breaker"] == "open")
@@ -265,7 +265,7 @@ def test_a_failing_check_opens_the_workers_breaker_and_heals(tmp_path: Any) -> N
         assert why in str(client.explain(future))
         assert not future.done()
         sick.unlink()
-        assert future.result(timeout=20) == 7
+        assert future.result(timeout=60) == 7
         until(lambda: row()["breaker"] == "closed")
         said = [event["message"] for _, event in client.get_events("dtf-scheduling")]
         assert [message.partition(":")[0] for message in said] == [

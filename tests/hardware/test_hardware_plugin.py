@@ -13,6 +13,7 @@ import dask.config
 import distributed
 import pytest
 from fake_nvml import LOST, Card, FakeNvml
+from machine_pace import cpu_slowness
 
 from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.hardware.advert import settings_in_force, steady
@@ -21,7 +22,7 @@ from dtf_dask.worker_plugins.hardware.plugin import EXTRA, HardwarePlugin
 from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
 QUIET: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class Settable:
@@ -194,9 +195,9 @@ def test_a_worker_does_not_wait_for_a_slow_probe() -> None:
         probe = Settable(host="late")
         probe.gate.clear()
         began = time.monotonic()
-        with dask.config.set({"dtf.hardware.probe-timeout": "30s"}):
+        with dask.config.set({"dtf.hardware.probe-timeout": "1 min"}):
             async with started(HardwarePlugin((probe,), no_gpu())) as (s, _):
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 50
                 assert "host" not in at_registration(s)["facts"]
                 assert not at_registration(s)["problems"]
                 probe.gate.set()
@@ -280,7 +281,7 @@ def test_the_loop_of_a_worker_stays_free() -> None:
                     costs.append(time.thread_time() - before)
                     await worker.close()
         without, with_plugin = min(costs[::2]), min(costs[1::2])
-        assert with_plugin - without < 0.02
+        assert with_plugin - without < 0.02 * cpu_slowness()
 
     asyncio.run(run())
 

@@ -76,7 +76,7 @@ def test_of_two_probes_the_later_is_right() -> None:
 def test_a_hung_probe_is_waited_for_once_and_not_started_again() -> None:
     """The others' facts come in time; when it answers after all, that is taken."""
     gate = threading.Event()
-    hung = Fake("hung", lambda: {"host": "x"} if gate.wait(20) else {})
+    hung = Fake("hung", lambda: {"host": "x"} if gate.wait(100) else {})
     good = Fake("good", lambda: {"cpu.cores": 2})
     prober = Prober([hung, good], 0.2)
     began = time.monotonic()
@@ -84,7 +84,7 @@ def test_a_hung_probe_is_waited_for_once_and_not_started_again() -> None:
         found = prober.round()
         assert found.facts == {"cpu.cores": 2}
         assert found.problems == ("probe hung has not answered within 0.2 s",)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     assert (hung.calls, good.calls) == (1, 3)
     gate.set()
     assert prober.round().facts == {"cpu.cores": 2, "host": "x"}
@@ -95,7 +95,7 @@ def test_a_hung_probe_is_waited_for_once_and_not_started_again() -> None:
 def test_within_a_short_limit_late_is_no_problem() -> None:
     """A first look takes what is there; the next one has the rest."""
     gate = threading.Event()
-    prober = Prober([Fake("slow", lambda: {"host": "x"} if gate.wait(20) else {})], 20)
+    prober = Prober([Fake("slow", lambda: {"host": "x"} if gate.wait(100) else {})], 20)
     found = prober.round(0.05)
     assert (found.facts, found.problems) == ({}, ())
     gate.set()
@@ -107,12 +107,12 @@ def test_a_hung_probe_does_not_keep_the_process() -> None:
     code = (
         "import time, types\n"
         "from dtf_dask.worker_plugins.hardware.probes import Prober\n"
-        "hung = types.SimpleNamespace(name='hung', facts=lambda: time.sleep(60))\n"
+        "hung = types.SimpleNamespace(name='hung', facts=lambda: time.sleep(600))\n"
         "print(Prober([hung], 0.05).round().problems)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        timeout=30,
+        timeout=60,
         capture_output=True,
         text=True,
         check=True,
@@ -262,7 +262,7 @@ def test_browsers_are_found_and_asked_once(
 
 @pytest.mark.parametrize(
     "script",
-    ["sleep 60 & sleep 60", "exec yes", "echo one; exit 3"],
+    ["sleep 600 & sleep 600", "exec yes", "echo one; exit 3"],
     ids=["hangs", "never stops", "fails"],
 )
 def test_a_command_that_does_not_behave_says_nothing(
@@ -273,9 +273,9 @@ def test_a_command_that_does_not_behave_says_nothing(
     file = command(tmp_path, "tool", f"echo $$ > {tmp_path}/pid; {script}")
     began = time.monotonic()
     assert commands.output([str(file)]) == ""
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     group = int((tmp_path / "pid").read_text())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-START_S = 30.0
+START_S = 60.0
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from dtf_dask.runs.results import recorder as recorders
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
 
-HISTORY_S = 20.0
+HISTORY_S = 60.0
 
 
 def run_of(run_id: str) -> Run:
@@ -214,7 +214,7 @@ def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
             recorder.put(attempt)
         time.sleep(3 * recorders.BATCH_S)
         server.send_signal(signal.SIGQUIT)
-        server.wait(30)
+        server.wait(60)
         for attempt in attempts_of(10, 10):
             recorder.put(attempt)
         status = recorder.close("passed", 0, 1.0)
@@ -238,7 +238,7 @@ def test_a_store_that_hangs_is_left_behind(tmp_path: Path, postgresql_url: str) 
         assert (status.stored, status.spooled) == (0, 10)
         assert "did not answer" in status.error
         other.rollback()
-    recorder._thread.join(30)
+    recorder._thread.join(60)
     with ResultsStore.open(postgresql_url) as store:
         store.ingest_spool(tmp_path)
         assert len(list(store.attempts("r"))) == 10

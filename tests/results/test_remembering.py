@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sqlite3
+import statistics
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from machine_pace import cpu_slowness, slowness
 from postgresql_server import running_postgresql
 
 from dtf_dask.errors import ResultsUnavailableError
@@ -296,7 +298,7 @@ def test_a_server_that_stops_and_one_that_hangs(
                 for _ in range(20):
                     await asyncio.sleep(0.005)
                 await made.close()
-                assert time.monotonic() - began < 10
+                assert time.monotonic() - began < 10 * slowness()
             finally:
                 server.send_signal(signal.SIGCONT)
             made._thread.join(WAIT_S)
@@ -408,20 +410,19 @@ def test_recalling_much_holds_the_event_loop_up_for_moments_only(
             for m in range(2)
         ]
         store.remember(rows, time.time())
-    longest_s, mine = 0.0, threading.get_ident()
+    taken_s: list[float] = []
+    mine = threading.get_ident()
     gc.disable()  # what it costs is not the page's
 
     async def check() -> None:
-        nonlocal longest_s
         engine = Engine()
         recall = engine.memory.recall
 
         def timed(*args: Any) -> None:
-            nonlocal longest_s
             assert threading.get_ident() == mine
             began = time.thread_time()
             recall(*args)
-            longest_s = max(longest_s, time.thread_time() - began)
+            taken_s.append(time.thread_time() - began)
 
         monkeypatch.setattr(engine.memory, "recall", timed)
         async with remembering(tmp_path / "results.sqlite", engine) as made:
@@ -433,4 +434,5 @@ def test_recalling_much_holds_the_event_loop_up_for_moments_only(
         run(check)
     finally:
         gc.enable()
-    assert longest_s < 0.03
+    assert statistics.median(taken_s) < 0.01 * cpu_slowness()
+    assert max(taken_s) < sum(taken_s) / 10

@@ -19,7 +19,7 @@ from dtf_dask.errors import DeadlineError
 from dtf_dask.runs.results.store import ResultsStore
 
 COMMAND = [sys.executable, "-c", "from dtf_dask.cli.main import main; main()"]
-WAIT_S = 50.0
+WAIT_S = 100.0
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def kept_runs(url: str, name: str) -> list[float]:
 
 def run_dtf(*arguments: str) -> str:
     done = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=60
+        [*COMMAND, *arguments], capture_output=True, text=True, check=True, timeout=100
     )
     return done.stdout
 

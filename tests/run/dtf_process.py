@@ -20,7 +20,7 @@ from dtf_dask.runs.results.store import ResultsStore
 
 _MARK = "DTF_TEST_MARK"
 _FOREIGN = ("PYTEST_", "DTF_", "DASK_", "COV_", "COVERAGE_")
-_WAIT_S = 60.0
+_WAIT_S = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def marked() -> Iterator[str]:
     mark = uuid.uuid4().hex
     try:
         yield mark
-        deadline = time.monotonic() + 2.0
+        deadline = time.monotonic() + 10.0
         while (left := alive(mark)) and time.monotonic() < deadline:
             psutil.wait_procs(left, timeout=0.1)
         assert [" ".join(process.cmdline()) for process in left] == []

@@ -20,6 +20,7 @@ from dtf_process import (
     start,
     suite,
 )
+from machine_pace import slowness
 
 _SLOW = """
 import os, pathlib, time, pytest
@@ -49,7 +50,7 @@ def test_interrupt_and_resume(slow):
         await_file(slow / "started", "\n")
         test = psutil.Process(int((slow / "started").read_text()))
         process.send_signal(signal.SIGINT)
-        test.wait(2.0)  # TimeoutExpired if it takes longer
+        test.wait(2.0 * slowness())  # TimeoutExpired if it takes longer
         ended = end(process)
     assert ended.code == 2, ended.out
     assert "KeyboardInterrupt" in ended.out

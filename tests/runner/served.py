@@ -22,7 +22,7 @@ from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job
 from dtf_dask.worker_plugins.runner.supervisor import Supervisor
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 Frame = dict[str, Any]
 
 

@@ -85,7 +85,7 @@ def test_a_timeout_is_the_cases(runner):
     )
     assert [results[n]["outcome"] for n in range(3)] == ["timeout", "timeout", "passed"]
     assert results[0]["stdout"] == "begun\n"
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     [artifact] = frames[0]["artifacts"]
     pid = int(Path(runner._spill, artifact["file"]).read_text())
     assert gone(pid)

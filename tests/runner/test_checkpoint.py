@@ -46,7 +46,7 @@ def started(folder: Path, save: Callable[[], Any] | None) -> Callable[[], None]:
 
 
 def preempted(
-    folder: Path, *tests: Any, wait_s: float = 20.0
+    folder: Path, *tests: Any, wait_s: float = 100.0
 ) -> tuple[list[Frame], float]:
     """What the runner tells of a batch that is preempted, and how long that took."""
     with Served(Cases(*tests)) as runner:
@@ -81,14 +81,14 @@ def test_what_was_registered_is_called_before_the_kill(tmp_path: Path) -> None:
     assert frames[-1]["not_run"] == [0, 1]
     assert [frame["op"] for frame in frames if frame["op"] in ("case", "crash")] == []
     assert (tmp_path / "checkpoints" / "0" / "state").read_text() == "12"
-    assert took_s < 10  # not the 20 s that it had
+    assert took_s < 50  # not the 100 s that it had
 
 
 def test_nothing_registered_is_killed_at_once(tmp_path: Path) -> None:
     """As before: preemption does not wait for those who save nothing."""
     frames, took_s = preempted(tmp_path, started(tmp_path, None))
     assert frames[-1]["not_run"] == [0]
-    assert took_s < 10
+    assert took_s < 50
 
 
 @pytest.mark.parametrize("how", ["hang", "busy"])
@@ -107,7 +107,7 @@ def test_one_that_does_not_return_is_cut(tmp_path: Path, how: str) -> None:
     frames, took_s = preempted(tmp_path, started(tmp_path, save), wait_s=0.5)
     assert frames[-1]["not_run"] == [0]
     assert (tmp_path / "saving").exists()
-    assert 0.4 < took_s < 10
+    assert 0.4 < took_s < 50
 
 
 def test_one_that_raises_does_not_keep_the_others(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_one_that_raises_does_not_keep_the_others(tmp_path: Path) -> None:
     frames, took_s = preempted(tmp_path, both)
     assert (tmp_path / "saved").exists()
     assert frames[-1]["not_run"] == [0]
-    assert took_s < 10
+    assert took_s < 50
 
 
 def test_one_that_ends_the_process_is_no_crash_of_the_test(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_it_is_forgotten_with_its_test(tmp_path: Path) -> None:
     frames, took_s = preempted(tmp_path, before, started(tmp_path, None))
     assert frames[-1]["not_run"] == [1]
     assert not (tmp_path / "saved").exists()
-    assert took_s < 10
+    assert took_s < 50
 
 
 def test_no_time_is_no_call(tmp_path: Path) -> None:
@@ -209,13 +209,13 @@ def test_a_kill_does_not_wait_for_one_that_saves(tmp_path: Path) -> None:
         runner.batch(0)
         while not (tmp_path / "started").exists():
             time.sleep(0.005)
-        runner.send(op="preempt", wait_s=50)
+        runner.send(op="preempt", wait_s=100)
         while not (tmp_path / "saving").exists():
             time.sleep(0.005)
         begun = time.monotonic()
         runner.send(op="kill")
         runner.until("batch_end")
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 50
 
 
 def test_another_process_cannot_be_named(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_another_process_cannot_be_named(tmp_path: Path) -> None:
 
     frames, took_s = preempted(tmp_path, lie)
     assert frames[-1]["not_run"] == [0]
-    assert took_s < 10
+    assert took_s < 50
 
 
 def test_outside_of_a_run_it_does_nothing(tmp_path: Path) -> None:

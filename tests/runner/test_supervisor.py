@@ -13,6 +13,7 @@ import time
 
 import psutil
 import pytest
+from machine_pace import slowness
 from served import Functions, Served, crashes, gone, ran, told
 
 from dtf_dask.frames import pack
@@ -135,7 +136,7 @@ def test_a_hang_is_shown_and_costs_one_test():
     with Served(Functions(ok, hang, ok, timeout_s=0.3)) as runner:
         began = time.monotonic()
         frames = runner.run(0, 1, 2)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         assert ran(frames) == [0, 2]
         assert crashes(frames) == {1: "timeout"}
         [crash] = [f for f in frames if f["op"] == "crash"]
@@ -170,7 +171,7 @@ def test_threads_left_behind_do_not_hold_up():
     with Served(Functions(_stay_behind, ok)) as runner:
         began = time.monotonic()
         assert ran(runner.run(0, 1)) == [0, 1]
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 60
 
 
 def test_an_exit_handler_that_hangs_has_a_limit(monkeypatch):
@@ -489,7 +490,7 @@ def test_at_the_end_the_handlers_of_one_that_waits_run(tmp_path):
         began = time.monotonic()
         runner.send(op="close")
         assert runner.hang_up() == 0
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * slowness()
         assert ended.exists()
 
 
@@ -508,7 +509,7 @@ def test_the_end_does_not_wait_for_ever(monkeypatch):
         runner.send(op="close")
         began = time.monotonic()
         assert runner.hang_up() == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
 
 
 def test_hanging_up_ends_one_that_waits():

@@ -15,7 +15,7 @@ from dtf_dask.scheduler_plugins.adapter.plugin import NAME, SchedulingPlugin
 from dtf_dask.scheduler_plugins.adapter.posts import EXTRA
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 _QUIET: dict[str, Any] = {
     "host": "127.0.0.1",
     "dashboard": False,
@@ -133,7 +133,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous test, bounded."""
 
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             await test()
 
     asyncio.run(bounded())

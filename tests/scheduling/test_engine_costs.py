@@ -1,6 +1,7 @@
 """What a decision costs: generous ceilings, so that nothing grows with what waits.
 
-Measured in CPU time of this process, the best of a few tries, for machines are busy.
+Measured in CPU time of this process, the best of a few tries, for machines are busy,
+and by what this one takes for other things: some are slower than others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from random import Random
 from time import process_time
 
 from engine_kit import ask, need
+from machine_pace import cpu_slowness
 
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
@@ -21,7 +23,7 @@ JOIN_S = 0.015
 
 
 def best_of(tries: int, measured: Callable[[], float]) -> float:
-    return min(measured() for _ in range(tries))
+    return min(measured() for _ in range(tries)) / cpu_slowness()
 
 
 def run(engine: Engine, asks: list[Ask], duration: Callable[[], float]) -> float:

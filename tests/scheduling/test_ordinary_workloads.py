@@ -267,8 +267,8 @@ def producing(n: int) -> None:
 
 
 def waiting() -> str:
-    Event("go").wait(timeout=20)
-    return str(Variable("word").get(timeout=20))
+    Event("go").wait(timeout=60)
+    return str(Variable("word").get(timeout=60))
 
 
 async def coordination(made: Room) -> None:
@@ -396,7 +396,7 @@ def test_adaptive_scales_for_governed_tasks() -> None:
             assert client.gather(futures) == list(range(60))
             assert cluster.scheduler.plugins["dtf-scheduling"].failure == ""
             del futures
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while cluster.scheduler.workers and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert not cluster.scheduler.workers

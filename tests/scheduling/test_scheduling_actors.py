@@ -98,7 +98,7 @@ def test_an_actor_waits_for_its_hardware(later: str) -> None:
             else:
                 told = {**advert(gpus=1), "worker": made.workers[0].address}
                 made.workers[0].log_event("dtf-hardware", told)
-            actor = await asyncio.wait_for(future, 10)
+            actor = await asyncio.wait_for(future, 60)
             assert await actor.home() == ("late" if later == "worker" else "w0")
             assert made.plugin.failure == ""
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_kept_for_an_actor_is_refused(asked: Any, words: str) -> 
             behind = made.client.submit(str, future, key="behind")
             for one in (future, behind):
                 with pytest.raises(TaskRefusedError, match=words):
-                    await asyncio.wait_for(one, 10)
+                    await asyncio.wait_for(one, 60)
             assert await made.client.submit(sum, [1, 2]) == 3
             assert made.plugin.failure == ""
             made.scheduler.validate_state()

@@ -98,7 +98,7 @@ def test_churn(seed: int) -> None:
             await made.worker("last", advert(gpus=2), nthreads=2)
             live = [future for future in futures if not future.cancelled()]
             done = asyncio.gather(*live, return_exceptions=True)
-            await asyncio.wait_for(done, 30)
+            await asyncio.wait_for(done, 60)
             assert made.plugin.failure == ""
             made.scheduler.validate_state()
             engine: Any = made.plugin.engine

@@ -82,7 +82,7 @@ def test_plain_tasks_are_governed_and_run() -> None:
         async with room(None, None, threads=2) as made:
             futures = made.client.map(inc, range(200))
             total = made.client.submit(sum, futures)
-            assert await asyncio.wait_for(total, 20) == sum(range(1, 201))
+            assert await asyncio.wait_for(total, 60) == sum(range(1, 201))
             granted = {task.stage for task in made.plugin.keeper.holding.tasks.values()}
             assert granted == {"over"}
             assert len(made.plugin.keeper.holding.tasks) == 200
@@ -125,7 +125,7 @@ def test_a_late_worker_picks_up_a_waiting_task() -> None:
             await made.until(lambda: made.held() == 1)
             assert await made.client.submit(inc, 1) == 2
             await made.worker("board", advert({"label.board": "rpi4"}))
-            assert await asyncio.wait_for(future, 10) == "board"
+            assert await asyncio.wait_for(future, 60) == "board"
 
     run(check)
 
@@ -203,10 +203,10 @@ def test_a_restricted_task_waits_for_its_worker() -> None:
             with dask.annotate(dtf={"class": "release"}):
                 here = made.client.submit(where, 1, workers=["w0"])
                 later = made.client.submit(where, 2, workers=["127.0.0.1:45893"])
-            assert await asyncio.wait_for(here, 10) == "w0"
+            assert await asyncio.wait_for(here, 60) == "w0"
             await made.until(lambda: made.held() == 1)
             await made.worker("late", port=45893)
-            assert await asyncio.wait_for(later, 10) == "late"
+            assert await asyncio.wait_for(later, 60) == "late"
 
     run(check)
 
@@ -219,7 +219,7 @@ def test_set_resources_lets_waiting_tasks_run() -> None:
             future = made.client.submit(inc, 1, resources={"BOARD": 1})
             await made.until(lambda: made.held() == 1)
             await made.workers[0].set_resources(BOARD=1)
-            assert await asyncio.wait_for(future, 10) == 2
+            assert await asyncio.wait_for(future, 60) == 2
             (ws,) = made.scheduler.workers.values()
             assert ws.used_resources == {"BOARD": 0}
 
@@ -243,7 +243,7 @@ def test_cancelled_while_held() -> None:
                 again = made.client.submit(where, key="once")
                 await made.until(lambda: made.held() == 1)
                 await made.worker("gpu", advert(gpus=1))
-                assert await asyncio.wait_for(again, 10) == "gpu"
+                assert await asyncio.wait_for(again, 60) == "gpu"
 
     run(check)
 
@@ -253,16 +253,17 @@ def test_cancelled_while_it_runs_keeps_its_place_until_it_is_over() -> None:
 
     async def check() -> None:
         async with room(None) as made:
-            long = made.client.submit(time.sleep, 0.6, key="long")
+            LET_GO.clear()
+            long = made.client.submit(too_long, key="long")
             await made.until(lambda: bool(made.workers[0].state.executing))
-            began = time.monotonic()
             await long.cancel()
             await made.until(lambda: "long" not in made.scheduler.tasks)
-            other = made.client.submit(inc, 1)
+            other = made.client.submit(what_was_noted)
+            await made.until(lambda: made.held() == 1)
             await asyncio.sleep(0.1)
-            assert next(iter(made.plugin.engine._core.running)) == "long"
-            assert await asyncio.wait_for(other, 10) == 2
-            assert time.monotonic() - began > 0.4
+            assert list(made.plugin.engine._core.running) == ["long"]
+            LET_GO.set()
+            assert await asyncio.wait_for(other, 60) == ["over"]
             await made.until(lambda: settled(made))
 
     run(check)
@@ -275,7 +276,7 @@ def test_a_failed_attempt_is_tried_elsewhere_first(times: int) -> None:
     async def check() -> None:
         async with room(None, None) as made:
             future = made.client.submit(fails_at_first, times, retries=times)
-            assert await asyncio.wait_for(future, 10) == "done"
+            assert await asyncio.wait_for(future, 60) == "done"
             assert len(NOTES) == times + 1
             assert NOTES[0][0] != NOTES[1][0]
             assert settled(made)
@@ -291,7 +292,7 @@ def test_retries_of_the_annotation_with_backoff() -> None:
             with dask.annotate(dtf={"retries": 2}):
                 future = made.client.submit(fails_at_first, 9)
             with pytest.raises(ValueError, match="once more"):
-                await asyncio.wait_for(future, 10)
+                await asyncio.wait_for(future, 60)
             assert len(NOTES) == 3
             times = [at for _, at in NOTES]
             assert times[1] - times[0] > 0.09
@@ -310,7 +311,7 @@ def test_a_task_that_runs_too_long_fails_in_time() -> None:
             with dask.annotate(dtf={"timeout": 0.2}):
                 future = made.client.submit(too_long)
             with pytest.raises(TaskTimeoutError, match=r"longer than the 0\.2 s"):
-                await asyncio.wait_for(future, 30)
+                await asyncio.wait_for(future, 60)
             assert time.monotonic() - began > 0.15
             after = made.client.submit(what_was_noted)
             await made.until(lambda: made.held() == 1)
@@ -318,7 +319,7 @@ def test_a_task_that_runs_too_long_fails_in_time() -> None:
             assert NOTES == []
             assert not after.done()
             LET_GO.set()
-            assert await asyncio.wait_for(after, 30) == ["over"]
+            assert await asyncio.wait_for(after, 60) == ["over"]
             await made.until(lambda: settled(made))
 
     run(check)
@@ -344,9 +345,9 @@ def test_nonsense_is_refused_and_the_scheduler_goes_on(wish: Any, words: str) ->
                 bad = made.client.submit(inc, 1)
             after = made.client.submit(inc, bad)
             with pytest.raises(TaskRefusedError, match=words):
-                await asyncio.wait_for(bad, 10)
+                await asyncio.wait_for(bad, 60)
             with pytest.raises(TaskRefusedError, match=words):
-                await asyncio.wait_for(after, 10)
+                await asyncio.wait_for(after, 60)
             assert await made.client.submit(inc, 5) == 6
             assert made.plugin.failure == ""
 
@@ -359,7 +360,7 @@ def test_a_task_is_learned_of_under_the_name_that_it_has() -> None:
     async def check() -> None:
         async with room(None) as made:
             client, engine = made.client, made.plugin.engine
-            for name, pause_s in (("quick", 0.0), ("slow[a]", 0.3), ("slow[b]", 0.3)):
+            for name, pause_s in (("quick", 0.0), ("slow[a]", 0.6), ("slow[b]", 0.6)):
                 with dask.annotate(dtf={"name": name, "class": "release"}):
                     await client.submit(where, 1, pause_s, pure=False)
             await client.submit(where, 2)
@@ -369,9 +370,9 @@ def test_a_task_is_learned_of_under_the_name_that_it_has() -> None:
                 for estimate in engine._core.estimates.groups(name).values()
             }
             assert (
-                learned["quick"] < 0.2 <= learned["slow[a]"] <= learned["slow[b]"] * 2
+                learned["quick"] < 0.5 <= learned["slow[a]"] <= learned["slow[b]"] * 2
             )
-            assert learned["where"] < 0.2
+            assert learned["where"] < 0.5
             with dask.annotate(dtf={"name": "slow[c]", "deadline": 0.1}):
                 late = client.submit(where, 3)
             await late
@@ -425,13 +426,13 @@ def test_upstream_failures() -> None:
             with dask.annotate(dtf={"on_upstream_failure": "skip"}):
                 skipped = client.submit(kind, first, key="skipped")
             words = "UpstreamFailedError: 'first' failed: .*broken"
-            assert re.match(words, await asyncio.wait_for(runs, 10))
-            assert re.match(words, await asyncio.wait_for(later, 10))
+            assert re.match(words, await asyncio.wait_for(runs, 60))
+            assert re.match(words, await asyncio.wait_for(later, 60))
             with pytest.raises(UpstreamFailedError, match="it was skipped: 'first'"):
-                await asyncio.wait_for(skipped, 10)
+                await asyncio.wait_for(skipped, 60)
             for future in (first, strict):
                 with pytest.raises(ValueError, match="broken"):
-                    await asyncio.wait_for(future, 10)
+                    await asyncio.wait_for(future, 60)
             assert made.plugin.failure == ""
             assert settled(made)
 
@@ -448,7 +449,7 @@ def test_after_waits_for_any_outcome() -> None:
             foreign = client.submit(note, "fails", 0.1, root, key="foreign")
             with dask.annotate(dtf={"after": ["root", "foreign"]}):
                 last = client.submit(note, "last", 0, key="last")
-            await asyncio.wait_for(last, 10)
+            await asyncio.wait_for(last, 60)
             assert NOTES == ["root", "fails", "last"]
             with pytest.raises(ValueError, match="it does"):
                 await foreign
@@ -468,7 +469,7 @@ def test_after_names_tasks_of_the_same_graph_done_ones_and_cancelled_ones() -> N
                 never = client.submit(note, "never", 0, key="never")
             with dask.annotate(dtf={"after": ["done"]}):
                 second = client.submit(note, "second", 0, key="second")
-            await asyncio.wait_for(second, 10)
+            await asyncio.wait_for(second, 60)
             with dask.annotate(dtf={"after": ["never"]}):
                 third = client.submit(note, "third", 0, key="third")
             await made.until(lambda: made.held() == 2)
@@ -476,11 +477,11 @@ def test_after_names_tasks_of_the_same_graph_done_ones_and_cancelled_ones() -> N
             assert answer["state"] == "held"
             assert "never" in answer["why"]
             await never.cancel()
-            await asyncio.wait_for(third, 10)
+            await asyncio.wait_for(third, 60)
             with dask.annotate(dtf={"after": ["nobody"]}):
                 refused = client.submit(note, "refused", 0, key="refused")
             with pytest.raises(TaskRefusedError, match="names no task: nobody"):
-                await asyncio.wait_for(refused, 10)
+                await asyncio.wait_for(refused, 60)
             assert NOTES == ["done", "second", "third"]
             assert settled(made)
 

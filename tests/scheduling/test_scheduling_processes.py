@@ -82,13 +82,13 @@ def test_where_and_when_tasks_run_on_processes() -> None:
             with dask.annotate(dtf=rig):
                 last = client.submit(where, 30, 0.5, key="r-30")
             with dask.annotate(dtf={"gang": {"name": "ring", "size": 3}}):
-                gang = client.map(where, range(3), pause_s=0.1, pure=False)
+                gang = client.map(where, range(3), pause_s=1.0, pure=False)
             ran = await gathered(client, gang)
             assert min(began for _, began in ran) - (await last)[1] > 0.4
             assert {name for name, _ in ran} == {"w0", "w1", "rig"}
             times = [began for _, began in ran]
-            # Loose: bench_scheduling.py --live measures.
-            assert max(times) - min(times) < 0.2
+            # All run at the same time; bench_scheduling.py --live measures.
+            assert max(times) - min(times) < 1.0
             assert made.plugin.failure == ""
             made.scheduler.validate_state()
 
@@ -116,13 +116,13 @@ def test_a_worker_that_fails_what_passes_elsewhere_is_shut_and_heals() -> None:
                 with dask.annotate(dtf={"retries": 1}):
                     futures += client.map(fails_on, ["bad"] * 4, range(4), pure=False)
                 ended = asyncio.gather(*futures, return_exceptions=True)
-                await asyncio.wait_for(ended, 20)
+                await asyncio.wait_for(ended, 60)
             shut = await row()
             assert shut["breaker"] == "open"
             assert "circuit breaker is open" in shut["shut"]
             blocked = client.submit(where, 0, 0.2, key="blocked")
-            assert (await asyncio.wait_for(blocked, 10))[0] == "good"
-            async with asyncio.timeout(20):
+            assert (await asyncio.wait_for(blocked, 60))[0] == "good"
+            async with asyncio.timeout(60):
                 while (await row())["breaker"] != "closed":
                     pairs = client.map(where, range(2), pause_s=0.05, pure=False)
                     await gathered(client, pairs)
