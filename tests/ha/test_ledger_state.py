@@ -35,6 +35,7 @@ from dtf_dask.ha.ledger.kinds import (
     PUT,
     SESSION_CLOSE,
     SESSION_OPEN,
+    SESSION_RENEW,
     VERSION,
     Kind,
 )
@@ -72,7 +73,7 @@ def put(key: str, value: bytes, **session: Any) -> bytes:
 
 def opened(state: StateMachine, session: str = "c", ttl_ms: int = 10_000) -> None:
     outcomes = apply(state, encode_command(SESSION_OPEN, ttl_ms, session=session))
-    assert outcomes == [Outcome(OK, 1)]
+    assert outcomes == [Outcome(OK)]
 
 
 def test_records_are_written_compared_and_deleted() -> None:
@@ -175,18 +176,37 @@ def test_sessions_end_by_the_time_of_the_log() -> None:
     assert state.records.revision == 1
 
 
-def test_a_session_is_prolonged_by_opening_it_again() -> None:
-    """Opening is done as often as it arrives: numbers and outcomes stay."""
+def test_a_session_is_prolonged_by_renewing_it() -> None:
+    """By a number of its own, which says too what the client has received."""
     state = StateMachine()
     opened(state, ttl_ms=5_000)
     apply(state, put("a", b"", session="c", number=1), time_ms=4_000)
-    again = encode_command(SESSION_OPEN, 60_000, session="c")
-    assert apply(state, again, time_ms=8_000) == [Outcome(OK, 1)]
-    apply(state, time_ms=60_000)
-    assert apply(state, put("a", b"", session="c", number=1)) == [Outcome(OK, 1)]
+    renew = encode_command(SESSION_RENEW, session="c", number=2, done_below=2)
+    assert apply(state, renew, time_ms=8_000) == [Outcome(OK)]
+    assert apply(state, time_ms=12_999) == []
+    assert state.sessions.by_id["c"].outcomes == {2: Outcome(OK)}
+    assert apply(state, put("a", b"", session="c", number=1)) == [FORGOTTEN]
     close = encode_command(SESSION_CLOSE, session="c")
-    assert apply(state, close, close) == [Outcome(OK, True), Outcome(OK, False)]
+    assert apply(state, close, close, renew) == [
+        Outcome(OK, True),
+        Outcome(OK, False),
+        NO_SESSION,
+    ]
     assert state.records.revision == 1
+
+
+def test_a_session_is_opened_once() -> None:
+    """A second client, or an opening that comes late, gets nothing and changes it not.
+
+    It would be prolonged, or come back without what had been done in it.
+    """
+    state = StateMachine()
+    opened(state, ttl_ms=5_000)
+    apply(state, put("a", b"", session="c", number=1), time_ms=1_000)
+    again = encode_command(SESSION_OPEN, 60_000, session="c")
+    assert apply(state, again, time_ms=5_000) == [Outcome(Code.CONFLICT)]
+    assert apply(state, put("a", b"", session="c", number=1)) == [Outcome(OK, 1)]
+    assert state.sessions.by_id["c"].ttl_ms == 5_000
 
 
 def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,10 +216,10 @@ def test_sessions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     opened(state, "a")
     opened(state, "b")
     more = [encode_command(SESSION_OPEN, 5_000, session=s) for s in ("c", "a")]
-    refused, prolonged = apply(state, *more)
+    refused, taken = apply(state, *more)
     assert refused.code == Code.REFUSED
     assert "sessions" in refused.value
-    assert prolonged == Outcome(OK, 1)
+    assert taken == Outcome(Code.CONFLICT)
 
 
 def test_records_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,7 +575,8 @@ def test_a_snapshot_of_a_newer_version_is_refused() -> None:
     stream = b"".join(StateMachine().snapshot())
     wrong = restored([stream], version=1)
     assert isinstance(wrong, Unreadable)
-    assert "version 2; this node knows versions up to 1" in wrong.reason
+    words = f"version {VERSION}; this node knows versions up to 1"
+    assert words in wrong.reason
     other = restored([msgpack.packb(("something", 1))])
     assert other == Unreadable("no snapshot of a ledger")
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dtf_dask.ha.ledger.outcomes import Outcome
+from dtf_dask.ha.ledger.outcomes import Code, Outcome
 from dtf_dask.ha.ledger.records import Records
 from dtf_dask.ha.ledger.references import Reference, reference_wrong
 from dtf_dask.ha.ledger.sessions import Sessions
 
-VERSION = 2
+VERSION = 3
 """Of the set of commands and of what they do."""
 
 NAMESPACE_CHARS_MAX = 128
@@ -25,7 +25,7 @@ SESSION_ID_CHARS_MAX = 64
 TTL_MS_MIN, TTL_MS_MAX = 1_000, 7 * 86_400_000
 NUMBER_MAX = 2**63 - 1
 
-SESSION_OPEN, SESSION_CLOSE = 1, 2
+SESSION_OPEN, SESSION_CLOSE, SESSION_RENEW = 1, 2, 3
 PUT, DELETE, COMPARE_AND_SET = 16, 17, 18
 PUT_CONTENT, COMPARE_AND_SET_CONTENT = 19, 20
 
@@ -128,6 +128,10 @@ def _close_wrong(arguments: tuple[Any, ...]) -> str | None:
     return "session_close takes nothing" if arguments else None
 
 
+def _renew_wrong(arguments: tuple[Any, ...]) -> str | None:
+    return "session_renew takes nothing" if arguments else None
+
+
 def _put(stage: Stage, _: str, arguments: tuple[str, str, bytes]) -> Outcome:
     return stage.records.put(*arguments)
 
@@ -165,9 +169,14 @@ def _close(stage: Stage, session_id: str, _: tuple[()]) -> Outcome:
     return stage.sessions.close(session_id)
 
 
+def _renew(_: Stage, __: str, ___: tuple[()]) -> Outcome:
+    return Outcome(Code.OK)  # a numbered command prolongs its session, as all of them
+
+
 KINDS: dict[int, Kind] = {
     SESSION_OPEN: Kind("session_open", _open_wrong, _open, numbered=False),
     SESSION_CLOSE: Kind("session_close", _close_wrong, _close, numbered=False),
+    SESSION_RENEW: Kind("session_renew", _renew_wrong, _renew),
     PUT: Kind("put", _put_wrong, _put),
     DELETE: Kind("delete", _delete_wrong, _delete),
     COMPARE_AND_SET: Kind("compare_and_set", _compare_wrong, _compare),

@@ -12,6 +12,7 @@ from dtf_dask.ha.ledger.outcomes import UNKNOWN, Code, Outcome
 from dtf_dask.ha.ledger.sessions import OUTCOMES_MAX
 
 _HEAD_NUMBER = 1
+_OF_THIS_SENDING = (Code.NO_SESSION, Code.FORGOTTEN, Code.NOT_DONE)
 
 
 class Numbered(NamedTuple):
@@ -77,9 +78,10 @@ class Numbering:
         """What an outcome means for the command; it is not sent again.
 
         A session that has expired says nothing of an earlier sending of the command, so
-        its outcome is then unknown. So it is if the caller gives up, with `UNKNOWN`.
+        its outcome is then unknown. So it is if the caller gives up, with `UNKNOWN`, or
+        with `NOT_DONE` where only the last sending is known not to have been taken up.
         """
         maybe_done = self._outstanding.pop(number, False)
-        if maybe_done and outcome.code in (Code.NO_SESSION, Code.FORGOTTEN):
+        if maybe_done and outcome.code in _OF_THIS_SENDING:
             return UNKNOWN
         return outcome

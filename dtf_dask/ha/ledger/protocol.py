@@ -42,8 +42,8 @@ class LedgerStatus:
     stopped: Stopped | None = None
 
 
-class Ledger(Protocol):
-    """Commands that are kept for good once they are answered, and reads of what is."""
+class Proposing(Protocol):
+    """Who has commands done: what a session of a client needs of a ledger."""
 
     async def propose(
         self, commands: Sequence[bytes], timeout_s: float
@@ -54,6 +54,10 @@ class Ledger(Protocol):
         What nobody took up is `NOT_DONE`, with the reason.
         A command that is malformed is refused, and none of those with it is done.
         """
+
+
+class Ledger(Proposing, Protocol):
+    """Commands that are kept for good once they are answered, and reads of what is."""
 
     async def read(
         self, query: Query, timeout_s: float, stale_max_s: float | None = None

@@ -15,6 +15,7 @@ SESSIONS_MAX = 100_000
 OUTCOMES_MAX = 16_384
 """Of one session: the distance between its oldest kept and its newest number."""
 
+_TAKEN = Outcome(Code.CONFLICT)
 _TOO_MANY = refused(f"the ledger has {SESSIONS_MAX} sessions: no more are opened")
 TOO_FAR_AHEAD = refused(
     f"{OUTCOMES_MAX} commands of this session have outcomes that the client has not"
@@ -63,16 +64,20 @@ class Sessions:
         self._next_expiry_ms = 0
 
     def begin(self, session_id: str, ttl_ms: int, now_ms: int) -> Outcome:
-        """Open a session, or prolong it: its lowest number without an outcome."""
-        session = self.by_id.get(session_id)
-        if session is None:
-            if len(self.by_id) >= SESSIONS_MAX:
-                return _TOO_MANY
-            session = self.by_id[session_id] = Session(ttl_ms, 0)
-        session.ttl_ms = ttl_ms
-        session.expires_at_ms = now_ms + ttl_ms
-        self._next_expiry_ms = min(self._next_expiry_ms, session.expires_at_ms)
-        return Outcome(Code.OK, session.first)
+        """Open a session; one that is there is somebody else's: `CONFLICT`.
+
+        Were it prolonged instead, two clients could take each other's outcomes for
+        their own. It is opened once only, since an opening that is repeated late could
+        bring back one that has expired, without what had been done in it.
+        """
+        if session_id in self.by_id:
+            return _TAKEN
+        if len(self.by_id) >= SESSIONS_MAX:
+            return _TOO_MANY
+        expires_at_ms = now_ms + ttl_ms
+        self.by_id[session_id] = Session(ttl_ms, expires_at_ms)
+        self._next_expiry_ms = min(self._next_expiry_ms, expires_at_ms)
+        return Outcome(Code.OK)
 
     def close(self, session_id: str) -> Outcome:
         """End a session: whether there was one."""
