@@ -24,8 +24,9 @@ WORDS_BYTES_MAX = 4_096
 
 _MAGIC = "dtf-node"
 _HOST_CHARS_MAX = 255
-_CLUSTER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
-_URI = re.compile(rf"dtf://({_CLUSTER})/node/([1-9][0-9]{{0,18}})")
+CLUSTER = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""What a cluster may be called, as a regular expression."""
+_URI = re.compile(rf"dtf://({CLUSTER})/node/([1-9][0-9]{{0,18}})")
 
 
 class Channel(IntEnum):
@@ -44,7 +45,7 @@ class NodeName:
 
     def __post_init__(self) -> None:
         """Refuse what no certificate can say."""
-        if not re.fullmatch(_CLUSTER, self.cluster):
+        if not re.fullmatch(CLUSTER, self.cluster):
             raise ValueError(
                 f"{self.cluster!r} is no name for a cluster: letters, digits, and after"
                 " the first also . _ -, 63 at most"
