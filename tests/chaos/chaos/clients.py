@@ -35,7 +35,22 @@ _LIFE_S = (5.0, 30.0)
 _SESSION_MS = 3_600_000
 _RESENDS_MAX = 10
 
+_FILLING_BYTES_MAX = 12_000
+
 Take = Callable[[Event], None]
+
+
+def filled(value: str) -> bytes:
+    """A value as it is written to a register, so large that logs grow and are cut."""
+    size = Random(value).randrange(_FILLING_BYTES_MAX)
+    return f"{value} ".encode().ljust(size, b".")
+
+
+def shown(record: bytes) -> str:
+    """The value that was written; something else if a record is not as it was."""
+    value = record.partition(b" ")[0].decode()
+    whole = record in (filled(value), value.encode())
+    return value if whole else f"{value}, damaged: {record[:100]!r}"
 
 
 class Workload:
@@ -188,7 +203,7 @@ class _Client:
         value, revision = None, 0
         if answer.records:
             record = answer.records[0][1]
-            value, revision = record.value.decode(), record.revision
+            value, revision = shown(record.value), record.revision
         self._seen[key] = value, revision
         self._note("read", key, None, value, called, revision or None)
 
@@ -198,7 +213,7 @@ class _Client:
         if value is None:
             command = encode_command(DELETE, REGISTERS, key)
         else:
-            command = encode_command(PUT, REGISTERS, key, value.encode())
+            command = encode_command(PUT, REGISTERS, key, filled(value))
         called = time.monotonic()
         outcome = await self._propose(ledger, command)
         if outcome.code is Code.OK:
@@ -211,9 +226,7 @@ class _Client:
     async def _compare(self, ledger: RemoteLedger, key: str) -> None:
         old, expected = self._seen[key]
         new = self._value()
-        command = encode_command(
-            COMPARE_AND_SET, REGISTERS, key, expected, new.encode()
-        )
+        command = encode_command(COMPARE_AND_SET, REGISTERS, key, expected, filled(new))
         called = time.monotonic()
         outcome = await self._propose(ledger, command)
         if outcome.code is Code.OK:

@@ -225,19 +225,48 @@ class Faults:
                     await ledger.transfer_leader(to, 3.0)
 
     async def _snapshot(self, say: Say) -> None:
+        leader = await self.group.leader()
         nodes = sorted(self.group.belonging)
         self._rng.shuffle(nodes)
-        nodes = nodes[: self._rng.randint(1, len(nodes))]
-        say(f"two snapshots each of nodes {sorted(nodes)}")
+        if self._rng.random() < 0.5:
+            nodes = nodes[: self._rng.randint(1, len(nodes))]
+            say(f"two snapshots each of nodes {sorted(nodes)}")
+            await self._two_snapshots(nodes)
+            return
+        # What it lacks is in no log any more when it comes back.
+        away = next((node for node in nodes if node != leader), nodes[0])
+        nodes.remove(away)
+        say(f"two snapshots each of nodes {sorted(nodes)} while node {away} is stopped")
+        before = (await self.group.statuses()).get(away)
+        self.group.members[away].signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(self._rng.uniform(0.5, self.hold_max_s))
+            await self._two_snapshots(nodes)
+        finally:
+            self.group.members[away].signal(signal.SIGCONT)
+        if before and await self._has_snapshot(away, before["last_index"]):
+            say(f"node {away} was brought up by one")
+            self.group.restored += 1
+
+    async def _two_snapshots(self, nodes: list[int]) -> None:
         async with self.group.direct() as ledger:
 
             async def two(node: int) -> None:
                 for _ in range(2):
                     with suppress(DtfError):
                         await ledger.snapshot(node, 5.0)
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(0.5)
 
             await asyncio.gather(*map(two, nodes))
+
+    async def _has_snapshot(self, node: int, after: int) -> bool:
+        """Whether a node gets one soon of what came after an entry."""
+        for _ in range(20):
+            status = (await self.group.statuses()).get(node)
+            if status and status["snapshot_index"] > after:
+                return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def _members(self, say: Say) -> None:
         """One node goes and another comes, which may be the same with an empty disk."""

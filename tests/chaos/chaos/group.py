@@ -132,7 +132,8 @@ class Group:
         """Why no node has a disk of its own; empty if some have."""
         self.alarms: list[str] = []
         """What no node should ever say or do."""
-        self.moved = 0
+        self.moved = self.restored = 0
+        """How many nodes were replaced, and brought up by a snapshot of others."""
         self.ledgers: dict[RemoteLedger, str] = {}
         """The clients that live, and where."""
         self._listens: dict[int, Address] = {}
@@ -349,13 +350,12 @@ class Group:
             self.alarms.append(text)
 
     def _not_started(self, text: str) -> None:
-        """A process did not get so far that it takes part."""
-        for member in self.members.values():
-            if f"{member.folder} ended with code" in text:
-                code = int(text.partition("with code ")[2].split(":")[0])
-                self._ended(member, code, text)
-                return
-        if "was not ready within" not in text:
+        """A process did not get so far that it takes part.
+
+        If it ended this is said once more, by its supervisor; if not it was stopped.
+        """
+        known = ("ended with code", "was not ready within")
+        if not any(words in text for words in known):
             self.alarms.append(text)
 
 

@@ -134,7 +134,8 @@ class _Pipe:
                 break
             self._waiting.popleft()
             self._bytes -= len(data)
-            self.target.write(data)
+            if not self.target.is_closing():
+                self.target.write(data)
         passed = self._ended and not self._waiting and not self.way.held
         if passed and self.target is not None:
             self.target.close()

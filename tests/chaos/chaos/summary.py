@@ -41,6 +41,7 @@ class Summary:
     client_gaps_s: dict[str, list[float]] = field(default_factory=dict)
     terms: int = 0
     members_changed: int = 0
+    restored: int = 0
     restarts: int = 0
     compared: int = 0
     state_hash: str = ""
@@ -90,7 +91,8 @@ class Summary:
         lines += [f"  {kind}: none; {why}" for kind, why in self.skipped.items()]
         lines += [
             f"terms: {self.terms}; starts of nodes after a death: {self.restarts};"
-            f" nodes replaced: {self.members_changed}",
+            f" nodes replaced: {self.members_changed}; brought up by a snapshot of"
+            f" others: {self.restored}",
             f"all clients had written {self.back_s:.2f} s after the last fault was"
             " mended",
             f"marks that had to be there at the end: {self.marks}",

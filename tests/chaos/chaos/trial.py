@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from chaos.clients import MARKS, REGISTERS, Workload
+from chaos.clients import MARKS, REGISTERS, Workload, shown
 from chaos.faults import Faults
 from chaos.group import Group
 from chaos.history import (
@@ -281,7 +281,7 @@ class Trial:
         found = await loop.run_in_executor(self._pool, check_kept, self._room)
         summary.keys_checked = found.keys
         self._found(found)
-        summary.members_changed = group.moved
+        summary.members_changed, summary.restored = group.moved, group.restored
 
     async def _all_of(self, namespace: str) -> dict[str, Final]:
         found: dict[str, Final] = {}
@@ -293,7 +293,7 @@ class Trial:
                     self._broke(f"{namespace} could not be read at the end")
                     return found
                 for key, record in answer.records:
-                    found[key] = Final(record.value.decode(), record.revision)
+                    found[key] = Final(shown(record.value), record.revision)
                     after = key
                 if not answer.more:
                     return found
