@@ -25,7 +25,10 @@ from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
 REGISTERS, MARKS = "registers", "marks"
-CLIENTS = 12
+WRITERS, READERS = 10, 8
+READS = 0.45
+"""The share of reads."""
+
 WINDOW_S = 5.0
 KEYS = 8
 TIMEOUT_S = 2.0
@@ -80,7 +83,14 @@ class Workload:
         """Operations that have begun and not ended, by the window of their keys."""
         self._take = take
         self._ending = False
-        self._clients = [_Client(self, n, seed) for n in range(CLIENTS)]
+        self._clients: list[_Client] = []
+        for n in range(WRITERS):
+            writer = _Client(self, f"w{n}", n, seed)
+            self._clients.append(writer)
+            self.by_client[writer.name] = []
+            if n < READERS:
+                reader = _Client(self, f"r{n}", n, seed, of=writer)
+                self._clients.append(reader)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -137,48 +147,56 @@ class Workload:
 
 
 class _Client:
-    """One of them: one operation after the other."""
+    """One of them, that writes or reads: one operation after the other."""
 
-    def __init__(self, workload: Workload, number: int, seed: int) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        name: str,
+        number: int,
+        seed: int,
+        of: _Client | None = None,
+    ) -> None:
+        self.name = name
         self._all = workload
-        self._name = f"c{number}"
-        workload.by_client[self._name] = []
-        self._rng = Random(f"client {seed} {number}")
+        self._rng = Random(f"client {seed} {name}")
         self._site = SITES[number % len(SITES)]
+        self._reads = of is not None
         self._numbered = number % 2 == 0
         self._numbering: Numbering | None = None
         self._count = 0
-        self._seen: dict[str, tuple[str | None, int]] = {}
-        """The value and revision of registers as this one knows them."""
+        self._seen: dict[str, tuple[str | None, int]] = {} if of is None else of._seen
+        """The value and revision of registers as this one knows them, or its writer."""
 
     async def run(self) -> None:
         """Live one life after the other, each on other connections."""
         clock = time.monotonic
+        each = READERS / READS if self._reads else WRITERS / (1 - READS)
         while not self._all.ending:
             ends = clock() + self._rng.uniform(*_LIFE_S)
-            node = self._rng.choice([None, *sorted(self._all.group.belonging)])
+            nodes = sorted(self._all.group.belonging) if self._reads else []
+            node = self._rng.choice([None, *nodes])
             async with self._all.group.client(self._site, node) as ledger:
                 while clock() < ends and not self._all.ending:
                     await self._all.paused.wait()
                     began = clock()
                     await self._one(ledger)
-                    share_s = CLIENTS / self._all.rate * self._rng.uniform(0.5, 1.5)
+                    share_s = each / self._all.rate * self._rng.uniform(0.5, 1.5)
                     await asyncio.sleep(max(0.0, began + share_s - clock()))
 
     async def _one(self, ledger: RemoteLedger) -> None:
         window = self._all.window
         self._all.under_way[window] = self._all.under_way.get(window, 0) + 1
+        key = f"{window}.{self._rng.randrange(KEYS)}"
+        roll = self._rng.random()
         try:
-            roll = self._rng.random()
-            if roll < 0.15:
-                await self._mark(ledger)
-                return
-            key = f"{window}.{self._rng.randrange(KEYS)}"
-            if roll < 0.6:
+            if self._reads:
                 await self._read(ledger, key)
-            elif roll < 0.62:
+            elif roll < 0.3:
+                await self._mark(ledger)
+            elif roll < 0.35:
                 await self._write(ledger, key, "write", None)
-            elif roll < 0.8 and key in self._seen:
+            elif roll < 0.65 and key in self._seen:
                 await self._compare(ledger, key)
             else:
                 await self._write(ledger, key, "write", self._value())
@@ -189,7 +207,7 @@ class _Client:
 
     def _value(self) -> str:
         self._count += 1
-        return f"{self._name}.{self._count}"
+        return f"{self.name}.{self._count}"
 
     async def _read(self, ledger: RemoteLedger, key: str) -> None:
         called = time.monotonic()
@@ -233,7 +251,7 @@ class _Client:
             self._seen[key] = new, outcome.value
             self._note("cas", key, (old, new), True, called, outcome.value)
         elif outcome.code is Code.CONFLICT:
-            del self._seen[key]
+            self._seen.pop(key, None)
             self._note("cas", key, (old, new), False, called, None)
         else:
             self._not_done("cas", key, (old, new), called, outcome)
@@ -254,7 +272,7 @@ class _Client:
     async def _numbered_put(self, ledger: RemoteLedger, key: str) -> Outcome:
         """Send it until it is known what became of it."""
         if self._numbering is None:
-            session = f"{self._name}.{self._count}"
+            session = f"{self.name}.{self._count}"
             opening = encode_command(SESSION_OPEN, _SESSION_MS, session=session)
             opened = await self._propose(ledger, opening)
             if opened.code is not Code.OK:
@@ -291,7 +309,7 @@ class _Client:
         revision: int | None,
     ) -> None:
         now = time.monotonic()
-        event = Event(self._name, kind, key, argument, result, called, now, revision)
+        event = Event(self.name, kind, key, argument, result, called, now, revision)
         self._all.ended(event, write=kind != "read" and result is not False)
 
     def _not_done(
@@ -301,5 +319,5 @@ class _Client:
         unknown = outcome.code is Code.UNKNOWN
         result = None if unknown else REFUSED
         returned = None if unknown else time.monotonic()
-        event = Event(self._name, kind, key, argument, result, called, returned)
+        event = Event(self.name, kind, key, argument, result, called, returned)
         self._all.ended(event, write=False)

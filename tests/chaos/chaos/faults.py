@@ -15,6 +15,8 @@ from random import Random
 
 from chaos.group import SITES, Group, Member
 from dtf_dask.errors import DtfError, NodeProcessError, UsageError
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.kinds import PUT
 
 Say = Callable[[str], None]
 Fault = Callable[[Say], Awaitable[None]]
@@ -24,6 +26,7 @@ KINDS = (
     *("clock", "members", "transfer", "snapshot"),
 )
 _CHANGE_S = 10.0
+_FILLINGS, _FILLING_BYTES = 40, 500_000
 
 
 class Faults:
@@ -240,13 +243,21 @@ class Faults:
         before = (await self.group.statuses()).get(away)
         self.group.members[away].signal(signal.SIGSTOP)
         try:
-            await asyncio.sleep(self._rng.uniform(0.5, self.hold_max_s))
+            await self._grow_log()
             await self._two_snapshots(nodes)
         finally:
             self.group.members[away].signal(signal.SIGCONT)
         if before and await self._has_snapshot(away, before["last_index"]):
             say(f"node {away} was brought up by one")
             self.group.restored += 1
+
+    async def _grow_log(self) -> None:
+        """Write more than a segment of a log holds, over and over the same records."""
+        value = self._rng.randbytes(_FILLING_BYTES)
+        async with self.group.direct() as ledger:
+            for n in range(_FILLINGS):
+                command = encode_command(PUT, "filling", str(n % 10), value)
+                await ledger.propose([command], 3.0)
 
     async def _two_snapshots(self, nodes: list[int]) -> None:
         async with self.group.direct() as ledger:
