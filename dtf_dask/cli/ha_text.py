@@ -64,7 +64,8 @@ def _row(
         away = Text("away", style="red")
         return [str(node), away, "", "", "", "", "", told]
     role = told["role"]
-    remark = told["failure"] or told["disk_full"]
+    wrong = ("failure", "disk_full", "removed", "not_taken")
+    remark = next((told[one] for one in wrong if told.get(one)), "")
     if not remark and node in told["voters_outgoing"]:
         remark = "members are being changed"
     behind = lag.get(node)

@@ -87,7 +87,7 @@ async def dial(
             raise PeerUnavailableError(
                 f"{host}:{port} did not answer within {timeout_s:g} s"
             ) from error
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, ValueError)):
             raise PeerUnavailableError(f"{host}:{port}: {error}") from error
         raise
 

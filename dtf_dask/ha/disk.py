@@ -22,6 +22,7 @@ _LOG = logging.getLogger(__name__)
 FULL_RETRY_S = 0.5
 """How often it is tried again while there is no room on the disk."""
 
+CLOSE_S = 10.0
 _GATHERED_MAX = 256
 
 
@@ -121,13 +122,17 @@ class Disk:
             self._jobs.append(job)
             self._wake.notify()
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Write what has come, then end; the log stays open."""
+    def close(self, timeout_s: float = CLOSE_S) -> bool:
+        """Write what has come, then end; the log stays open.
+
+        False if the disk does not answer in time: it may write at any later time.
+        """
         with self._wake:
             self._closing = True
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:

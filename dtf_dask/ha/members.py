@@ -325,7 +325,12 @@ class Members:
         close_s = options.tick_s * options.election_ticks
         while True:
             started, target = loop.time(), core.log.commit
-            while (match := core.tracker.progress[node].match) < target:
+            while True:
+                progress = core.tracker.progress.get(node)
+                if progress is None:
+                    raise MembershipError(f"node {node} was removed meanwhile")
+                if (match := progress.match) >= target:
+                    break
                 heard = "" if self._active(node) else ", and was not heard of lately"
                 self._now.stage = (
                     f"it is a learner that has {match} of {target} entries{heard}"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgpack
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from dtf_dask.ha.node import Node
 
 _LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _RETRY_LOG_BYTES = 4 * 2**20
 _DIGEST_BYTES = 32
@@ -48,6 +51,11 @@ class Snapshots:
         self._making: asyncio.Task[None] | None = None
         self._made: Snapshot | None = None
         self._fetching: dict[NodeId, asyncio.Task[None]] = {}
+        self._working: set[asyncio.Future[Any]] = set()
+        """In threads, which nobody can cancel."""
+        self._closing = False
+        self.not_taken = ""
+        """Why the last snapshot that was offered was not taken in; empty if it was."""
         self._fetched: dict[SnapshotPoint, tuple[StoredSnapshot, StateMachine]] = {}
 
     # Made here
@@ -61,7 +69,7 @@ class Snapshots:
         """Begin one, unless one is being made."""
         if self._making is None or self._making.done():
             self.log_bytes = 0
-            self._making = asyncio.get_running_loop().create_task(self._make())
+            self._making = self._begin(self._make())
         return self._making
 
     async def _make(self) -> None:
@@ -74,17 +82,51 @@ class Snapshots:
         if point.index <= self._newest_index():
             return
         try:
-            stored = await asyncio.to_thread(self._store.write, point, frozen.chunks())
+            chunks = self._until_closing(frozen.chunks())
+            stored = await self._in_thread(self._store.write, point, chunks)
         except DtfError as error:
+            if self._closing:
+                return
             _LOG.warning("node %d: no snapshot could be made: %s", node.node, error)
             threshold = node.options.snapshot_log_bytes
             self.log_bytes = max(threshold - _RETRY_LOG_BYTES, threshold // 2)
             return
-        if point.index <= self._newest_index():
+        if node.ended or point.index <= self._newest_index():
             return  # one of another node has come meanwhile
         self._made = _named(stored)
         self.holds.append(holds)
         node.disk.put(Write((), None, point, sync=True))
+
+    def _until_closing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Called in a thread: a node that ends does not wait for all of it."""
+        for chunk in chunks:
+            if self._closing:
+                raise DtfError("the node is stopping")
+            yield chunk
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Have it done in a thread, and never leave before that has ended."""
+        doing = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        self._working.add(doing)
+        doing.add_done_callback(self._working.discard)
+        try:
+            return await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            await asyncio.wait((doing,))
+            if not doing.cancelled():
+                doing.exception()  # nobody waits for it any more
+            raise
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """A node with a defect stops: nobody else would hear of it."""
+        try:
+            await work
+        except Exception as error:
+            _LOG.exception("node %d: a defect of dtf", self._node.node)
+            self._node.fail(f"a defect of dtf: {error!r}")
 
     def _newest_index(self) -> int:
         """Of those that are here, are coming, or were damaged since."""
@@ -141,13 +183,13 @@ class Snapshots:
         """A leader has nothing older than a snapshot for this node."""
         named = _name_of(message)
         if named is None or message.snapshot is None:
+            self._refuse(message.sender, "it has no name")
             return
         task = self._fetching.get(message.sender)
         if task is not None and not task.done():
             return  # it is on its way: see `tick`
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(self._fetch(message, message.snapshot.point, *named))
-        self._fetching[message.sender] = task
+        work = self._fetch(message, message.snapshot.point, *named)
+        self._fetching[message.sender] = self._begin(work)
 
     async def _fetch(
         self, message: Message, point: SnapshotPoint, digest: bytes, size: int
@@ -157,15 +199,19 @@ class Snapshots:
             if point.index > node.state.index and point not in self._fetched:
                 self._fetched[point] = await self._taken_in(message, digest, size)
         except (DtfError, OSError) as error:
-            _LOG.warning(
-                "node %d: the snapshot of node %d was not fetched: %s",
-                *(node.node, message.sender, error),
-            )
+            self._refuse(message.sender, str(error))
+            return
+        self.not_taken = ""
+        if node.ended:
             return
         node.step(message)
         if not node.raw.core.log.waits_for_snapshot():
             self._fetched.pop(point, None)  # it came too late
         node.wake()
+
+    def _refuse(self, sender: NodeId, reason: str) -> None:
+        self.not_taken = f"the snapshot of node {sender} was not fetched: {reason}"
+        _LOG.warning("node %d: %s", self._node.node, self.not_taken)
 
     async def _taken_in(
         self, message: Message, digest: bytes, size: int
@@ -173,7 +219,7 @@ class Snapshots:
         network = self._node.network
         path = await network.fetch(digest, size, [message.sender])
         try:
-            return await asyncio.to_thread(self._adopted, path)
+            return await self._in_thread(self._adopted, path)
         finally:
             network.forget(digest)
 
@@ -197,13 +243,14 @@ class Snapshots:
             task.cancel()
 
     async def close(self) -> None:
-        """End what is going on."""
+        """End what is going on: when this returns nothing is written any more."""
+        self._closing = True
         tasks = [*self._fetching.values()]
-        if self._making is not None:
-            tasks.append(self._making)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._making is not None:
+            tasks.append(self._making)
+        await asyncio.gather(*tasks, *self._working, return_exceptions=True)
 
 
 def _referred(state: StateMachine) -> frozenset[bytes]:

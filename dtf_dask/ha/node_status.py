@@ -40,8 +40,9 @@ class NodeStatus:
         Where Prometheus reads of it, ``host:port``; empty if nowhere.
     records, held_bytes, sessions, time_ms
         What the state holds.
-    disk_full, removed, failure
-        What is wrong, in words; empty if nothing is.
+    disk_full, removed, not_taken, failure
+        What is wrong, in words; empty if nothing is. ``not_taken`` is about a snapshot
+        of another node.
     """
 
     node: int
@@ -68,6 +69,7 @@ class NodeStatus:
     metrics: str
     disk_full: str
     removed: str
+    not_taken: str
     failure: str
 
     @classmethod
@@ -105,6 +107,7 @@ class NodeStatus:
             metrics=node.metrics_at,
             disk_full=node.disk_full,
             removed=node.removed,
+            not_taken=node.snapshots.not_taken,
             failure=node.failure,
         )
 

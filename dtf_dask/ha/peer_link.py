@@ -8,6 +8,7 @@ there are several addresses the next one is tried when one does not lead to the 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from dtf_dask.ha.raft.messages import MessageKind, NodeId
 from dtf_dask.ha.transport_limits import TransportLimits, reconnect_pause_s
 from dtf_dask.ha.wire import FRAME_BYTES_MAX
 
+_LOG = logging.getLogger(__name__)
+
+_EXPECTED = (PeerRefusedError, PeerUnavailableError, ProtocolError)
 _JOINED_BYTES = 2**20
 _AROUND_BYTES = 64  # what joining adds
 
@@ -165,7 +169,10 @@ class PeerLink:
                     self._limits.handshake_s,
                     self._reached_at,
                 )
-            except (PeerRefusedError, PeerUnavailableError, ProtocolError) as error:
+            except Exception as error:
+                if not isinstance(error, _EXPECTED):
+                    # The way to a peer must not be lost for ever.
+                    _LOG.exception("the way to %s: a defect of dtf", self._peer.uri)
                 self._last_error = str(error)
                 failures += 1
                 if self.address == tried:

@@ -125,14 +125,19 @@ class RedundancyManager:
         return dict(zip(nodes, await asyncio.gather(*map(one, nodes)), strict=True))
 
     async def _launch(self) -> None:
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "dtf_dask.ha.node_process", str(self.folder), "--supervised"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
+        try:
+            self._process = process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "dtf_dask.ha.node_process", str(self.folder), "--supervised"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NodeProcessError(
+                f"no process for the node in {self.folder}: {error}"
+            ) from error
         assert process.stderr is not None
         loop = asyncio.get_running_loop()
         self._reader = loop.create_task(self._read(process.stderr))
@@ -159,7 +164,15 @@ class RedundancyManager:
                 f"the node in {self.folder} ended with code {process.returncode}"
                 f"{self._said()}"
             )
-        ready: dict[str, Any] = json.loads(line)
+        try:
+            ready: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            process.kill()
+            await self._ended(process)
+            raise NodeProcessError(
+                f"the node in {self.folder} said {line[:100]!r} where it says that it"
+                " is ready"
+            ) from error
         return ready
 
     def _update_address(self, ready: dict[str, Any]) -> None:
@@ -173,7 +186,13 @@ class RedundancyManager:
             await self._reader
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:
+                continue  # too long for a line: what was read of it is dropped
+            if not line:
+                return
             text = line.decode("utf-8", "replace").rstrip()
             self._lines.append(text)
             _LOG.info("node %d: %s", self.config.node, text)
