@@ -18,6 +18,7 @@ from dtf_dask.errors import (
     LedgerDiskError,
     LedgerFolderError,
 )
+from dtf_dask.ha.ledger.kinds import VERSION
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.records import Record
 from dtf_dask.ha.ledger.state_machine import StateMachine
@@ -241,9 +242,8 @@ def test_a_node_of_an_older_version_stops_and_says_so(tmp_path: Path) -> None:
             assert outcome.code is Code.OK
         while not old.failure:
             await old.change()
-        assert "version 1 of the commands; this node knows versions up to 0" in (
-            old.failure
-        )
+        said = f"version {VERSION} of the commands; this node knows versions up to 0"
+        assert said in old.failure
         assert "with the version of dtf that the others have" in old.failure
         assert room.failures == {NodeId(3): old.failure}
         status = await NodeLedger(old).status()
