@@ -170,15 +170,7 @@ class Node:
         await self.contents.close()
         await self.snapshots.close()
         await self.network.close()
-        if await asyncio.to_thread(self.disk.close):
-            self.folder.wal.close()
-        else:
-            # The lock would let in another process while this one may still write.
-            _LOG.error(
-                "node %d: its disk does not answer; its folder stays locked until this"
-                " process has ended",
-                self.node,
-            )
+        await self.disk_answers.end()
         self.notify()
 
     def fail(self, reason: str) -> None:

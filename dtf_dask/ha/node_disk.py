@@ -33,6 +33,19 @@ class DiskAnswers:
         """Answers are wanted there."""
         self._loop = loop
 
+    async def end(self) -> None:
+        """Give the folder up, once all that is on its way to the disk is written."""
+        node = self._node
+        if await asyncio.to_thread(node.disk.close):
+            node.folder.wal.close()
+        else:
+            # The lock would let in another process while this one may still write.
+            _LOG.error(
+                "node %d: its disk does not answer; its folder stays locked until this"
+                " process has ended",
+                node.node,
+            )
+
     def written(self, jobs: list[Job]) -> None:
         """Called in the disk's thread: these are done."""
         self._call(self._written, jobs)
