@@ -20,7 +20,7 @@ from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.one_change import OneChange
-from dtf_dask.ha.places import NODES, Place, encode_place, places_in
+from dtf_dask.ha.places import NODES, Place, encode_place, is_address, places_in
 from dtf_dask.ha.raft import config_codec
 from dtf_dask.ha.raft.messages import (
     NO_NODE,
@@ -167,7 +167,7 @@ class Members:
         UsageError
             That is no node.
         """
-        if node <= NO_NODE or not address[0] or not 0 < address[1] < 2**16:
+        if node <= NO_NODE or not is_address(address):
             raise UsageError(f"no node: {node} at {address[0]}:{address[1]}")
         async with self._change(f"node {node} is being added", timeout_s):
             self._now.stage = "its address is being written"

@@ -24,6 +24,24 @@ class Place(NamedTuple):
     removed: bool = False
 
 
+def is_address(address: tuple[str, int]) -> bool:
+    """Whether anybody could be asked for a host of that name, and it has a port.
+
+    Examples
+    --------
+    >>> is_address(("node-4.lab", 8790)), is_address(("node..lab", 8790))
+    (True, False)
+    """
+    host, port = address
+    if not 0 < port < 2**16 or not host or not host.isprintable() or " " in host:
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
 def encode_place(place: Place) -> bytes:
     """A place as the value of a record."""
     packed: bytes = msgpack.packb((*place.address, place.removed))

@@ -208,11 +208,16 @@ class _Client(Connection):
 
     async def _do(self, request: Request) -> None:
         handler = _HANDLERS.get(request.op)
-        if handler is not None:
-            status, *values = await handler(self._ledger, *request.arguments)
-        else:
-            status, *values = await self._change(request.op, *request.arguments)
-        self.answer(request.number, status, *values)
+        try:
+            if handler is not None:
+                status, *values = await handler(self._ledger, *request.arguments)
+            else:
+                status, *values = await self._change(request.op, *request.arguments)
+            self.answer(request.number, status, *values)
+        except Exception:
+            # The client would wait for an answer that never comes.
+            _LOG.exception("a defect of dtf: %s is not answered", request.op.name)
+            self.abort("a defect of dtf")
 
     async def _change(self, op: Op, node: NodeId, *rest: Any) -> Answered:
         """Have the members, or who leads, be others."""

@@ -22,7 +22,7 @@ from dtf_dask.ha.raft.messages import NodeId, Role
 from dtf_dask.ha.remote_ledger import RemoteLedger
 from dtf_dask.ha.serving import NodePlan, ServingNode
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def put(key: str, value: bytes = b"value") -> bytes:
@@ -140,7 +140,7 @@ def in_hall(
     async def run() -> dict[int, str]:
         hall = Hall(folder, count)
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 await test(hall)
         finally:
             await hall.close()

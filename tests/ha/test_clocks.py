@@ -91,7 +91,7 @@ def test_followers_and_the_next_leader_do_not_jump(tmp_path: Path) -> None:
                 await room.start(node, [1, 2, 3])
             leader = await room.leader()
             await leader.propose([opened("client")], WAIT_S)
-            times = [leader.node.state.time_ms]
+            times, begun = [leader.node.state.time_ms], time.monotonic()
             loop.ahead_s = DAY_S
             for turn in range(3):
                 leader = await room.leader()
@@ -104,7 +104,8 @@ def test_followers_and_the_next_leader_do_not_jump(tmp_path: Path) -> None:
             leader = await room.leader()
             await leader.propose([put("last")], WAIT_S)
             assert times == sorted(times)
-            assert times[-1] < times[0] + 60_000
+            took_ms = (time.monotonic() - begun) * 1_000
+            assert times[-1] < times[0] + 3 * PAUSE_MS_MAX + took_ms + 1_000
             assert "client" in leader.node.state.sessions.by_id
         finally:
             await room.close()
@@ -123,12 +124,13 @@ def test_a_clock_on_the_wall_that_jumps_by_years_changes_nothing(
     async def test(hall: Hall) -> None:
         leader = await hall.start_all()
         await leader.propose([opened("client")], WAIT_S)
-        before = leader.node.state.time_ms
+        before, begun = leader.node.state.time_ms, time.monotonic()
         monkeypatch.setattr(time, "time", lambda: real() + ahead_s)
         for n in range(20):
             (outcome,) = await leader.propose([put(f"k{n}")], WAIT_S)
             assert outcome.code is Code.OK
-        assert leader.node.state.time_ms < before + 20_000
+        took_ms = (time.monotonic() - begun) * 1_000
+        assert leader.node.state.time_ms < before + took_ms + 1_000
         monkeypatch.setattr(time, "time", real)
         again = next(n for n in hall.nodes if n != leader.node.node)
         await hall.stop(again)
@@ -136,7 +138,7 @@ def test_a_clock_on_the_wall_that_jumps_by_years_changes_nothing(
         back = await hall.start(again)
         assert await value_at(back, "k19") == b"value"
         assert "client" in back.node.state.sessions.by_id
-        assert before <= back.node.state.time_ms < before + 20_000
+        assert before <= back.node.state.time_ms <= leader.node.state.time_ms
 
     assert in_hall(tmp_path, 3, test) == {}
 
@@ -178,6 +180,7 @@ def test_a_node_that_slept_does_not_take_its_state_for_fresh(
 
 def test_elapsed_time_goes_on() -> None:
     """As fast as the monotonic clock while nothing sleeps."""
-    begun, elapsed = time.monotonic(), elapsed_s()
+    begun, first = time.monotonic(), elapsed_s()
     time.sleep(0.05)
-    assert abs((time.monotonic() - begun) - (elapsed_s() - elapsed)) < 0.04
+    passed = elapsed_s() - first
+    assert 0.04 < passed < time.monotonic() - begun + 0.01

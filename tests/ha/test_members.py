@@ -342,7 +342,7 @@ def test_an_address_that_could_not_be_written_is_told_apart(tmp_path: Path) -> N
         leader.node.disk_full = ""
         room.wires.cut = {frozenset((own, n)) for n in (1, 2, 3) if n != own}
         with pytest.raises(MembershipError, match="is being written") as raised:
-            await members.add_node(NodeId(4), place(4), WAIT_S)
+            await members.add_node(NodeId(4), place(4), 0.5)
         assert raised.type is MembershipError
 
     in_room(run, Room(tmp_path))
@@ -367,5 +367,23 @@ def test_a_node_answers_a_leader_that_came_while_it_was_away(tmp_path: Path) -> 
         assert await value_at(back, "four2") == b"value"
         assert back.node.raw.core.lead == 4
         assert members_of(room, back).peers[NodeId(4)] == (place(4),)
+
+    in_room(run, Room(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "address", [("", 1), ("a..b", 1), ("\0", 1), ("a b", 1), ("host", 0)]
+)
+def test_an_address_of_no_sense_is_refused(
+    tmp_path: Path, address: tuple[str, int]
+) -> None:
+    """Before anything is done: all of the nodes would have to look for it."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        last = leader.node.raw.core.log.last_index()
+        with pytest.raises(UsageError, match="no node"):
+            await members_of(room, leader).add_node(NodeId(4), address)
+        assert leader.node.raw.core.log.last_index() == last
 
     in_room(run, Room(tmp_path))

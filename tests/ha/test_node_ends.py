@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from network import Node, close, run
 from node_room import WAIT_S, Room, in_room, put, value_at
+from serving_room import Hall, in_hall
 from test_redundancy import made_nodes
 
-from dtf_dask.errors import LedgerFolderError, NodeProcessError
+from dtf_dask.errors import LedgerFolderError, NodeProcessError, PeerUnavailableError
 from dtf_dask.ha import node_snapshots
 from dtf_dask.ha.files import DiskFile, DiskFiles, OpenFile
 from dtf_dask.ha.ledger.outcomes import Unreadable
@@ -171,6 +172,26 @@ def test_a_defect_while_a_snapshot_is_made_stops_the_node(
             assert ledger.node.failure == "a defect of dtf: RuntimeError('a mistake')"
 
     asyncio.run(main())
+
+
+@pytest.mark.logs("a defect of dtf: STATUS is not answered")
+def test_a_defect_while_a_client_is_answered_ends_its_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for an answer that never comes; others are served."""
+
+    async def test(hall: Hall) -> None:
+        await hall.start_all()
+        node = hall.node(1)
+        async with hall.client() as client:
+            assert (await client.status(1))["node"] == 1
+            with monkeypatch.context() as patch:
+                patch.delattr(node, "metrics_at")
+                with pytest.raises(PeerUnavailableError):
+                    await asyncio.wait_for(client.status(1), 3.0)
+            assert (await client.status(1))["node"] == 1
+
+    assert in_hall(tmp_path, 1, test) == {}
 
 
 @pytest.mark.logs("was not fetched: .*version 99")
