@@ -19,6 +19,7 @@ from dtf_dask.errors import (
     SessionExpiredError,
     UsageError,
 )
+from dtf_dask.ha.client_calls import Call, Deadlines
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import (
     COMPARE_AND_SET,
@@ -29,7 +30,7 @@ from dtf_dask.ha.ledger.kinds import (
 )
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Code, Outcome, not_done
 from dtf_dask.ha.ledger.protocol import Proposing
-from dtf_dask.ha.ledger.window import UNSETTLED, Asked, Settled, Window
+from dtf_dask.ha.ledger.window import UNSETTLED, Settled, Window
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,42 +44,6 @@ _ATTEMPT_S, _ATTEMPT_MAX_S = 0.5, 8.0
 _RENEW_AGAIN_S = 0.5
 _PAUSE_S, _PAUSE_MAX_S = 0.02, 0.5
 _CLOSE_S = 2.0
-
-
-class _Call(Asked):
-    """A command, and who waits for it."""
-
-    __slots__ = ("future", "room", "timer")
-
-    def __init__(
-        self, kind: int, arguments: tuple[Any, ...], future: asyncio.Future[Outcome]
-    ) -> None:
-        super().__init__(kind, arguments)
-        self.future = future
-        self.room: asyncio.Future[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-
-    @property
-    def given_up(self) -> bool:
-        """Whether its time is over, or who waited was cancelled."""
-        return self.future.done()
-
-    def end(self, result: Outcome | UsageError) -> None:
-        """Tell it to who waits."""
-        if self.timer is not None:
-            self.timer.cancel()
-        self.enter()
-        if self.future.done():
-            return
-        if isinstance(result, Outcome):
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(result)
-
-    def enter(self) -> None:
-        """It does not wait for room any more."""
-        if self.room is not None and not self.room.done():
-            self.room.set_result(None)
 
 
 class ClientSession:
@@ -134,6 +99,7 @@ class ClientSession:
         self._limits = commands_max, bytes_max
         self._window = Window("", *self._limits)
         self._renew_at = 0.0
+        self._deadlines = Deadlines(self._too_late)
         self._opening = False
         self._work = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -254,23 +220,14 @@ class ClientSession:
         UsageError
             The session is not open.
         """
-        if self._over is not None:
-            raise type(self._over)(*self._over.args)
-        if self._task is None or self._ending is not None:
-            raise UsageError("the session is not open")
-        loop = asyncio.get_running_loop()
-        call = _Call(kind, arguments, loop.create_future())
-        # A timer of its own: `asyncio.timeout` costs several times as much.
-        call.timer = loop.call_later(timeout_s, self._too_late, call)
-        if self._window.add(call):
-            self._work.set()
+        call, has_room = self._ask_for(kind, arguments, timeout_s)
+        if has_room:
             return call.future
-        call.room = loop.create_future()
+        call.room = asyncio.get_running_loop().create_future()
         try:
             await call.room
         except asyncio.CancelledError:
-            call.future.cancel()
-            call.timer.cancel()
+            call.cancel()
             raise
         return call.future
 
@@ -278,19 +235,20 @@ class ClientSession:
         self, kind: int, *arguments: Any, timeout_s: float = TIMEOUT_S
     ) -> Outcome:
         """Have a command done: its outcome. All else is as with `send`."""
-        return await (await self.send(kind, *arguments, timeout_s=timeout_s))
+        return await self._ask_for(kind, arguments, timeout_s)[0].future
 
     async def put(
         self, namespace: str, key: str, value: bytes, *, timeout_s: float = TIMEOUT_S
     ) -> Outcome:
         """Write a record, whatever was there: its new revision."""
-        return await self.do(PUT, namespace, key, value, timeout_s=timeout_s)
+        arguments = (namespace, key, value)
+        return await self._ask_for(PUT, arguments, timeout_s)[0].future
 
     async def delete(
         self, namespace: str, key: str, *, timeout_s: float = TIMEOUT_S
     ) -> Outcome:
         """Take a record out: its last revision, 0 if there was none."""
-        return await self.do(DELETE, namespace, key, timeout_s=timeout_s)
+        return await self._ask_for(DELETE, (namespace, key), timeout_s)[0].future
 
     async def compare_and_set(
         self,
@@ -306,9 +264,28 @@ class ClientSession:
         ``CONFLICT`` has the revision that it has.
         """
         arguments = (namespace, key, revision, value)
-        return await self.do(COMPARE_AND_SET, *arguments, timeout_s=timeout_s)
+        return await self._ask_for(COMPARE_AND_SET, arguments, timeout_s)[0].future
 
-    def _too_late(self, call: _Call) -> None:
+    def _ask_for(
+        self, kind: int, arguments: tuple[Any, ...], timeout_s: float
+    ) -> tuple[Call, bool]:
+        """A command on its way, and whether there is room for it."""
+        if self._over is not None:
+            raise type(self._over)(*self._over.args)
+        if self._task is None or self._ending is not None:
+            raise UsageError("the session is not open")
+        future = asyncio.get_running_loop().create_future()
+        call = Call(kind, arguments, future)
+        self._deadlines.add(call, timeout_s)
+        has_room = self._window.add(call)
+        if has_room:
+            self._work.set()
+        else:
+            # However long there is no room, nothing is kept of who waits no more.
+            future.add_done_callback(lambda _: self._window.leave(call))
+        return call, has_room
+
+    def _too_late(self, call: Call) -> None:
         call.end(self._window.give_up(call))
 
     # The loop that sends
@@ -389,8 +366,8 @@ class ClientSession:
 
     def _settle(self, settled: list[Settled]) -> None:
         for asked, result in settled:
-            if isinstance(asked, _Call):
+            if isinstance(asked, Call):
                 asked.end(result)
         for asked in self._window.admit():
-            if isinstance(asked, _Call):
+            if isinstance(asked, Call):
                 asked.enter()

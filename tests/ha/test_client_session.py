@@ -350,6 +350,14 @@ def test_who_waits_for_room_in_vain_is_told() -> None:
             gone = asyncio.create_task(session.put("n", "c", b""))
             await asyncio.sleep(0)
             gone.cancel()
+            for n in range(300):
+                put = session.put("n", f"{n}", b"", timeout_s=n % 2 / 1_000)
+                task = asyncio.create_task(put)
+                await asyncio.sleep(0)
+                if n % 3:
+                    task.cancel()
+            await asyncio.sleep(0.1)
+            assert not session._window._outside
             last = asyncio.create_task(session.put("n", "d", b""))
             await asyncio.sleep(0)
             ledger.open.set()

@@ -40,7 +40,10 @@ class Asked:
     def __init__(self, kind: int, arguments: Sequence[Any]) -> None:
         self.kind = kind
         self.arguments = arguments
-        self.size = sum(len(one) for one in arguments if isinstance(one, str | bytes))
+        self.size = 0
+        for one in arguments:
+            if type(one) is bytes or type(one) is str:
+                self.size += len(one)
         self.number = 0
         """In the session; 0 as long as it has not been sent."""
 
@@ -81,12 +84,12 @@ class Window:
         self._maybe_done = False
         self._under_way = False
         self._queue: deque[Asked] = deque()
-        self._outside: deque[Asked] = deque()
+        self._outside: dict[Asked, None] = {}
 
     def add(self, asked: Asked) -> bool:
         """Take up a command; False if it has to wait for room."""
         if self._outside or not self._has_room(asked):
-            self._outside.append(asked)
+            self._outside[asked] = None
             return False
         self._admit(asked)
         return True
@@ -94,15 +97,22 @@ class Window:
     def admit(self) -> list[Asked]:
         """Those that waited for room and have it now."""
         admitted = []
-        outside = self._outside
-        while outside and (outside[0].given_up or self._has_room(outside[0])):
-            asked = outside.popleft()
+        while self._outside:
+            asked = next(iter(self._outside))
+            if not (asked.given_up or self._has_room(asked)):
+                break
             if asked.given_up:
-                self.not_done += 1
-            else:
-                self._admit(asked)
-                admitted.append(asked)
+                self.leave(asked)
+                continue
+            del self._outside[asked]
+            self._admit(asked)
+            admitted.append(asked)
         return admitted
+
+    def leave(self, asked: Asked) -> None:
+        """It does not wait for room any more, if it did."""
+        if self._outside.pop(asked, self) is None:
+            self.not_done += 1
 
     def fill(self) -> list[Settled]:
         """Make the next batch of what has been asked for; what is not sent at all."""
