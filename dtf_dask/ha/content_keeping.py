@@ -15,7 +15,7 @@ from dtf_dask.errors import DtfError
 from dtf_dask.ha.content_fetching import Fetching
 from dtf_dask.ha.content_holders import Holders, is_majority, other_voters
 from dtf_dask.ha.ledger.entries import references_in
-from dtf_dask.ha.ledger.outcomes import Outcome, refused
+from dtf_dask.ha.ledger.outcomes import Outcome, not_done
 from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.proposing import Waiter
 from dtf_dask.ha.raft.messages import NodeId
@@ -154,7 +154,7 @@ class Keeping:
         elif able:
             self._node.accept(able, _SomeRefused(waiter, said))
         else:
-            waiter.answer([refused(reason) for reason in said])
+            waiter.answer([not_done(reason) for reason in said])
 
     def refuse_all(self, reason: str) -> None:
         """None of those that wait will be proposed here."""
@@ -202,7 +202,7 @@ class _SomeRefused:
         """Those that were proposed have their outcomes."""
         others = iter(outcomes)
         self._waiter.answer(
-            [refused(reason) if reason else next(others) for reason in self._reasons]
+            [not_done(reason) if reason else next(others) for reason in self._reasons]
         )
 
     def refuse(self, reason: str) -> None:

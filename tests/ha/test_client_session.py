@@ -20,7 +20,7 @@ from dtf_dask.errors import PeerUnavailableError, SessionExpiredError, UsageErro
 from dtf_dask.ha import client_session
 from dtf_dask.ha.client_session import ClientSession
 from dtf_dask.ha.ledger.history import Changes
-from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, PUT
+from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, PUT, PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import NO_SESSION, UNKNOWN, Code, Outcome
 from dtf_dask.ha.ledger.protocol import Proposing
 from dtf_dask.ha.ledger.queries import Scan
@@ -400,6 +400,27 @@ def test_a_command_of_no_sense_is_its_callers_error_alone() -> None:
             await ClientSession(ledger, ttl_s=0).open()
         with pytest.raises(UsageError, match="id has up to"):
             await ClientSession(ledger, "x" * 60).open()
+
+    asyncio.run(asyncio.wait_for(run(), WAIT_S))
+
+
+def test_a_command_that_was_left_out_is_not_done_later(tmp_path: Path) -> None:
+    """It names a content that no node has: those after it were done without it."""
+
+    async def run() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger, ClientSession(ledger) as one:
+            calls = [
+                one.put("n", "a", b""),
+                one.do(PUT_CONTENT, "n", "a", bytes(32), 7, timeout_s=WAIT_S),
+                one.put("n", "a", b""),
+            ]
+            found = await asyncio.gather(*calls)
+            assert [outcome.code for outcome in found] == [
+                *(Code.OK, Code.NOT_DONE, Code.OK)
+            ]
+            alone = one.do(PUT_CONTENT, "n", "a", bytes(32), 7, timeout_s=0.3)
+            assert (await alone).code is Code.NOT_DONE
+            assert await one.put("n", "a", b"") == Outcome(Code.OK, 3)
 
     asyncio.run(asyncio.wait_for(run(), WAIT_S))
 

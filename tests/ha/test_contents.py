@@ -121,7 +121,7 @@ def test_what_no_majority_keeps_is_not_named(tmp_path: Path) -> None:
             [put("before"), refer("a", nowhere), put("after")], WAIT_S
         )
         assert [outcome.code for outcome in outcomes] == [
-            *(Code.OK, Code.REFUSED, Code.OK),
+            *(Code.OK, Code.NOT_DONE, Code.OK),
         ]
         assert "is not kept by a majority" in outcomes[1].value
         alone = await leader.node.contents.put(b"y" * SIZE)
@@ -147,7 +147,7 @@ def test_a_wrong_size_is_not_named(tmp_path: Path) -> None:
         reference = await leader.put_content(b"z" * SIZE, WAIT_S)
         wrong = Reference(reference.digest, SIZE + 1)
         (outcome,) = await leader.propose([refer("a", wrong)], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
         assert f"has {SIZE} bytes, not {SIZE + 1}" in outcome.value
 
     in_room(run, Room(tmp_path))
@@ -255,7 +255,7 @@ def test_what_nothing_refers_to_is_removed_everywhere(tmp_path: Path) -> None:
         with pytest.raises(ContentUnavailableError, match="nothing refers to it"):
             await leader.get_content(once, WAIT_S)
         (outcome,) = await leader.propose([refer("c", never)], WAIT_S)
-        assert outcome.code is Code.REFUSED
+        assert outcome.code is Code.NOT_DONE
 
     in_room(run, Room(tmp_path, BRIEF))
 
@@ -302,7 +302,7 @@ def test_nothing_is_removed_that_is_just_being_named(tmp_path: Path) -> None:
         nodes = [leader, *others(room, leader)]
         named: list[Reference] = []
         await asyncio.gather(*(one(n) for n in range(30)))
-        assert set(codes) == {Code.OK, Code.REFUSED}
+        assert set(codes) == {Code.OK, Code.NOT_DONE}
         await asyncio.sleep(2.0)
         for reference in named:
             await until_had(room, reference, 1, 2, 3)

@@ -165,8 +165,12 @@ class Window:
             outcomes = [UNKNOWN] * len(batch)
         self._batch, self.packed = [], []
         settled: list[Settled] = []
+        # What was left out while others were done keeps its place by not being done.
+        final = any(outcome.code not in UNSETTLED for outcome in outcomes)
         for asked, again, outcome in zip(batch, packed, outcomes, strict=True):
-            if outcome.code not in UNSETTLED:
+            if outcome.code not in UNSETTLED or (
+                final and outcome.code is Code.NOT_DONE
+            ):
                 settled.append((asked, self._settle(asked, outcome)))
                 continue
             if outcome.code is Code.UNKNOWN:
