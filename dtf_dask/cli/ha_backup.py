@@ -98,5 +98,6 @@ def _say(what: str, checked: Checked) -> None:
     click.echo(
         f"{what}: sound; entry {checked.index} of term {checked.term},"
         f" {checked.records_bytes} bytes of records, {checked.sessions} sessions,"
+        f" {checked.contents} contents of {checked.contents_bytes} bytes,"
         f" hash {checked.state_hash}"
     )

@@ -1,6 +1,7 @@
 """Backups of a ledger: written from a node's folder, checked, and made a node of again.
 
-A backup is a snapshot's file. A restore makes a cluster of one node: it is for the day
+A backup is the file of a snapshot, with the contents that its records refer to behind
+it (`backup_file`). A restore makes a cluster of one node: it is for the day
 on which most nodes are lost for good, and whatever was acknowledged after the backup is
 lost with them.
 """
@@ -13,19 +14,31 @@ from dataclasses import dataclass, replace
 
 from dtf_dask.errors import (
     DiskFullError,
+    DtfError,
     LedgerDamagedError,
     LedgerDiskError,
     LedgerFolderError,
 )
+from dtf_dask.ha.backup_file import (
+    backup_chunks,
+    checked_backup,
+    references_in_order,
+)
+from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.files import DISK, FULL, write_whole
 from dtf_dask.ha.ledger.outcomes import Stopped, Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
-from dtf_dask.ha.node_folder import NodeFolder, open_node, place_state
+from dtf_dask.ha.node_folder import (
+    NodeFolder,
+    contents_folder,
+    node_exists,
+    open_node,
+    place_state,
+)
 from dtf_dask.ha.raft.messages import ConfigState, EntryKind, SnapshotPoint
 from dtf_dask.ha.snapshot_file import (
     StoredSnapshot,
     checked_snapshot,
-    content,
     head_of,
     state_of,
 )
@@ -54,6 +67,8 @@ class Checked:
     term: int
     records_bytes: int
     sessions: int
+    contents: int
+    contents_bytes: int
     state_hash: str
     notes: tuple[str, ...] = ()
 
@@ -65,14 +80,14 @@ def back_up_stopped(folder: str, identity: LogIdentity, path: str) -> Checked:
     ------
     LedgerFolderError
         The node runs, or that is no node's folder.
-    LedgerDamagedError, LedgerDiskError, DiskFullError
+    LedgerDamagedError, LedgerDiskError, DiskFullError, ContentUnavailableError
         Something cannot be read or written; no file is left.
     """
     node = open_node(folder, identity)
     try:
         state, term = _caught_up(node)
         point = SnapshotPoint(state.index, term, node.point.config)
-        _write(path, head_of(point, identity.cluster), state)
+        _write(path, head_of(point, identity.cluster), state, node.contents)
         return _checked(state, term, node.notes)
     finally:
         node.wal.close()
@@ -83,13 +98,15 @@ def back_up_running(folder: str, cluster: str, path: str) -> Checked:
 
     Raises
     ------
-    LedgerDamagedError, LedgerDiskError, DiskFullError
+    LedgerDamagedError, LedgerDiskError, DiskFullError, ContentUnavailableError
         As `back_up_stopped`.
     """
     newest = _newest(os.path.join(folder, "snapshots"))
     found = checked_snapshot(newest, cluster)
     state = _state(found)
-    _write(path, head_of(found.point, cluster), state)
+    # The node keeps what its newest snapshot refers to.
+    contents = BlobStore(contents_folder(folder))
+    _write(path, head_of(found.point, cluster), state, contents)
     return _checked(state, found.point.term, ())
 
 
@@ -101,8 +118,8 @@ def check_backup(path: str, cluster: str) -> Checked:
     LedgerDamagedError
         It is not whole, or of another cluster.
     """
-    found = checked_snapshot(path, cluster)
-    return _checked(_state(found), found.point.term, ())
+    found = checked_backup(path, cluster)
+    return _checked(found.state, found.snapshot.point.term, ())
 
 
 def check_stopped(folder: str, identity: LogIdentity) -> Checked:
@@ -119,7 +136,8 @@ def check_stopped(folder: str, identity: LogIdentity) -> Checked:
     try:
         state, term = _caught_up(node)
         _read_rest(node)
-        return _checked(state, term, node.notes)
+        notes = (*node.notes, *_check_contents(state, node.contents))
+        return _checked(state, term, notes)
     finally:
         node.wal.close()
 
@@ -134,11 +152,16 @@ def restore(path: str, folder: str, identity: LogIdentity) -> Checked:
     LedgerFolderError
         The folder holds a node's log already.
     """
-    found = checked_snapshot(path, identity.cluster)
-    state = _state(found)
-    point = replace(found.point, config=ConfigState(voters=(identity.node,)))
-    place_state(folder, identity, point, state)
-    return _checked(state, point.term, ())
+    found = checked_backup(path, identity.cluster)
+    if node_exists(folder):
+        raise LedgerFolderError(f"{folder} holds a node's log already")
+    store = BlobStore(contents_folder(folder))
+    for reference in sorted(found.contents):
+        store.receive(*reference, found.chunks(reference))
+    point = found.snapshot.point
+    point = replace(point, config=ConfigState(voters=(identity.node,)))
+    place_state(folder, identity, point, found.state)
+    return _checked(found.state, point.term, ())
 
 
 def _caught_up(node: NodeFolder) -> tuple[StateMachine, int]:
@@ -165,6 +188,20 @@ def _read_rest(node: NodeFolder) -> None:
         at += len(wal.entries(at, wal.last_index + 1, _PAGE_BYTES))
 
 
+def _check_contents(state: StateMachine, store: BlobStore) -> list[str]:
+    """Read what records refer to; how much of it is not here yet."""
+    references = references_in_order(state)
+    here = [one for one in references if store.size(one.digest) is not None]
+    for reference in here:
+        if not store.check(reference.digest):
+            raise LedgerDamagedError(
+                f"{store.path(reference.digest)} does not check: a byte of it changed;"
+                " delete it, and the node fetches it from another one"
+            )
+    lacking = len(references) - len(here)
+    return [f"{lacking} contents have yet to be fetched"] if lacking else []
+
+
 def _state(found: StoredSnapshot) -> StateMachine:
     state = restored(state_of(found))
     if isinstance(state, Unreadable):
@@ -182,14 +219,14 @@ def _newest(folder: str) -> str:
     return os.path.join(folder, names[-1])
 
 
-def _write(path: str, head: bytes, state: StateMachine) -> None:
+def _write(path: str, head: bytes, state: StateMachine, contents: BlobStore) -> None:
     """The file, whole and on the disk, or none."""
     temporary = path + _TEMPORARY
     try:
         file = DISK.create(temporary)
         try:
             size = 0
-            for chunk in content(head, state.snapshot()):
+            for chunk in backup_chunks(head, state, contents.read):
                 write_whole(file, size, chunk)
                 size += len(chunk)
             file.sync()
@@ -198,15 +235,22 @@ def _write(path: str, head: bytes, state: StateMachine) -> None:
         DISK.rename(temporary, path)
         DISK.sync_folder(os.path.dirname(os.path.abspath(path)))
     except OSError as error:
-        try:
-            DISK.remove(temporary)
-        except OSError:
-            pass
+        _remove(temporary)
         if error.errno in FULL:
             raise DiskFullError(f"no room to write {path}: {error.strerror}") from error
         raise LedgerDiskError(
             f"{path} cannot be written: {error.strerror or error}"
         ) from error
+    except DtfError:
+        _remove(temporary)
+        raise
+
+
+def _remove(path: str) -> None:
+    try:
+        DISK.remove(path)
+    except OSError:
+        pass
 
 
 def _checked(state: StateMachine, term: int, notes: tuple[str, ...]) -> Checked:
@@ -215,6 +259,8 @@ def _checked(state: StateMachine, term: int, notes: tuple[str, ...]) -> Checked:
         term,
         state.records.held_bytes,
         len(state.sessions.by_id),
+        len(state.records.references.counts),
+        sum(one.size for one in state.records.references.counts),
         state.state_hash(),
         notes,
     )

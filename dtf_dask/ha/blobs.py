@@ -127,14 +127,30 @@ class BlobStore:
         """
         content = b"".join(chunks)
         digest = hashlib.sha256(content).digest()
-        if digest not in self._sizes:
-            part = self.begin(digest, len(content))
-            try:
-                part.add(content[part.offset :])
-                part.finish()
-            finally:
-                part.close()
+        self.receive(digest, len(content), [content])
         return digest
+
+    def receive(self, digest: bytes, size: int, chunks: Iterable[bytes]) -> None:
+        """Keep a content that is known already, unless it is here.
+
+        Raises
+        ------
+        DiskFullError, LedgerDiskError
+            As `put`.
+        LedgerDamagedError
+            It is another one.
+        """
+        if digest in self._sizes:
+            return
+        part = self.begin(digest, size)
+        skipped = part.offset
+        try:
+            for chunk in chunks:
+                part.add(chunk[skipped:])
+                skipped = max(0, skipped - len(chunk))
+            part.finish()
+        finally:
+            part.close()
 
     def check_room(self, size: int) -> None:
         """Refuse a content that would leave the disk too little room.
