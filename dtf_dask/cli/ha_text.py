@@ -68,6 +68,8 @@ def _row(
     remark = next((told[one] for one in wrong if told.get(one)), "")
     if not remark and node in told["voters_outgoing"]:
         remark = "members are being changed"
+    if not remark and told.get("contents_lacking"):
+        remark = f"{told['contents_lacking']} contents have yet to be fetched"
     behind = lag.get(node)
     return [
         str(node),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.content_fetching import Fetching
 from dtf_dask.ha.content_holders import Holders, is_majority, other_voters
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.ledger.entries import references_in
 from dtf_dask.ha.ledger.outcomes import Outcome, not_done
 from dtf_dask.ha.ledger.references import Reference
@@ -54,8 +55,7 @@ class Keeping:
     def is_kept(self, reference: Reference) -> bool:
         """Whether a majority is known to keep a content, for a while from now on."""
         node = self._node
-        now = asyncio.get_running_loop().time()
-        holders = self._holders.of(reference, now)
+        holders = self._holders.of(reference, elapsed_s())
         if self._is_here(reference):
             self._store.touch(reference.digest)
             holders.add(node.node)
@@ -116,7 +116,7 @@ class Keeping:
                 words = str(error)
                 named = words.startswith(f"node {peer}")
                 return words if named else f"node {peer}: {words}"
-        now = asyncio.get_running_loop().time()
+        now = elapsed_s()
         self._holders.said(reference, peer, now)
         self._holders.forget_old(now)
         return ""

@@ -30,6 +30,11 @@ _GAUGES: dict[str, tuple[str, Callable[[NodeStatus], float | None]]] = {
         lambda one: one.quorum_left,
     ),
     "records_bytes": ("What the records take.", lambda one: one.held_bytes),
+    "contents_bytes": ("What contents take.", lambda one: one.contents_bytes),
+    "contents_lacking": (
+        "Contents that have yet to be fetched.",
+        lambda one: one.contents_lacking,
+    ),
     "sessions": ("Sessions of clients.", lambda one: one.sessions),
     "sync_p50_seconds": ("Median of the last syncs.", lambda one: one.sync_p50_s),
     "sync_p99_seconds": ("99th percentile of them.", lambda one: one.sync_p99_s),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.node_options import CONTENT_KEEP_S
 from dtf_dask.ha.node_tls import NodeCertificate
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.serving import NodePlan
@@ -19,7 +21,17 @@ from dtf_dask.ha.serving import NodePlan
 FILE = "node.json"
 _BYTES_MAX = 1_000_000
 _NODES_MAX = 99
-_FIELDS = ("cluster", "node", "peers", "clients", "joins", "metrics", "tls")
+_FIELDS = (
+    "cluster",
+    "node",
+    "peers",
+    "clients",
+    "joins",
+    "metrics",
+    "tls",
+    "content_keep_s",
+)
+_KEEP_S_MIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,8 @@ class NodeConfig:
         Whether it is added to a cluster that runs.
     metrics
         Where Prometheus may read, if it may.
+    content_keep_s
+        See `NodeOptions`.
     """
 
     folder: Path
@@ -50,6 +64,7 @@ class NodeConfig:
     authority: str = "authority.pem"
     certificate: str = "certificate.pem"
     key: str = "certificate.key"
+    content_keep_s: float = CONTENT_KEEP_S
 
     @property
     def plan(self) -> NodePlan:
@@ -85,6 +100,7 @@ class NodeConfig:
                 "certificate": self.certificate,
                 "key": self.key,
             },
+            "content_keep_s": self.content_keep_s,
         }
         path = self.folder / FILE
         temporary = path.with_name(FILE + ".tmp")
@@ -159,8 +175,13 @@ def _config(folder: Path, plain: Any) -> NodeConfig:
         raise ValueError("joins is true or false")
     told = plain.get("metrics")
     metrics = None if told is None else parse_address(told)
+    keep_s = plain.get("content_keep_s", CONTENT_KEEP_S)
+    if type(keep_s) not in (int, float) or not _KEEP_S_MIN <= keep_s < math.inf:
+        raise ValueError(f"content_keep_s is a number of seconds from {_KEEP_S_MIN:g}")
     return NodeConfig(
-        *(folder, name.cluster, name.node, peers, clients, joins, metrics), **tls
+        *(folder, name.cluster, name.node, peers, clients, joins, metrics),
+        **tls,
+        content_keep_s=keep_s,
     )
 
 

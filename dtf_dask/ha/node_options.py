@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.raft.options import RaftOptions
 
+CONTENT_KEEP_S = 3_600.0
+
 
 @dataclass(frozen=True, slots=True)
 class NodeOptions:
@@ -33,7 +35,7 @@ class NodeOptions:
     snapshot_log_bytes: int = 64 * 2**20
     hot_log_bytes: int = 8 * 2**20
     members_wait_s: float = 60.0
-    content_keep_s: float = 3_600.0
+    content_keep_s: float = CONTENT_KEEP_S
 
     def raft(self, node: NodeId, applied: int) -> RaftOptions:
         """What the core is told."""

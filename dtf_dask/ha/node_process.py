@@ -22,6 +22,7 @@ from dtf_dask.errors import DtfError
 from dtf_dask.ha.metrics import serve_metrics
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
+from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import NO_NODE
 from dtf_dask.ha.serving import ServingNode
@@ -42,7 +43,8 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
         assert serving.node is not None
         return asyncio.run_coroutine_threadsafe(_status(serving.node), loop).result(5.0)
 
-    serving = ServingNode(config.plan, config.security(), lambda _: end(1))
+    options = NodeOptions(content_keep_s=config.content_keep_s)
+    serving = ServingNode(config.plan, config.security(), lambda _: end(1), options)
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, 0)

@@ -40,6 +40,8 @@ class NodeStatus:
         Where Prometheus reads of it, ``host:port``; empty if nowhere.
     records, held_bytes, sessions, time_ms
         What the state holds.
+    contents_bytes, contents_lacking
+        What contents take on the disk, and how many have yet to be fetched.
     disk_full, removed, not_taken, failure
         What is wrong, in words; empty if nothing is. ``not_taken`` is about a snapshot
         of another node.
@@ -64,6 +66,8 @@ class NodeStatus:
     sync_p50_s: float
     sync_p99_s: float
     held_bytes: int
+    contents_bytes: int
+    contents_lacking: int
     sessions: int
     time_ms: int
     metrics: str
@@ -102,6 +106,8 @@ class NodeStatus:
             sync_p50_s=_percentile(syncs, 50),
             sync_p99_s=_percentile(syncs, 99),
             held_bytes=state.records.held_bytes,
+            contents_bytes=node.contents.store.bytes_used,
+            contents_lacking=len(node.contents.fetching.missing),
             sessions=len(state.sessions.by_id),
             time_ms=state.time_ms,
             metrics=node.metrics_at,

@@ -19,6 +19,7 @@ from test_service import Cluster, with_cluster
 from dtf_dask.errors import ContentUnavailableError, UsageError
 from dtf_dask.ha.blobs import BlobLimits, BlobStore
 from dtf_dask.ha.client_link import Link
+from dtf_dask.ha.large_values import put_value, value_bytes
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT, PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import Code
@@ -201,6 +202,24 @@ def test_a_broken_connection_is_made_anew(tmp_path: Path) -> None:
             assert await ledger.get_content(reference, WAIT_S) == content
 
     with_cluster(tmp_path, 1, test)
+
+
+def test_values_of_any_size_are_written_and_read(tmp_path: Path) -> None:
+    """In the ledger itself up to 1 MiB, by reference above."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            for size in (0, 2**20, 2**20 + 1, 5_000_000):
+                value = os.urandom(size)
+                outcome = await put_value(ledger, "tests", "key", value, WAIT_S)
+                assert outcome.code is Code.OK
+                answer = await ledger.read(Get("tests", "key"), WAIT_S)
+                assert answer is not None
+                ((_, record),) = answer.records
+                assert isinstance(record.value, bytes) == (size <= 2**20)
+                assert await value_bytes(ledger, record.value, WAIT_S) == value
+
+    with_cluster(tmp_path, 3, test)
 
 
 def test_two_who_send_the_same_send_it_once(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.outcomes import Code, Outcome
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.local_ledger import LocalLedger, NodeLedger
+from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.wal import WalLimits
 
@@ -326,7 +327,7 @@ def test_a_majority_with_room_is_enough(tmp_path: Path) -> None:
         (outcome,) = await leader.propose([refer("a", reference)], WAIT_S)
         assert outcome.code is Code.OK
         assert not has(leader, reference)
-        assert reference in leader.node.contents.fetching.missing
+        assert NodeStatus.of(leader.node).contents_lacking == 1
         disks[two.node.node].fill(left=10_000_000)
         with pytest.raises(ContentUnavailableError, match="not kept by a majority"):
             await one.put_content(b"s" * SIZE, WAIT_S)

@@ -258,6 +258,11 @@ def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
             "does not say where node 1",
         ),
         ('{"cluster": "lab", "node": 1, "nonsense": 2}', "unknown: nonsense"),
+        (
+            '{"cluster": "lab", "node": 1, "peers": {"1": "h:1"},'
+            ' "clients": {"1": "h:1"}, "content_keep_s": "1h"}',
+            "content_keep_s is a number of seconds from 10",
+        ),
         ("[" * 100_000, "node.json"),
     ],
 )

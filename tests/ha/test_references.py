@@ -25,6 +25,7 @@ from dtf_dask.ha.ledger.kinds import (
     KINDS,
     PUT,
     PUT_CONTENT,
+    VERSION,
 )
 from dtf_dask.ha.ledger.outcomes import Code, Outcome, Stopped
 from dtf_dask.ha.ledger.queries import Get, Scan
@@ -143,7 +144,7 @@ def test_an_older_node_stops_at_a_reference() -> None:
     state = StateMachine(older, version=1)
     stopped = state.apply(1, encode_entry(0, [put("a", 1)]))
     assert isinstance(stopped, Stopped)
-    assert "version 2" in stopped.reason
+    assert f"version {VERSION}" in stopped.reason
 
 
 WRONG: dict[str, tuple[Any, ...]] = {
