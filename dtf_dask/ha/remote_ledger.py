@@ -300,7 +300,8 @@ class RemoteLedger:
         except TimeoutError:
             late = not_done(reason) if proposes else None
             batch.answer([UNKNOWN if proposes and batch.sent else late] * count)
-            self._next(batch.sent)  # it may hang, with its connections open
+            # It may hang, with its connections open, or before one is made.
+            self._next(batch.sent or self._asked_for(shared))
         except DtfError as error:
             batch.fail(error)
         except asyncio.CancelledError:
@@ -310,7 +311,7 @@ class RemoteLedger:
         """Ask one node: what it answers, or why another has to be asked."""
         items = batch.items
         proposes = isinstance(shared, _Proposals)
-        node = self._leader if proposes else self._reads_from or self._leader
+        node = self._asked_for(shared)
         timeout_ms = int(shared.timeout_s * 1_000)
         try:
             link = await self._link(node)
@@ -345,6 +346,12 @@ class RemoteLedger:
         return str(reason)
 
     # Nodes
+
+    def _asked_for(self, shared: _Shared) -> int:
+        """The node that is asked next."""
+        if isinstance(shared, _Proposals):
+            return self._leader
+        return self._reads_from or self._leader
 
     async def _link(self, node: int) -> Link:
         task = self._links.get(node)

@@ -16,6 +16,7 @@ from dtf_dask.errors import (
     PeerUnavailableError,
     UsageError,
 )
+from dtf_dask.ha import remote_ledger
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.ledger.entries import encode_command
@@ -190,6 +191,26 @@ def test_without_a_majority_clients_are_told_in_time(tmp_path: Path) -> None:
             assert await ledger.read(Get("tests", "before"), 0.5) is None
 
     with_cluster(tmp_path, 3, test)
+
+
+def test_a_client_leaves_a_node_that_hangs_before_it_lets_anybody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel takes the connection, and nothing more comes: the next call asks
+    another node, however long connections may take."""
+    monkeypatch.setattr(remote_ledger, "_DIAL_S", 4 * WAIT_S)
+
+    async def test(cluster: Cluster) -> None:
+        security = lab().security("dtf://lab/client/tests")
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            nodes = {9: deaf.getsockname(), 1: cluster.nodes[1].clients}
+            async with RemoteLedger(nodes, security) as ledger:
+                (outcome,) = await ledger.propose([put("a")], 0.2)
+                assert outcome.code is Code.NOT_DONE
+                (outcome,) = await ledger.propose([put("a")], 20.0)
+                assert outcome.code is Code.OK
+
+    with_cluster(tmp_path, 1, test)
 
 
 def test_changes_are_followed_over_the_network(tmp_path: Path) -> None:
