@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 from collections.abc import Iterator
 
 import pytest
+from lean_pytest import LEAN
 
 pytest_plugins = ["pytester"]
 
@@ -18,6 +20,7 @@ _MARKERS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.update(LEAN)
     # A shell's background jobs ignore Ctrl-C, and so would all that tests interrupt.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

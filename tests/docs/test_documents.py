@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from fenced import Block, blocks, commands, matches
+from lean_pytest import LEAN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -21,7 +22,7 @@ DOCUMENTS = [
     for document in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")))
     if any(block.action != "nothing" for block in blocks(document.read_text("utf-8")))
 ]
-BLOCK_TIMEOUT_S = 60
+BLOCK_TIMEOUT_S = 200
 
 
 def modules_with_examples() -> list[str]:
@@ -42,7 +43,7 @@ def run(argv: list[str], folder: Path) -> tuple[int, str]:
         for name, value in os.environ.items()
         if not name.startswith(("DASK_", "PYTEST_", "COV_", "DTF_"))
     }
-    environment |= {
+    environment |= LEAN | {
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
         "HOME": str(folder / ".home"),
         "COLUMNS": "88",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from lean_pytest import LEAN
 from nasty_groups import HERE, Group
 
 _PLUGIN_FOLDER = HERE.parent.parent / "benchmarks"
@@ -76,7 +77,7 @@ def run(
         for name, text in os.environ.items()
         if not name.startswith(("PYTEST_", "DTF_", "COV_", "COVERAGE_"))
     }
-    environment |= {
+    environment |= LEAN | {
         "PYTHONPATH": str(_PLUGIN_FOLDER),
         "DTF_OUTCOME_LOG": str(folder / "outcomes.jsonl"),
         "DTF_NASTY_ROOM": str(room),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from lean_pytest import LEAN
 
 from dtf_dask.runs.results.store import ResultsStore
 
@@ -49,7 +50,7 @@ def pytest(*words: object) -> list[str]:
 def environment(mark: str = "", **extra: str) -> dict[str, str]:
     """This process's, without what a session around this one has set."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_FOREIGN)}
-    return kept | {"COLUMNS": "100", _MARK: mark} | extra
+    return kept | LEAN | {"COLUMNS": "100", _MARK: mark} | extra
 
 
 def start(
