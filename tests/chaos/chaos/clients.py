@@ -1,8 +1,8 @@
 """Clients that write and read all the time, and note what they were told.
 
 Registers are written, read, compared and deleted, a handful of keys for some seconds
-each. Marks are records written once, half of them by commands of a session, which are
-sent again until it is known what became of them.
+each. Marks are records written once, by half of the clients in sessions, which ask
+again until it is known what became of them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Any
 
 from chaos.group import SITES, Group
 from chaos.history import REFUSED, Event
-from dtf_dask.errors import PeerUnavailableError
+from dtf_dask.errors import PeerUnavailableError, SessionExpiredError
+from dtf_dask.ha.client_session import ClientSession
 from dtf_dask.ha.ledger.entries import encode_command
-from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, DELETE, PUT, SESSION_OPEN
-from dtf_dask.ha.ledger.numbering import Numbering
-from dtf_dask.ha.ledger.outcomes import Code, Outcome, refused
+from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, DELETE, PUT
+from dtf_dask.ha.ledger.outcomes import Code, Outcome
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
@@ -34,9 +35,11 @@ KEYS = 8
 TIMEOUT_S = 2.0
 """How long a client waits for an outcome."""
 
+SESSION_S = 8.0
+"""And how long for one of a session, which asks again meanwhile."""
+
 _LIFE_S = (5.0, 30.0)
-_SESSION_MS = 3_600_000
-_RESENDS_MAX = 10
+_SESSION_TTL_S = 60.0
 
 _FILLING_BYTES_MAX = 12_000
 
@@ -76,6 +79,8 @@ class Workload:
         """When writes were acknowledged, to anybody."""
         self.by_client: dict[str, list[float]] = {}
         """And to whom."""
+        self.broken: list[str] = []
+        """What clients were told that cannot be."""
         self.paused = asyncio.Event()
         self.paused.set()
         self.started = time.monotonic()
@@ -162,8 +167,7 @@ class _Client:
         self._rng = Random(f"client {seed} {name}")
         self._site = SITES[number % len(SITES)]
         self._reads = of is not None
-        self._numbered = number % 2 == 0
-        self._numbering: Numbering | None = None
+        self._numbered = of is None and number % 2 == 0
         self._count = 0
         self._seen: dict[str, tuple[str | None, int]] = {} if of is None else of._seen
         """The value and revision of registers as this one knows them, or its writer."""
@@ -176,15 +180,29 @@ class _Client:
             ends = clock() + self._rng.uniform(*_LIFE_S)
             nodes = sorted(self._all.group.belonging) if self._reads else []
             node = self._rng.choice([None, *nodes])
-            async with self._all.group.client(self._site, node) as ledger:
+            async with AsyncExitStack() as life:
+                client = self._all.group.client(self._site, node)
+                ledger = await life.enter_async_context(client)
+                session = await self._session(ledger) if self._numbered else None
+                if session is not None:
+                    life.push_async_callback(session.close, TIMEOUT_S)
                 while clock() < ends and not self._all.ending:
                     await self._all.paused.wait()
                     began = clock()
-                    await self._one(ledger)
+                    await self._one(ledger, session)
                     share_s = each / self._all.rate * self._rng.uniform(0.5, 1.5)
                     await asyncio.sleep(max(0.0, began + share_s - clock()))
 
-    async def _one(self, ledger: RemoteLedger) -> None:
+    async def _session(self, ledger: RemoteLedger) -> ClientSession | None:
+        """One to write marks in; None if there is none to be had now."""
+        session = ClientSession(ledger, self.name, ttl_s=_SESSION_TTL_S)
+        try:
+            await session.open(TIMEOUT_S)
+        except PeerUnavailableError:
+            return None
+        return session
+
+    async def _one(self, ledger: RemoteLedger, session: ClientSession | None) -> None:
         window = self._all.window
         self._all.under_way[window] = self._all.under_way.get(window, 0) + 1
         key = f"{window}.{self._rng.randrange(KEYS)}"
@@ -193,7 +211,10 @@ class _Client:
             if self._reads:
                 await self._read(ledger, key)
             elif roll < 0.3:
-                await self._mark(ledger)
+                if session is not None and not session.expired:
+                    await self._marks_of_session(session)
+                else:
+                    await self._mark(ledger)
             elif roll < 0.35:
                 await self._write(ledger, key, "write", None)
             elif roll < 0.65 and key in self._seen:
@@ -259,39 +280,32 @@ class _Client:
     async def _mark(self, ledger: RemoteLedger) -> None:
         key = self._value()
         called = time.monotonic()
-        if self._numbered:
-            outcome = await self._numbered_put(ledger, key)
-        else:
-            command = encode_command(PUT, MARKS, key, key.encode())
-            outcome = await self._propose(ledger, command)
+        command = encode_command(PUT, MARKS, key, key.encode())
+        outcome = await self._propose(ledger, command)
         if outcome.code is Code.OK:
             self._note("mark", key, key, None, called, outcome.value)
         else:
             self._not_done("mark", key, key, called, outcome)
 
-    async def _numbered_put(self, ledger: RemoteLedger, key: str) -> Outcome:
-        """Send it until it is known what became of it."""
-        if self._numbering is None:
-            session = f"{self.name}.{self._count}"
-            opening = encode_command(SESSION_OPEN, _SESSION_MS, session=session)
-            opened = await self._propose(ledger, opening)
-            if opened.code is not Code.OK:
-                return refused("there is no session to write in")
-            self._numbering = Numbering(session)
-        numbering = self._numbering
-        number, command = numbering.number(PUT, MARKS, key, key.encode())
-        outcome = await self._propose(ledger, command)
-        resent = 0
-        while outcome.code is Code.UNKNOWN and resent < _RESENDS_MAX:
-            resent += 1
-            numbering.unanswered(number)
-            outcome = await self._propose(ledger, command)
-        if outcome.code in (Code.REFUSED, Code.NOT_DONE) and resent:
-            # That sending did nothing; an earlier one may have.
-            outcome = Outcome(Code.UNKNOWN)
-        if outcome.code is Code.NO_SESSION:
-            self._numbering = None
-        return numbering.settle(number, outcome)
+    async def _marks_of_session(self, session: ClientSession) -> None:
+        """Some at once: each is done once, and in their order, whatever is lost."""
+        keys = [self._value() for _ in range(self._rng.randint(1, 4))]
+        called = time.monotonic()
+        ways = (session.put(MARKS, k, k.encode(), timeout_s=SESSION_S) for k in keys)
+        told = await asyncio.gather(*ways, return_exceptions=True)
+        revisions = []
+        for key, outcome in zip(keys, told, strict=True):
+            if isinstance(outcome, SessionExpiredError):
+                outcome = Outcome(Code.NO_SESSION)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            if outcome.code is Code.OK:
+                revisions.append(outcome.value)
+                self._note("mark", key, key, None, called, outcome.value)
+            else:
+                self._not_done("mark", key, key, called, outcome)
+        if revisions != sorted(revisions):
+            self._all.broken.append(f"marks {keys} have revisions {revisions}")
 
     async def _propose(self, ledger: RemoteLedger, command: bytes) -> Outcome:
         try:

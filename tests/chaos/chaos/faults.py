@@ -254,8 +254,11 @@ class Faults:
     async def _grow_log(self) -> None:
         """Write more than a segment of a log holds, over and over the same records."""
         value = self._rng.randbytes(_FILLING_BYTES)
+        ends = time.monotonic() + _CHANGE_S
         async with self.group.direct() as ledger:
             for n in range(_FILLINGS):
+                if time.monotonic() > ends:
+                    return  # nobody leads, or all is slow
                 command = encode_command(PUT, "filling", str(n % 10), value)
                 await ledger.propose([command], 3.0)
 

@@ -314,6 +314,8 @@ class Trial:
         summary.restarts = sum(len(one.exits) for one in group.members.values())
         for alarm in group.alarms:
             self._broke(f"a node: {alarm}")
+        for told in self._load.broken:
+            self._broke(f"a session out of order: {told}")
         self._history.close()
         await group.close()
         self._pool.shutdown(cancel_futures=True)
