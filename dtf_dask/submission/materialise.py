@@ -1,0 +1,170 @@
+"""From whatever Dask computes to a table of tasks, in the client's process.
+
+This is the one place that knows what Dask's graphs are made of; `broken` names what an
+installed version no longer has. Materialising draws random names (of shuffles, for
+one), so it is done once, and what came of it is what is recorded and recovered.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence, Set
+from numbers import Integral, Real
+from typing import Any, cast
+
+from dask import _expr, _task_spec, order
+from dask._task_spec import Alias, DataNode, GraphNode, Task, convert_legacy_graph
+
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.submission.payloads import Payloads, open_payload
+from dtf_dask.submission.table import Key, Plain, Row, Table, shown
+
+VERSIONS = ("2026.3", "2026.8")
+"""The oldest and the newest release of Dask that the tests were run with."""
+
+
+def broken() -> tuple[str, ...]:
+    """Say what is missing of what the functions below use; empty if all is there."""
+    missing = [
+        f"{owner.__name__}.{name}"
+        for owner, name in (
+            (_expr.Expr, "__dask_graph__"),
+            (_expr.Expr, "__dask_annotations__"),
+            (_expr, "LLGExpr"),
+            (order, "order"),
+            (_task_spec, "convert_legacy_graph"),
+        )
+        if not callable(getattr(owner, name, None))
+    ]
+    missing += [
+        f"{node.__name__}.{name}"
+        for node in (Task, DataNode, Alias)
+        for name in ("dependencies", "data_producer")
+        if not isinstance(inspect.getattr_static(node, name, None), property)
+        and not isinstance(inspect.getattr_static(node, name, None), bool)
+    ]
+    return tuple(missing)
+
+
+def materialise(
+    expr: _expr.Expr,
+    wanted: Iterable[Key],
+    client: str,
+    seq: int,
+    annotations: Mapping[str, Any] | None = None,
+) -> Table:
+    """What a client would send to compute an expression, as a table.
+
+    Parameters
+    ----------
+    expr
+        What Dask's client is about to send: of collections, or of a plain graph.
+    wanted
+        The keys of which the client holds futures.
+    annotations
+        For all tasks; those of the graph's parts come first. A function is called with
+        the key of each task, as Dask's scheduler does.
+
+    Raises
+    ------
+    TaskRefusedError
+        A task cannot be sent, or what is annotated is not plain.
+    """
+    held = tuple(dict.fromkeys(wanted))
+    graph: dict[Key, GraphNode] = convert_legacy_graph(dict(expr.__dask_graph__()))
+    if isinstance(expr, _expr.LLGExpr):
+        graph = _needed(graph, held)
+    noted = _Annotations(annotations or {}, expr.__dask_annotations__())
+    places = order.order(cast(Any, graph)) if graph else {}
+    payloads = Payloads()
+    rows = tuple(
+        Row(
+            key,
+            tuple(graph[key].dependencies),
+            *_written(payloads, key, graph[key]),
+            bool(graph[key].data_producer),
+            noted.of(key),
+        )
+        for key in sorted(graph, key=lambda one: places[cast(Any, one)])
+    )
+    return Table(client, seq, held, tuple(payloads.functions), rows)
+
+
+def opened(row: Row, functions: Sequence[bytes]) -> GraphNode:
+    """The task of a row, as Dask runs it. It executes what a client sent: in workers.
+
+    Raises
+    ------
+    TaskRefusedError
+        The payload is none.
+    """
+    node = open_payload(row.payload, functions)
+    if not isinstance(node, GraphNode):
+        raise TaskRefusedError(f"the payload of {shown(row.key)} is no task")
+    return node
+
+
+def _written(
+    payloads: Payloads, key: Key, node: GraphNode
+) -> tuple[bytes, tuple[int, ...]]:
+    try:
+        return payloads.write(node)
+    except Exception as error:
+        raise TaskRefusedError(
+            f"task {shown(key)} cannot be sent: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _needed(graph: dict[Key, GraphNode], wanted: Iterable[Key]) -> dict[Key, GraphNode]:
+    """What is needed of a plain graph, from which nobody has left out the rest."""
+    found: dict[Key, GraphNode] = {}
+    stack = list(wanted)
+    while stack:
+        key = stack.pop()
+        if key not in found and key in graph:
+            found[key] = graph[key]
+            stack.extend(graph[key].dependencies)
+    return found
+
+
+class _Annotations:
+    """What is annotated, by task, where Dask has it by annotation."""
+
+    def __init__(
+        self, for_all: Mapping[str, Any], by_name: Mapping[str, Mapping[Key, Any]]
+    ) -> None:
+        self._for_all = for_all
+        self._by_name = {name: values for name, values in by_name.items() if values}
+        self._plain = {
+            name: _plain(value)
+            for name, value in for_all.items()
+            if not callable(value)
+        }
+
+    def of(self, key: Key) -> dict[str, Plain]:
+        found = dict(self._plain)
+        for name, value in self._for_all.items():
+            if callable(value):
+                found[name] = _plain(value(key))
+        for name, values in self._by_name.items():
+            value = values.get(key)
+            if value is not None:
+                found[name] = _plain(value)
+        return found
+
+
+def _plain(value: Any) -> Plain:
+    """A value as it can travel. What cannot is left, to be refused with its name."""
+    if value is None or isinstance(value, bool | str | bytes):
+        return value
+    if isinstance(value, Integral):
+        return int(value)  # of NumPy, for one
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_plain(one) for one in value)
+    if isinstance(value, Set):
+        return tuple(sorted((_plain(one) for one in value), key=repr))
+    return cast(Plain, value)
