@@ -52,6 +52,9 @@ _TICKS_AT_ONCE_MAX = 2
 _TURN_TICKS = 2
 """When a leader is lost: between two nodes that stand for election."""
 
+_STANDS = 3
+"""So often each of them does, before Raft's own time is over."""
+
 _FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
 
 
@@ -243,19 +246,22 @@ class Node:
         self.raw.report_unreachable(peer)
         self.snapshots.peer_lost(peer)
         if peer == self.raw.core.lead and self._loop is not None:
-            # It may have died: all of the others hear so at the same time. They stand
-            # one after the other, since two that stand together may elect nobody.
+            # It may have died: all of the others hear so at about the same time. They
+            # stand one after the other, since two that stand together may elect nobody;
+            # and again, since who has not heard yet keeps to the old leader.
             self.raw.forget_leader()
-            before = sum(one < self.node for one in self.raw.status().config.voters)
-            turn = before - (peer < self.node)
-            delay_s = turn * _TURN_TICKS * self.options.tick_s
-            self._loop.call_later(delay_s, self.guarded, self._campaign_if_orphaned)
+            others = [one for one in self.raw.status().config.voters if one != peer]
+            turn_s = _TURN_TICKS * self.options.tick_s
+            first_s = turn_s * sum(one < self.node for one in others)
+            for stands in range(_STANDS):
+                delay_s = first_s + stands * turn_s * len(others)
+                self._loop.call_later(delay_s, self.guarded, self._stand_if_orphaned)
         self.wake()
 
-    def _campaign_if_orphaned(self) -> None:
+    def _stand_if_orphaned(self) -> None:
         core = self.raw.core
-        orphaned = core.lead == NO_NODE and core.role is Role.FOLLOWER
-        if orphaned and not (self.ended or self.disk_full):
+        asks = core.role in (Role.FOLLOWER, Role.PRE_CANDIDATE)
+        if core.lead == NO_NODE and asks and not (self.ended or self.disk_full):
             self.raw.campaign()
             self.wake()
 
