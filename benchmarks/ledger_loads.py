@@ -7,6 +7,7 @@ at the same time. A latency is from a call to its outcome.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from array import array
@@ -166,6 +167,9 @@ async def _load(
     call = session.write if load.writes else session.read
     for at in range(KEYS, KEYS + 10):
         await call(at)  # the connections stand, with each node
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
     await asyncio.sleep(begin_at - time.time())
     cpu, end = time.process_time(), clock() + load.seconds
 

@@ -24,7 +24,10 @@ class Batch:
         at = 0
         for count, waiter in self.calls:
             if not waiter.done():
-                waiter.set_result(list(answers[at : at + count]))
+                one = count == 1
+                waiter.set_result(
+                    [answers[at]] if one else list(answers[at : at + count])
+                )
             at += count
 
     def fail(self, error: Exception) -> None:

@@ -28,6 +28,7 @@ from dtf_dask.ha.raft.messages import NO_NODE
 from dtf_dask.ha.serving import ServingNode
 
 _HAND_OVER_S = 1.0
+_YOUNG_OBJECTS = 50_000
 
 
 async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
@@ -104,8 +105,10 @@ def main(arguments: list[str]) -> int:
     )
     try:
         config = read_config(Path(arguments[0]))
-        # What is loaded by now stays: no collection looks through it again.
+        # What is loaded by now stays: no collection looks through it again. Of what
+        # comes next to all goes without one, too: the rest can wait.
         gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
         supervised = "--supervised" in arguments[1:]
         return asyncio.run(run(config, until_input_ends=supervised))
     except DtfError as error:

@@ -21,6 +21,9 @@ from dtf_dask.ha.raft.raw_node import RawNode
 
 WAITING_MAX = 100_000
 
+ROUNDS_MAX = 1
+"""That are asked for at a time: what comes meanwhile is asked for together."""
+
 
 class Reader(Protocol):
     """The node that reads."""
@@ -68,7 +71,7 @@ class Reads:
     @property
     def waiting(self) -> bool:
         """Whether some are to be asked for."""
-        return bool(self._waiting)
+        return bool(self._waiting) and len(self._asked) < ROUNDS_MAX
 
     async def point(self, timeout_s: float) -> bool:
         """Wait until the state holds all that was acknowledged before the call.
@@ -93,7 +96,7 @@ class Reads:
 
     def ask(self) -> None:
         """Ask for those that have gathered."""
-        if not self._waiting:
+        if not self.waiting:
             return
         waiters, self._waiting = self._waiting, []
         begun = _Round(waiters, elapsed_s())

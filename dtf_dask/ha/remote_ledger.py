@@ -258,9 +258,9 @@ class RemoteLedger:
 
     # Together with others
 
-    async def _with_others(
+    def _with_others(
         self, shared: _Shared, items: Sequence[Any], size: int
-    ) -> list[Any]:
+    ) -> asyncio.Future[list[Any]]:
         batch = self._gathering.get(shared)
         if batch is not None and (
             batch.size + size > _BATCH_BYTES or len(batch.items) + len(items) > _ITEMS
@@ -275,7 +275,7 @@ class RemoteLedger:
         batch.items += items
         waiter: asyncio.Future[list[Any]] = loop.create_future()
         batch.calls.append((len(items), waiter))
-        return await waiter
+        return waiter
 
     def _dispatch(self, shared: _Shared, batch: Batch) -> None:
         if self._gathering.get(shared) is not batch:

@@ -81,6 +81,14 @@ def _put_wrong(arguments: tuple[Any, ...]) -> str | None:
     if len(arguments) != 3:
         return "put takes a namespace, a key and a value"
     namespace, key, value = arguments
+    if (
+        type(namespace) is type(key) is str
+        and type(value) is bytes
+        and 0 < len(namespace) <= NAMESPACE_CHARS_MAX
+        and 0 < len(key) <= KEY_CHARS_MAX
+        and len(value) <= VALUE_BYTES_MAX
+    ):
+        return None  # asked of every write on every node: the words are for others
     return _key_wrong(namespace, key) or _value_wrong(value)
 
 

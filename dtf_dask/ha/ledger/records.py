@@ -26,6 +26,9 @@ RECORD_BYTES = 64
 
 _FULL = refused(f"the ledger is full: {RECORDS_BYTES_MAX} bytes of records")
 
+_new = tuple.__new__
+"""Of a named tuple, at a fraction of its price: writes come by the ten thousand."""
+
 
 class Record(NamedTuple):
     """A value, and the revision at which it came."""
@@ -83,22 +86,31 @@ class Records:
         """Write a record, whatever was there: its new revision."""
         found = self._namespaces.get(namespace)
         old = None if found is None else found.records.get(key)
-        added = _size(key, value) - (_size(key, old.value) if old else 0)
+        plain = old is not None and type(value) is type(old.value) is bytes
+        if old is not None and plain:
+            added = len(value) - len(old.value)
+        else:
+            added = _size(key, value) - (_size(key, old.value) if old else 0)
         if added > 0 and self.held_bytes + added > RECORDS_BYTES_MAX:
             return _FULL
         if found is None:
             found = self._namespaces[namespace] = Namespace()
         if old is None:
             found.order.add(key)
+        if not plain:
+            self._refer(value, old)
+        self.held_bytes += added
+        self.revision = revision = self.revision + 1
+        found.records[key] = _new(Record, (value, revision))
+        self.changes.append(_new(Change, (namespace, key, value, revision)))
+        return _new(Outcome, (Code.OK, revision))
+
+    def _refer(self, value: Value, old: Record | None) -> None:
+        """A value is taken up in the place of another."""
         if isinstance(value, Reference):
             self.references.add(value)
         if old is not None and isinstance(old.value, Reference):
             self.references.drop(old.value)
-        self.held_bytes += added
-        self.revision = revision = self.revision + 1
-        found.records[key] = Record(value, revision)
-        self.changes.append(Change(namespace, key, value, revision))
-        return Outcome(Code.OK, revision)
 
     def delete(self, namespace: str, key: str) -> Outcome:
         """Take a record out: its last revision, 0 if there is none."""
