@@ -43,17 +43,12 @@ from dtf_dask.ha.raft.messages import (
 )
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.raw_node import RawNode
+from dtf_dask.ha.standing import standing_ticks
 
 _LOG = logging.getLogger(__name__)
 
 _TICKS_AT_ONCE_MAX = 2
 """After a pause of the process: more would end a leadership that nobody has missed."""
-
-_TURN_TICKS = 2
-"""When a leader is lost: between two nodes that stand for election."""
-
-_STANDS = 3
-"""So often each of them does, before Raft's own time is over."""
 
 _FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
 
@@ -246,15 +241,11 @@ class Node:
         self.raw.report_unreachable(peer)
         self.snapshots.peer_lost(peer)
         if peer == self.raw.core.lead and self._loop is not None:
-            # It may have died: all of the others hear so at about the same time. They
-            # stand one after the other, since two that stand together may elect nobody;
-            # and again, since who has not heard yet keeps to the old leader.
+            # It may have died.
             self.raw.forget_leader()
-            others = [one for one in self.raw.status().config.voters if one != peer]
-            turn_s = _TURN_TICKS * self.options.tick_s
-            first_s = turn_s * sum(one < self.node for one in others)
-            for stands in range(_STANDS):
-                delay_s = first_s + stands * turn_s * len(others)
+            voters = self.raw.status().config.voters
+            for ticks in standing_ticks(self.node, peer, voters):
+                delay_s = ticks * self.options.tick_s
                 self._loop.call_later(delay_s, self.guarded, self._stand_if_orphaned)
         self.wake()
 

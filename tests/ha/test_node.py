@@ -23,6 +23,7 @@ from dtf_dask.ha.raft.messages import (
 )
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.progress import PeerState
+from dtf_dask.ha.standing import standing_ticks
 
 
 def test_a_local_ledger_keeps_what_it_acknowledged(tmp_path: Path) -> None:
@@ -78,6 +79,16 @@ def test_three_nodes_agree_and_all_answer_reads(tmp_path: Path) -> None:
         assert "does not lead" in outcome.value
 
     in_room(run, Room(tmp_path))
+
+
+def test_no_two_nodes_stand_for_election_together() -> None:
+    """Of those that lost their leader: each in its turn, and each as often."""
+    voters = [NodeId(n) for n in (1, 2, 3, 5, 9)]
+    for lost in voters:
+        times = [standing_ticks(node, lost, voters) for node in voters if node != lost]
+        assert len({len(one) for one in times}) == 1
+        everyone = sorted(ticks for one in times for ticks in one)
+        assert everyone == list(range(0, 2 * len(everyone), 2))
 
 
 def test_the_death_of_a_leader_loses_nothing(tmp_path: Path) -> None:
