@@ -9,7 +9,7 @@ from functools import partial
 
 from dtf_dask.errors import LedgerDamagedError, LedgerFolderError
 from dtf_dask.ha.blobs import BlobStore
-from dtf_dask.ha.files import DISK, Files
+from dtf_dask.ha.files import DISK, Files, disk_error
 from dtf_dask.ha.ledger.outcomes import Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
 from dtf_dask.ha.raft.messages import (
@@ -24,6 +24,8 @@ from dtf_dask.ha.snapshots import SnapshotStore
 from dtf_dask.ha.wal import Wal, WalLimits
 from dtf_dask.ha.wal_index import LogIndex
 from dtf_dask.ha.wal_opening import LogIdentity
+
+_BEGUN = "begun"
 
 
 @dataclass(slots=True)
@@ -59,6 +61,42 @@ class NodeFolder:
 def node_exists(folder: str, files: Files = DISK) -> bool:
     """Whether a node was ever started in a folder."""
     return Wal.exists(_log(folder), files)
+
+
+def forbid_new_start(folder: str, files: Files = DISK) -> None:
+    """Note on the disk that a node runs in a folder: it begins anew there no more."""
+    path = os.path.join(folder, _BEGUN)
+    if _BEGUN in files.names(folder):
+        return
+    try:
+        file = files.create(path)
+        file.close()
+        files.sync_folder(folder)
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def check_new_start(folder: str, files: Files = DISK) -> None:
+    """Refuse to make one of the first members where it has run already.
+
+    Without its log it has forgotten for whom it voted and what it has acknowledged: as
+    a voter it could have a majority undo what another one has committed.
+
+    Raises
+    ------
+    LedgerFolderError
+        It has; the message says what to do.
+    """
+    try:
+        begun = _BEGUN in files.names(folder)
+    except FileNotFoundError:
+        return
+    if begun:
+        raise LedgerFolderError(
+            f"{folder} has no log any more, and its node has voted: remove it from the"
+            " cluster and add another with a new number (dtf ha remove, join, add), or"
+            " restore a backup if most nodes are lost"
+        )
 
 
 def create_node(

@@ -15,7 +15,14 @@ from dtf_dask.ha.handshake import NodeName, certified_name
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.node import Node
-from dtf_dask.ha.node_folder import NodeFolder, create_node, node_exists, open_node
+from dtf_dask.ha.node_folder import (
+    NodeFolder,
+    check_new_start,
+    create_node,
+    forbid_new_start,
+    node_exists,
+    open_node,
+)
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_tls import Credentials, own_certificate
 from dtf_dask.ha.peers import Peers
@@ -94,9 +101,12 @@ class ServingNode:
         _check_certificate(name, self._security)
         identity = LogIdentity(name.cluster, name.node)
         if not node_exists(plan.folder):
+            if not plan.joins:
+                check_new_start(plan.folder)
             voters = () if plan.joins else tuple(plan.peers)
             create_node(plan.folder, identity, voters)
         folder = open_node(plan.folder, identity)
+        forbid_new_start(plan.folder)
         network = Peers(name, self._security, folder.contents, [folder.snapshots])
         seed = SystemRandom().getrandbits(64)
         self.node = Node(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -281,6 +282,30 @@ def test_a_removed_node_that_comes_back_is_kept_out(tmp_path: Path) -> None:
         assert back.node.failure == ""
         await hall.stop(gone)
         await goes_on(hall, terms)
+
+    assert in_hall(tmp_path, 3, test) == {}
+
+
+def test_a_voter_that_lost_its_log_does_not_begin_anew(tmp_path: Path) -> None:
+    """It would have forgotten its votes, and what it has acknowledged: it says what to
+    do. As a node that joins, removed before, it may."""
+
+    async def test(hall: Hall) -> None:
+        leader = await hall.start_all()
+        await hall.written("before")
+        lost = next(n for n in (1, 2, 3) if n != leader.node.node)
+        await hall.stop(lost)
+        for name in ("log", "snapshots", "contents"):
+            shutil.rmtree(tmp_path / str(lost) / name, ignore_errors=True)
+        for _ in range(2):
+            with pytest.raises(LedgerFolderError, match="has no log any more"):
+                await hall.start(lost)
+        await hall.written("without it")
+        async with hall.client() as client:
+            await client.remove_node(lost, 60.0)
+            back = await hall.start(lost, joins=True)
+            await client.add_node(lost, hall.peers[NodeId(lost)], 60.0)
+        assert await value_at(back, "without it") == b"value"
 
     assert in_hall(tmp_path, 3, test) == {}
 
