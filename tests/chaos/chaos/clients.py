@@ -17,6 +17,7 @@ from typing import Any
 
 from chaos.group import SITES, Group
 from chaos.history import REFUSED, Event
+from chaos.large import LargeClient
 from dtf_dask.errors import PeerUnavailableError, SessionExpiredError
 from dtf_dask.ha.client_session import ClientSession
 from dtf_dask.ha.ledger.entries import encode_command
@@ -38,6 +39,7 @@ TIMEOUT_S = 2.0
 SESSION_S = 8.0
 """And how long for one of a session, which asks again meanwhile."""
 
+_NO_WINDOW = -1
 _LIFE_S = (5.0, 30.0)
 _SESSION_TTL_S = 60.0
 
@@ -96,12 +98,23 @@ class Workload:
             if n < READERS:
                 reader = _Client(self, f"r{n}", n, seed, of=writer)
                 self._clients.append(reader)
+        self.large = LargeClient(group, seed, self.broken.append)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(one.run()) for one in self._clients]
+        self._tasks.append(loop.create_task(self._write_large()))
+
+    async def _write_large(self) -> None:
+        while not self._ending:
+            await self.paused.wait()
+            self.under_way[_NO_WINDOW] = 1
+            try:
+                await self.large.life(lambda: self.paused.is_set() and not self._ending)
+            finally:
+                del self.under_way[_NO_WINDOW]
 
     async def stop(self) -> None:
         """Have all end what they do; an error of one is raised."""
@@ -305,7 +318,9 @@ class _Client:
             else:
                 self._not_done("mark", key, key, called, outcome)
         if revisions != sorted(revisions):
-            self._all.broken.append(f"marks {keys} have revisions {revisions}")
+            self._all.broken.append(
+                f"marks {keys} of a session have revisions {revisions}"
+            )
 
     async def _propose(self, ledger: RemoteLedger, command: bytes) -> Outcome:
         try:

@@ -34,7 +34,7 @@ SITES = ("site-a", "site-b", "site-c")
 """Where clients are: each reaches each node on a way of its own."""
 
 _PEER_PORT, _CLIENT_PORT = 20_000, 21_000
-_DISK_BYTES = 384 * 2**20
+_DISK_BYTES = 640 * 2**20
 _DISKS = 3
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 16_384, 1 << 18
 _LOGGER = "dtf_dask.ha.redundancy"

@@ -47,6 +47,7 @@ class Summary:
     state_hash: str = ""
     applied: int = 0
     marks: int = 0
+    large: int = 0
     keys_checked: int = 0
     undecided: list[str] = field(default_factory=list)
     back_s: float = 0.0
@@ -95,7 +96,8 @@ class Summary:
             f" others: {self.restored}",
             f"all clients had written {self.back_s:.2f} s after the last fault was"
             " mended",
-            f"marks that had to be there at the end: {self.marks}",
+            f"marks that had to be there at the end: {self.marks}; values of more than"
+            f" 1 MB written, and read again: {self.large}",
             f"hashes of all nodes compared {self.compared} times; at entry"
             f" {self.applied}: {self.state_hash[:16] or 'none'}",
             f"linearizable: {self.keys_checked} keys decided",

@@ -274,6 +274,9 @@ class Trial:
             self._broke(f"a client failed: {self._load.failure!r}")
         self._say("reading all that is there, and checking")
         finals = [await self._all_of(name) for name in (REGISTERS, MARKS)]
+        async with group.direct() as ledger:
+            await self._load.large.check_all(ledger)
+        summary.large = self._load.large.written
         self._history.close()
         ended = time.monotonic()
         (self._room / FINAL).write_text(json.dumps([ended, *finals]))
@@ -315,7 +318,7 @@ class Trial:
         for alarm in group.alarms:
             self._broke(f"a node: {alarm}")
         for told in self._load.broken:
-            self._broke(f"a session out of order: {told}")
+            self._broke(f"clients saw what cannot be: {told}")
         self._history.close()
         await group.close()
         self._pool.shutdown(cancel_futures=True)
