@@ -53,6 +53,9 @@ CLIENTS_MAX = 1_000
 REQUESTS_MAX = 4_096
 """That one client may have unanswered."""
 
+LARGE_ANSWERS_MAX = 4
+"""Chunks of contents that are read for one client at a time."""
+
 _HANDSHAKE_S = 5.0
 
 
@@ -142,6 +145,9 @@ class _Client(Connection):
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
         self._out: list[bytes] = []
+        self._large = asyncio.Semaphore(LARGE_ANSWERS_MAX)
+        self._drained = asyncio.Event()
+        self.on_writable = self._drained.set
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS stands (asyncio calls this)."""
@@ -207,6 +213,17 @@ class _Client(Connection):
         self._ledger.node.propose(commands, waiter)
 
     async def _do(self, request: Request) -> None:
+        if request.op is not Op.CONTENT_READ:
+            await self._carry_out(request)
+            return
+        # What is not read by the client is not read from the disk.
+        async with self._large:
+            while not self.writable:
+                self._drained.clear()
+                await self._drained.wait()
+            await self._carry_out(request)
+
+    async def _carry_out(self, request: Request) -> None:
         handler = _HANDLERS.get(request.op)
         try:
             if handler is not None:

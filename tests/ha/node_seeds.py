@@ -5,7 +5,8 @@
 Three nodes over disks that lose what was not synced when they go down; links that are
 cut; leaders that hand over; snapshots all the time; members removed, and added again
 with what they have, and a fourth one. Clients write by numbered commands
-that they send until they are answered, compare and set, and read on any node. A seed
+that they send until they are answered, compare and set, and read on any node; one has
+contents kept, which are named, or not in time, and removed. A seed
 decides what is done, but not when messages arrive: it need not show the same twice.
 """
 
@@ -31,11 +32,18 @@ from node_room import QUICK, Room, place
 
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.ledger.entries import encode_command
-from dtf_dask.ha.ledger.kinds import COMPARE_AND_SET, PUT, SESSION_OPEN
+from dtf_dask.ha.ledger.kinds import (
+    COMPARE_AND_SET,
+    PUT,
+    PUT_CONTENT,
+    SESSION_OPEN,
+)
 from dtf_dask.ha.ledger.numbering import Numbering
 from dtf_dask.ha.ledger.outcomes import UNKNOWN, Code, Outcome
 from dtf_dask.ha.ledger.queries import Get
+from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.local_ledger import NodeLedger
+from dtf_dask.ha.node import Node
 from dtf_dask.ha.raft.messages import NodeId, Role
 from dtf_dask.ha.wal import WalLimits
 
@@ -43,7 +51,7 @@ NODES = (1, 2, 3)
 ALL = (*NODES, 4)
 KEYS = ("a", "b")
 CLIENTS = 4
-OPTIONS = replace(QUICK, snapshot_log_bytes=1_500)
+OPTIONS = replace(QUICK, snapshot_log_bytes=1_500, content_keep_s=1.0)
 LIMITS = WalLimits(segment_bytes=3_000)
 
 
@@ -68,12 +76,14 @@ class _World:
         self.history: list[Operation] = []
         self.counts: Counter[str] = Counter()
         self.values = 0
+        self.contents: dict[str, bytes] = {}
         self.ended = False
 
     async def run(self) -> Report:
         for node in NODES:
             await self.start(node)
         clients = [asyncio.create_task(self.client(n)) for n in range(CLIENTS)]
+        clients.append(asyncio.create_task(self.sender()))
         try:
             await self.troubles()
             self.ended = True
@@ -201,13 +211,48 @@ class _World:
         nodes = room.wires.nodes.values()
         while len({node.state.index for node in nodes}) > 1:
             await asyncio.sleep(0.02)
+        for node in nodes:
+            await self.contents_there(node)
         self.counts["applied"] = leader.node.state.index
         self.counts["snapshots"] = sum(
             n.snapshots.newest.point.index > 1 for n in nodes
         )
         self.counts["compacted"] = sum(n.storage.first_index() > 2 for n in nodes)
 
+    async def contents_there(self, node: Node) -> None:
+        """Wait until a node has all contents that were named, as they were sent."""
+        for key, content in self.contents.items():
+            ((_, record),) = node.state.answer(Get("contents", key)).records
+            assert isinstance(record.value, Reference)
+            store = node.folder.contents
+            while store.size(record.value.digest) is None:
+                await asyncio.sleep(0.02)
+            found = store.read(record.value.digest, 0, record.value.size)
+            if found != content:
+                raise AssertionError(f"{key}: node {node.node} has another content")
+
     # Clients
+
+    async def sender(self) -> None:
+        """Has contents kept by a node, then named by whoever leads."""
+        random = Random(self.random.random())
+        while not self.ended:
+            content = random.randbytes(random.randrange(1, 5_000))
+            try:
+                reference = await self.any_node(random).put_content(content, 0.5)
+            except DtfError:
+                self.counts["contents not kept"] += 1
+                await asyncio.sleep(0.02)
+                continue
+            self.counts["contents kept"] += 1
+            if random.random() < 0.3:
+                await asyncio.sleep(random.uniform(0.0, 1.5))
+            key = f"{self.counts['contents kept']}"
+            command = encode_command(PUT_CONTENT, "contents", key, *reference)
+            outcome = await self.sent(command, random, 1.0)
+            self.counts[f"contents {outcome.code.name}"] += 1
+            if outcome.code is Code.OK:
+                self.contents[key] = content
 
     async def client(self, own: int) -> None:
         random = Random(self.random.random())

@@ -276,6 +276,36 @@ def test_garbage_is_refused(tmp_path: Path) -> None:
     with_cluster(tmp_path, 1, test)
 
 
+def test_who_does_not_read_is_not_sent_to(tmp_path: Path) -> None:
+    """A node holds a few chunks for a client, however many it asks for."""
+    content = os.urandom(30_000_000)
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as ledger:
+            reference = await ledger.put_content(content, WAIT_S)
+            link = await ledger._link(1)
+            assert link.transport is not None
+            link.transport.pause_reading()
+            asked = [
+                link.ask(Op.CONTENT_READ, *reference, n * 100_000, 1_000_000, 10_000)
+                for n in range(290)
+            ]
+            service = cluster.nodes[1].service
+            assert service is not None
+            (client,) = service._clients
+            assert client.transport is not None
+            while client._open < 250 or client.writable:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)
+            assert client.transport.get_write_buffer_size() < 10_000_000
+            link.transport.resume_reading()
+            for n, (status, values) in enumerate(await asyncio.gather(*asked)):
+                assert status is Status.OK
+                assert values[0] == content[n * 100_000 : n * 100_000 + 1_000_000]
+
+    with_cluster(tmp_path, 1, test)
+
+
 @pytest.mark.parametrize(
     "body",
     [

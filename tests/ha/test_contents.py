@@ -13,6 +13,7 @@ from faulty_disk import FaultyDisk
 from node_room import QUICK, WAIT_S, Room, in_room, place, put
 
 from dtf_dask.errors import ContentUnavailableError, UsageError
+from dtf_dask.ha.content_holders import is_majority, other_members, other_voters
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import Code, Outcome
@@ -20,7 +21,7 @@ from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.local_ledger import LocalLedger, NodeLedger
 from dtf_dask.ha.node_status import NodeStatus
-from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.raft.messages import ConfigState, NodeId
 from dtf_dask.ha.wal import WalLimits
 
 SIZE = 2_000_000
@@ -259,6 +260,27 @@ def test_what_nothing_refers_to_is_removed_everywhere(tmp_path: Path) -> None:
         assert outcome.code is Code.NOT_DONE
 
     in_room(run, Room(tmp_path, BRIEF))
+
+
+def test_two_halves_must_keep_it() -> None:
+    """While one configuration hands over to another, most of both count."""
+    joint = ConfigState(
+        voters=(NodeId(1), NodeId(2), NodeId(3)),
+        voters_outgoing=(NodeId(3), NodeId(4), NodeId(5)),
+        learners=(NodeId(6),),
+    )
+    for nodes, enough in (
+        ({1, 2}, False),
+        ({1, 3}, False),
+        ({3, 4, 5}, False),
+        ({1, 3, 4}, True),
+        ({1, 2, 4, 5}, True),
+        ({1, 2, 4, 6}, False),
+    ):
+        assert is_majority(joint, {NodeId(one) for one in nodes}) == enough
+    assert other_voters(joint, NodeId(3)) == [1, 2, 4, 5]
+    assert other_members(joint, NodeId(3), NodeId(4)) == [4, 1, 2, 5, 6]
+    assert not is_majority(ConfigState(), {NodeId(1)})
 
 
 def test_what_a_kept_snapshot_refers_to_stays(tmp_path: Path) -> None:
