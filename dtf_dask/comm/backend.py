@@ -21,6 +21,7 @@ from dtf_dask.comm import dask_seam
 from dtf_dask.comm.address import PREFIX, Contact, is_contact, parse_contact
 from dtf_dask.comm.greeting import KEY, Greeting
 from dtf_dask.comm.known import Known
+from dtf_dask.comm.looks import Looks
 from dtf_dask.comm.search import LeaderConnector
 
 
@@ -76,10 +77,11 @@ class DtfBackend(Backend):
                 " or a newer dtf_dask"
             )
         self._known = Known()
+        self._looks = Looks()
 
     def get_connector(self) -> Connector:
         """What connects to the leader."""
-        return LeaderConnector(self._known)
+        return LeaderConnector(self._known, self._looks)
 
     def get_listener(
         self,

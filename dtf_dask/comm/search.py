@@ -19,6 +19,7 @@ from dtf_dask.comm.address import Contact, Coordinator, parse_contact
 from dtf_dask.comm.answers import Answers
 from dtf_dask.comm.greeting import Greeting, Objection
 from dtf_dask.comm.known import Known
+from dtf_dask.comm.looks import Looks
 from dtf_dask.comm.probe import Probe
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ class LeaderConnector(Connector):
     What it returns is Dask's own comm of TCP or TLS.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, looks: Looks) -> None:
         self._known = known
+        self._looks = looks
 
     async def connect(
         self, address: str, deserialize: bool = True, **connection_args: Any
@@ -56,13 +58,16 @@ class LeaderConnector(Connector):
             The coordinators said what waiting does not change.
         """
         contact = parse_contact(address)
+        tls = _tls(contact, connection_args)
         probe = Probe(
-            _tls(contact, connection_args),
+            tls,
             connection_args.get("server_hostname") or "",
             lambda greeting: self._known.objection(contact, greeting),
             deserialize,
         )
-        return await _Search(contact, self._known, probe).run()
+        return await _Search(
+            contact, self._known, probe, self._looks, tls is not None
+        ).run()
 
 
 def told(error: BaseException) -> str:
@@ -100,10 +105,19 @@ def _tls(contact: Contact, connection_args: dict[str, Any]) -> ssl.SSLContext | 
 class _Search:
     """One search for the leader."""
 
-    def __init__(self, contact: Contact, known: Known, probe: Probe) -> None:
+    def __init__(
+        self,
+        contact: Contact,
+        known: Known,
+        probe: Probe,
+        looks: Looks,
+        encrypts: bool,
+    ) -> None:
         self._contact = contact
         self._known = known
         self._probe = probe
+        self._looks = looks
+        self._encrypts = encrypts
         self._loop = asyncio.get_running_loop()
         self._answers = Answers(contact, self._loop.time())
         self._asking: dict[Coordinator, asyncio.Task[None]] = {}
@@ -155,7 +169,7 @@ class _Search:
         """Ask one coordinator until it leads, or somebody else does."""
         try:
             while not self._found.done():
-                answer = await self._probe.look(coordinator)
+                answer = await self._heard(coordinator)
                 if not isinstance(answer, Objection):
                     self._take(coordinator, *answer)
                     return
@@ -165,6 +179,22 @@ class _Search:
         except Exception as error:
             if not self._found.done():
                 self._found.set_exception(error)
+
+    async def _heard(
+        self, coordinator: Coordinator
+    ) -> tuple[Comm, Greeting] | Objection:
+        """What a look brings, or another search's look that was just made."""
+        target = (self._contact, coordinator, self._encrypts)
+        heard = self._looks.heard(target, self._loop.time())
+        if heard is not None:
+            return heard
+        number = self._looks.begin(target, self._loop.time())
+        try:
+            answer = await self._probe.look(coordinator)
+            heard = answer if isinstance(answer, Objection) else None
+        finally:
+            self._looks.end(target, number, self._loop.time(), heard)
+        return answer
 
     def _take(self, coordinator: Coordinator, comm: Comm, greeting: Greeting) -> None:
         if self._found.done():

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed
 import pytest
 from distributed import Scheduler, Security
@@ -495,6 +496,71 @@ def test_many_at_once() -> None:
             )
             for comm in comms:
                 await comm.close()
+
+    run(check)
+
+
+def test_many_that_wait_do_not_storm_the_coordinators() -> None:
+    """50 searches of a process ask about as often as one; all find the leader then."""
+    asked = 0
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+
+    async def check() -> None:
+        contact = free_contact()
+        async with answering(contact.coordinators[0], count):
+            waiting = [
+                asyncio.create_task(connect(str(contact), timeout=20))
+                for _ in range(50)
+            ]
+            await asyncio.sleep(0.2)
+            before = asked
+            await asyncio.sleep(1)
+            assert 10 < asked - before < 150
+            async with leading(contact, 2):
+                for comm in await asyncio.gather(*waiting):
+                    await comm.close()
+
+    run(check)
+
+
+def test_addresses_of_dasks_configuration() -> None:
+    """``scheduler-address`` may be one of dtf, for clients and workers."""
+
+    async def check() -> None:
+        contact = free_contact()
+        with dask.config.set({"scheduler-address": str(contact)}):
+            async with (
+                leading(contact, 3),
+                distributed.Worker(nthreads=1, **QUIET),
+                distributed.Client(asynchronous=True) as client,
+            ):
+                assert client.scheduler.address == str(contact)
+                assert await client.submit(sum, [1, 2]) == 3
+
+    run(check)
+
+
+def test_workers_and_clients_with_certificates() -> None:
+    """A worker listens by TLS for itself, as with ``tls://``."""
+
+    async def check() -> None:
+        contact = free_contact()
+        security = Security.temporary()
+        async with (
+            leading(contact, 2, security),
+            distributed.Worker(
+                str(contact), nthreads=1, security=security, **QUIET
+            ) as worker,
+            distributed.Client(
+                str(contact), asynchronous=True, security=security
+            ) as client,
+        ):
+            assert worker.address.startswith("tls://127.0.0.1:")
+            assert await client.submit(sum, [1, 2]) == 3
+            assert await client.scatter(5, direct=True)
 
     run(check)
 

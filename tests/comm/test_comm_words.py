@@ -18,6 +18,7 @@ from dtf_dask.comm.greeting import (
     read_greeting,
 )
 from dtf_dask.comm.known import CONTACTS_MAX, Known
+from dtf_dask.comm.looks import FRESH_S, HANGS_S, TARGETS_MAX, Looks
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 
@@ -140,3 +141,42 @@ def test_answers_in_words() -> None:
         "no coordinator leads: a:1 refuses connections; b:1 speaks HTTP;"
         " c:1 did not answer yet"
     )
+
+
+def test_looks_are_shared_while_they_are_fresh() -> None:
+    """Another search takes the answer; a moment later somebody looks again."""
+    looks = Looks()
+    assert looks.heard("a", 10.0) is None
+    number = looks.begin("a", 10.0)
+    assert looks.heard("a", 10.0 + HANGS_S / 2) is None  # it may lead, so look too
+    looks.end("a", number, 10.1, REFUSES)
+    assert looks.heard("a", 10.1 + FRESH_S / 2) == REFUSES
+    assert looks.heard("b", 10.1) is None
+    assert looks.heard("a", 10.1 + FRESH_S) is None
+    looks.end("a", looks.begin("a", 11.0), 11.0, None)  # it leads
+    assert looks.heard("a", 11.0) is None
+
+
+def test_nobody_looks_beside_a_look_that_hangs() -> None:
+    """One waits for what is silent; when it has given up, another may."""
+    looks = Looks()
+    first, second = looks.begin("a", 10.0), looks.begin("a", 10.05)
+    heard = looks.heard("a", 10.0 + 2 * HANGS_S)
+    assert heard is not None
+    assert not heard.final
+    looks.end("a", first, 15.0, None)
+    assert looks.heard("a", 15.0) is not None
+    looks.end("a", second, 15.0, None)
+    assert looks.heard("a", 15.0) is None
+
+
+def test_looks_are_forgotten() -> None:
+    """Of addresses that nobody asks for any more."""
+    looks = Looks()
+    waits = looks.begin("first", 0.0)
+    for at in range(3 * TARGETS_MAX):
+        looks.end(at, looks.begin(at, 1.0), 1.0, REFUSES)
+    assert len(looks._targets) <= TARGETS_MAX + 1
+    assert looks.heard("first", 9.0) is not None
+    looks.end("first", waits, 9.0, None)
+    assert looks.heard(0, 1.0) is None
