@@ -18,7 +18,7 @@ from dtf_dask.quantities import (
     parse_duration,
     parse_size,
 )
-from dtf_dask.settings_hardware import Commands, Labels, Names, named
+from dtf_dask.settings_hardware import NAMING, Commands, Labels, Names
 from dtf_dask.settings_scheduling import (
     Classes,
     Flag,
@@ -168,7 +168,7 @@ class Tokens:
 
     def read(self, value: object) -> dict[str, int]:
         """Return a new mapping."""
-        tokens = named(value, "tokens such as {licence: 2}")
+        tokens = NAMING.named(value, "tokens such as {licence: 2}")
         count = Count(1, TOKENS_MAX)
         try:
             return {name: int(count.read(said)) for name, said in tokens.items()}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
-from dtf_dask.hints import shown
+from dtf_dask.settings_names import NAMES_MAX, Naming
 
 LABEL_LENGTH_MAX = 200
-NAMES_MAX = 1000
 COMMANDS_MAX = 32
 COMMAND_LENGTH_MAX = 2000
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+NAMING = Naming(
+    re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}"),
+    "a letter, then letters, digits, '_', '-' or '.', at most 64",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Labels:
 
     def read(self, value: object) -> dict[str, str]:
         """Return a new mapping; a whole number becomes text."""
-        labels = named(value, "labels such as {board: rpi4}")
+        labels = NAMING.named(value, "labels such as {board: rpi4}")
         for name, said in labels.items():
             if isinstance(said, bool) or not isinstance(said, str | int):
                 raise ValueError(f"expected text for {name!r}; put it in quotes")
@@ -43,7 +44,7 @@ class Names:
         if (
             isinstance(value, list | tuple)
             and len(value) <= NAMES_MAX
-            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
+            and all(NAMING.fits(name) for name in value)
         ):
             return tuple(dict.fromkeys(value))
         raise ValueError(f"expected all, or a list of at most {NAMES_MAX} names")
@@ -70,18 +71,3 @@ class Commands:
             f"expected a list of at most {COMMANDS_MAX} commands, each of at most"
             f" {COMMAND_LENGTH_MAX} letters"
         )
-
-
-def named(value: object, expected: str) -> dict[str, Any]:
-    """A mapping whose names are names, and not too many."""
-    if not isinstance(value, dict):
-        raise ValueError(f"expected {expected}")
-    if len(value) > NAMES_MAX:
-        raise ValueError(f"expected at most {NAMES_MAX} names")
-    for name in value:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
-                f"{shown(name)} is no name: a letter, then letters, digits, '_', '-' or"
-                " '.', at most 64"
-            )
-    return value

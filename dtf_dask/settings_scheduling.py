@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dtf_dask.hints import shown
 from dtf_dask.quantities import parse_duration
+from dtf_dask.settings_names import Naming
 
-NAMES_MAX = 1000
 POLICIES_MAX = 32
 PATIENCE_S_MAX = 366 * 86_400.0
 WEIGHT_MAX = 1_000_000.0
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_NAMING = Naming(
+    re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}"),
+    "a letter, then letters, digits, '.', '_' or '-', at most 100",
+)
+_named = _NAMING.named
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class PolicyNames:
         if (
             isinstance(value, list | tuple)
             and len(value) <= POLICIES_MAX
-            and all(isinstance(name, str) and _NAME.fullmatch(name) for name in value)
+            and all(_NAMING.fits(name) for name in value)
         ):
             return tuple(dict.fromkeys(value))
         raise ValueError(f"expected a list of at most {POLICIES_MAX} names")
@@ -93,17 +96,3 @@ class Tenants:
         if sum(share.guaranteed for share in tenants.values()) > 1 + 1e-9:
             raise ValueError("the guaranteed shares are together more than 1")
         return tenants
-
-
-def _named(value: object, expected: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected {expected}")
-    if len(value) > NAMES_MAX:
-        raise ValueError(f"expected at most {NAMES_MAX} names")
-    for name in value:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise ValueError(
-                f"{shown(name)} is no name: a letter, then letters, digits, '.', '_' or"
-                " '-', at most 100"
-            )
-    return value

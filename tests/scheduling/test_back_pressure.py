@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 import threading
@@ -12,7 +11,8 @@ import time
 import dask
 import distributed
 import pytest
-from distributed import Event, wait
+from distributed import wait
+from taken_threads import taken, through, until
 
 from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
@@ -22,7 +22,6 @@ from dtf_dask.pressure import TOPIC, Pressure
 
 BOUND = 40
 FULL = 36  # what is not urgent leaves a tenth of the bound to what is
-NAMES = map("pressure-gate-{}".format, itertools.count())
 WAITS = r"cannot be submitted yet: .*Waiting for room"
 
 
@@ -66,26 +65,11 @@ def nap(number, seconds=0.002):
     return number
 
 
-def through(gate):
-    assert Event(gate).wait(100)
-
-
 @pytest.fixture
 def blocked(client):
     """A cluster whose two threads are taken until the event is set."""
-    gate = Event(next(NAMES), client=client)
-    blockers = client.map(through, [gate.name] * 2, pure=False)
-    until(lambda: all(client.explain(one).state == "running" for one in blockers))
-    yield gate
-    gate.set()
-    wait(blockers, timeout=60)
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "not within 60 s"
-        time.sleep(0.01)
+    with taken(client) as gate:
+        yield gate
 
 
 def history(client):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import itertools
 import time
 
 import dask
 import distributed
 import pytest
-from distributed import Event, Scheduler, Worker, wait
+from distributed import Scheduler, Worker, wait
+from taken_threads import block, new_gate, taken, through, until
 
 from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
@@ -25,8 +25,6 @@ from dtf_dask.errors import (
 from dtf_dask.explanation import Explanation
 from dtf_dask.preload import MODULE
 from dtf_dask.wishes import WISHES
-
-NAMES = map("gate-{}".format, itertools.count())
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +43,11 @@ def client(cluster):
         yield client
 
 
-def through(gate, value=None):
-    """Wait for an event; the worker's thread is taken meanwhile."""
-    assert Event(gate).wait(100)
-    return value
-
-
-def block(client, gate):
-    """Take both threads until the event is set."""
-    blockers = client.map(
-        through, [gate.name] * 2, pure=False, priority_class="interactive"
-    )
-    until(lambda: all(client.explain(one).state == "running" for one in blockers))
-    return blockers
-
-
 @pytest.fixture
 def full(client):
     """A cluster whose threads are taken, until the event is set."""
-    gate = Event(next(NAMES), client=client)
-    blockers = block(client, gate)
-    yield gate
-    gate.set()
-    wait(blockers, timeout=60)
-
-
-def until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "not within 60 s"
-        time.sleep(0.01)
+    with taken(client) as gate:
+        yield gate
 
 
 def stamp(_=None):
@@ -310,7 +283,7 @@ def test_too_much_work_is_shed_by_class_with_an_error():
         Client(cluster) as client,
         distributed.Client(cluster, set_as_default=False) as stock,
     ):
-        gate = Event(next(NAMES), client=client)
+        gate = new_gate(client)
         blocker = client.submit(through, gate.name)
         until(lambda: client.explain(blocker).state == "running")
         kept = client.map(stamp, range(6), priority_class="interactive")
