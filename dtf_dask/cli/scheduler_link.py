@@ -11,6 +11,7 @@ import dask.config
 from distributed import Security
 from distributed.core import rpc
 
+from dtf_dask.comm.search import told
 from dtf_dask.config import load
 from dtf_dask.errors import (
     ClusterUnreachableError,
@@ -52,7 +53,8 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
     try:
         return asyncio.run(_talk(str(found), timeout_s, about))
     except (OSError, TimeoutError, ValueError) as error:
-        why = f": {error}" if str(error) else f" within {timeout_s:g} s"
+        said = told(error) or str(error)
+        why = f": {said}" if said else f" within {timeout_s:g} s"
         raise ClusterUnreachableError(
             f"no scheduler answers at {found}{why}; start one with `dtf scheduler`"
         ) from error

@@ -15,6 +15,7 @@ from typing import Any
 import dask
 import distributed
 import pytest
+from click.testing import CliRunner
 from distributed import Scheduler, Security
 from distributed.comm import connect
 from distributed.comm.core import FatalCommClosedError
@@ -22,10 +23,12 @@ from distributed.comm.tcp import TCP, TLS
 from distributed.core import Status, rpc
 from leaders import LOOPBACK, QUIET, free_contact, greeting, leading
 
+from dtf_dask.cli.queue import queue
 from dtf_dask.comm import probe, search
 from dtf_dask.comm.address import Contact, Coordinator
 from dtf_dask.comm.backend import announce
 from dtf_dask.comm.search import told
+from dtf_dask.errors import ClusterUnreachableError
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -160,6 +163,17 @@ def test_the_error_tells_which_coordinator_said_what() -> None:
         assert f"{c} closed the connection before it greeted" in said
 
     run(check)
+
+
+def test_commands_tell_which_coordinator_said_what() -> None:
+    """``dtf queue`` of a cluster that nobody leads ends with what was heard."""
+    contact = free_contact(2)
+    with dask.config.set({"dtf.driver.connect-timeout": "1s"}):
+        done = CliRunner().invoke(queue, ["--address", str(contact)])
+    assert isinstance(done.exception, ClusterUnreachableError) or done.exit_code == 11
+    said = done.output + str(done.exception)
+    for one in contact.coordinators:
+        assert f"{one} refuses connections" in said
 
 
 def test_what_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
