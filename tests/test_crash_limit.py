@@ -92,6 +92,6 @@ def test_the_configured_limit_reaches_the_workers(
         distributed.Client(cluster, set_as_default=False) as listener,
     ):
         listener.subscribe_topic(topic("limited"), hear)
-        ended = client.run_cases(cases, run_id="limited").wait(60)
+        ended = client.run_cases(cases, run_id="limited").wait(200)
     assert ended == {"passed": 4, "lost": 8}
     assert max(deaths.values()) == limit
