@@ -8,6 +8,7 @@ say: about as soon as the other nodes have elected another leader.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from dtf_dask.errors import PeerUnavailableError, ProtocolError
@@ -53,6 +54,17 @@ class Link(Connection):
         self._waiting[self._number] = waiter
         self.send(encode_request(self._number, op, *arguments))
         return waiter
+
+    async def read(
+        self, queries: Sequence[Any], timeout_ms: int, stale_ms: int | None
+    ) -> tuple[Status, tuple[Any, ...]]:
+        """Ask for all that is to be read, as often as it takes: it may be much."""
+        status, values = await self.ask(Op.READ, queries, timeout_ms, stale_ms)
+        while status is Status.OK and len(values[0]) < len(queries):
+            rest = queries[len(values[0]) :]
+            status, more = await self.ask(Op.READ, rest, timeout_ms, stale_ms)
+            values = ((*values[0], *more[0]),) if status is Status.OK else more
+        return status, values
 
     def _look(self) -> None:
         """See to it that a node that is asked something says something."""

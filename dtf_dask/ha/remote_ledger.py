@@ -325,7 +325,7 @@ class RemoteLedger:
             else:
                 stale = shared.stale_max_s
                 stale_ms = None if stale is None else int(stale * 1_000)
-                status, values = await link.ask(Op.READ, items, timeout_ms, stale_ms)
+                status, values = await link.read(items, timeout_ms, stale_ms)
         except PeerUnavailableError as error:
             if proposes:
                 # It may have been done.

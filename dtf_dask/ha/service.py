@@ -29,7 +29,8 @@ from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import named_uris
 from dtf_dask.ha.ledger.entries import command_wrong
 from dtf_dask.ha.ledger.outcomes import Outcome
-from dtf_dask.ha.ledger.queries import Query
+from dtf_dask.ha.ledger.queries import Answer, Query
+from dtf_dask.ha.ledger.references import value_bytes
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
@@ -56,7 +57,11 @@ REQUESTS_MAX = 4_096
 LARGE_ANSWERS_MAX = 4
 """Chunks of contents that are read for one client at a time."""
 
+ANSWER_BYTES = 8 * 2**20
+"""Of records: more of what is asked for in one request has to be asked for again."""
+
 _HANDSHAKE_S = 5.0
+_FLUSH_BYTES = 256 * 2**10
 
 
 class Service:
@@ -147,7 +152,7 @@ class _Client(Connection):
         self._out: list[bytes] = []
         self._large = asyncio.Semaphore(LARGE_ANSWERS_MAX)
         self._drained = asyncio.Event()
-        self.on_writable = self._drained.set
+        self._out_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS stands (asyncio calls this)."""
@@ -160,6 +165,20 @@ class _Client(Connection):
             return
         self.closed.add_done_callback(lambda _: self._end())
         self.serve(self._take_request)
+
+    def pause_writing(self) -> None:
+        """The client does not read (asyncio calls this)."""
+        super().pause_writing()
+        self._drained.clear()
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It has read (asyncio calls this)."""
+        super().resume_writing()
+        self._drained.set()
+        if self._open < REQUESTS_MAX and self.transport is not None:
+            self.transport.resume_reading()
 
     def _end(self) -> None:
         for task in self._tasks:
@@ -190,15 +209,20 @@ class _Client(Connection):
     def answer(self, number: int, status: Status, *values: Any) -> None:
         """Send an answer, with all others of this turn of the loop."""
         self._open -= 1
-        if self._open == REQUESTS_MAX - 1 and self.transport is not None:
+        if self._open == REQUESTS_MAX - 1 and self.writable and self.transport:
             self.transport.resume_reading()
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._out.append(encode_answer(number, status, *values))
+        body = encode_answer(number, status, *values)
+        self._out.append(body)
+        self._out_bytes += len(body)
+        if self._out_bytes > _FLUSH_BYTES:
+            self._flush()  # others are to see at once that there is no room
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
-        self.send_all(out)
+        out, self._out, self._out_bytes = self._out, [], 0
+        if out:
+            self.send_all(out)
 
     def _propose(self, request: Request) -> None:
         commands, timeout_ms = request.arguments
@@ -219,7 +243,6 @@ class _Client(Connection):
         # What is not read by the client is not read from the disk.
         async with self._large:
             while not self.writable:
-                self._drained.clear()
                 await self._drained.wait()
             await self._carry_out(request)
 
@@ -230,6 +253,8 @@ class _Client(Connection):
                 status, *values = await handler(self._ledger, *request.arguments)
             else:
                 status, *values = await self._change(request.op, *request.arguments)
+            while not self.writable:
+                await self._drained.wait()
             self.answer(request.number, status, *values)
         except Exception:
             # The client would wait for an answer that never comes.
@@ -304,8 +329,16 @@ async def _read(
     stale_max_s = None if stale_ms is None else stale_ms / 1_000
     if not await ledger.can_read(timeout_ms / 1_000, stale_max_s):
         return Status.NOT_DONE, ledger.node.raw.core.lead, "there is no leader"
-    answer = ledger.node.state.answer
-    return Status.OK, [answer(query) for query in queries]
+    answers: list[Answer] = []
+    room = ANSWER_BYTES
+    for query in queries:
+        answer = ledger.node.state.answer(query)
+        answers.append(answer)
+        for key, record in answer.records:
+            room -= len(key) + value_bytes(record.value)
+        if room <= 0:
+            break
+    return Status.OK, answers
 
 
 async def _follow(

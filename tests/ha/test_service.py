@@ -413,6 +413,83 @@ def test_requests_of_no_sense_end_the_connection(tmp_path: Path, body: bytes) ->
     with_cluster(tmp_path, 1, test)
 
 
+def test_reads_and_changes_of_many_bytes_are_answered_in_parts(tmp_path: Path) -> None:
+    """What is asked for together may be more than one frame holds."""
+
+    async def test(cluster: Cluster) -> None:
+        count, size = 24, 2**20
+        async with cluster.client() as ledger:
+            middle = None
+            for n in range(count):
+                await ledger.propose([put(f"k{n:02}", bytes([n]) * size)], WAIT_S)
+                if n == 11:
+                    middle = await ledger.read(Get("tests", "k11"), WAIT_S)
+            keys = [f"k{n:02}" for n in range(count)]
+            calls = (ledger.read(Get("tests", key), WAIT_S) for key in keys)
+            found = [answer for answer in await asyncio.gather(*calls) if answer]
+            values = [answer.records[0][1].value for answer in found]
+            assert values == [bytes([n]) * size for n in range(count)]
+            assert middle is not None
+            seen: list[str] = []
+            parts = 0
+            async with asyncio.timeout(WAIT_S):
+                async for changes in ledger.follow("tests", "k", middle.applied):
+                    assert isinstance(changes, Changes)
+                    seen += [change.key for change in changes.changes]
+                    parts += 1
+                    if seen[-1] == keys[-1]:
+                        break
+            assert seen == keys[12:]
+            assert parts == 3
+
+    with_cluster(tmp_path, 1, test)
+
+
+def test_a_client_that_does_not_read_is_not_answered(tmp_path: Path) -> None:
+    """Until it does: answers wait as what they are made of, not as bytes."""
+
+    async def test(cluster: Cluster) -> None:
+        count, size = 150, 2**20
+        async with cluster.client() as ledger:
+            await ledger.propose([put("big", bytes(size))], WAIT_S)
+        service = cluster.nodes[1].service
+        assert service is not None
+        while service._clients:
+            await asyncio.sleep(0.001)
+        context = lab().security("dtf://lab/client/x").get_connection_args("scheduler")
+        reader, writer = await asyncio.open_connection(
+            *cluster.nodes[1].clients, ssl=context["ssl_context"], limit=2**16
+        )
+        query = [[0, "tests", "big"]]
+        requests = (
+            encode_request(n, Op.READ, query, 60_000, None) for n in range(count)
+        )
+        writer.write(b"".join(map(frame, requests)))
+        while not service._clients:
+            await asyncio.sleep(0.001)
+        (client,) = service._clients
+        assert client.transport is not None
+        while client.writable:
+            await asyncio.sleep(0.001)
+        held = []
+        for _ in range(50):
+            await asyncio.sleep(0.002)
+            held.append(client.transport.get_write_buffer_size())
+        assert max(held) < 8 * size
+        cutter, numbers = FrameCutter(2 * size), []
+        while len(numbers) < count:
+            cutter.feed(await asyncio.wait_for(reader.read(2**20), WAIT_S))
+            while (body := cutter.next()) is not None:
+                number, status, values = decode_answer(body)
+                assert status is Status.OK
+                assert len(values[0]) == 1
+                numbers.append(number)
+        assert sorted(numbers) == list(range(count))
+        writer.close()
+
+    with_cluster(tmp_path, 1, test)
+
+
 def test_a_command_of_no_sense_is_an_error_to_who_sent_it(tmp_path: Path) -> None:
     """The client says so itself, before anything is sent."""
 

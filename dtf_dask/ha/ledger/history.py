@@ -20,6 +20,7 @@ CHANGE_BYTES = 224
 """What a change takes beside its key and value: the objects that it is made of."""
 
 _ANSWER_CHANGES_MAX = 10_000
+_ANSWER_BYTES = 4 * 2**20
 _TRIMMED_AT_ONCE = 1_024
 
 
@@ -125,16 +126,22 @@ class ChangeHistory:
         applied : int
             The last entry that was applied.
         limit : int
-            How many changes to answer before stopping at the end of an entry.
+            How many changes to answer before stopping at the end of an entry. It stops
+            too after that with which there are 4 MiB of them.
         """
         if index < self.floor:
             return Compacted(applied)
         indexes = self._indexes
         found: list[Change] = []
+        room = _ANSWER_BYTES
         for at in range(bisect_right(indexes, index, self._start), len(indexes)):
-            if len(found) >= limit and indexes[at] != indexes[at - 1]:
+            full = len(found) >= limit or room <= 0
+            if full and indexes[at] != indexes[at - 1]:
                 return Changes(tuple(found), indexes[at - 1])
             change = self._changes[at]
             if change.namespace == namespace and change.key.startswith(prefix):
                 found.append(change)
+                room -= len(change.key)
+                if change.value is not None:
+                    room -= value_bytes(change.value)
         return Changes(tuple(found), max(index, applied))
