@@ -50,6 +50,7 @@ _LOG = logging.getLogger(__name__)
 _TICKS_AT_ONCE_MAX = 2
 """After a pause of the process: more would end a leadership that nobody has missed."""
 
+_TURN_S = 0.05  # who applies a long log lets others in between
 _FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
 
 
@@ -294,10 +295,11 @@ class Node:
             return
         self._place_calls()
         self.reads.ask()
-        raw = self.raw
-        while raw.has_ready() and not self.failure:
+        raw, loop = self.raw, asyncio.get_running_loop()
+        ends_at = loop.time() + _TURN_S
+        while raw.has_ready() and not self.failure and loop.time() < ends_at:
             self._carry_out(raw.ready())
-        if self.proposals.waiting or self.reads.waiting:
+        if raw.has_ready() or self.proposals.waiting or self.reads.waiting:
             self.wake()
 
     def _place_calls(self) -> None:

@@ -166,7 +166,10 @@ class _Segment:
                 break
             if found.kind != BATCH:
                 raise self._damaged(offset, "a record is of no known kind")
-            pending.append((offset, found))
+            if found.more or pending:
+                pending.append((offset, found))
+            else:
+                self._apply(found, number, offset)
             offset, chain = found.end, found.crc
             if not found.more:
                 for at, one in pending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,20 @@ import pytest
 from node_room import QUICK, WAIT_S, Room, in_room, put, value_at
 
 from dtf_dask.errors import UsageError
+from dtf_dask.ha.ledger.entries import encode_command, encode_entry
 from dtf_dask.ha.ledger.history import Changes, Compacted
+from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import LocalLedger
+from dtf_dask.ha.node_folder import create_node
 from dtf_dask.ha.raft.messages import (
+    NO_NODE,
     ConfigChange,
     ConfigStep,
+    Entry,
+    EntryKind,
+    HardState,
     MessageKind,
     NodeId,
     StepKind,
@@ -24,6 +32,8 @@ from dtf_dask.ha.raft.messages import (
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.progress import PeerState
 from dtf_dask.ha.standing import standing_ticks
+from dtf_dask.ha.wal import Wal
+from dtf_dask.ha.wal_opening import LogIdentity
 
 
 def test_a_local_ledger_keeps_what_it_acknowledged(tmp_path: Path) -> None:
@@ -79,6 +89,36 @@ def test_three_nodes_agree_and_all_answer_reads(tmp_path: Path) -> None:
         assert "does not lead" in outcome.value
 
     in_room(run, Room(tmp_path))
+
+
+def test_a_node_that_applies_a_long_log_lets_others_in_between(tmp_path: Path) -> None:
+    """Else nobody hears of it until it has, and it is taken for dead and ended."""
+    identity, count = LogIdentity("local", NodeId(1)), 40_000
+    folder = str(tmp_path / "node")
+    create_node(folder, identity, [NodeId(1)])
+    payload = encode_entry(0, [encode_command(PUT, "long", "key", b"v" * 50)])
+    wal = Wal.open(os.path.join(folder, "log"), identity)
+    for first in range(2, count + 2, 1_000):
+        entries = [
+            Entry(2, index, EntryKind.NORMAL, payload)
+            for index in range(first, first + 1_000)
+        ]
+        wal.append(entries, HardState(2, NO_NODE, entries[-1].index))
+    wal.sync()
+    wal.close()
+
+    async def main() -> set[int]:
+        seen: set[int] = set()
+        async with LocalLedger(folder) as ledger:
+            while ledger.node.state.index < count:
+                seen.add(ledger.node.state.index)
+                await asyncio.sleep(0)
+            answer = await ledger.read(Get("long", "key"), WAIT_S)
+        assert answer is not None
+        assert answer.records[0][1].revision == count
+        return seen
+
+    assert len(asyncio.run(main())) > 3
 
 
 def test_no_two_nodes_stand_for_election_together() -> None:
