@@ -5,13 +5,14 @@
 
 Each node is a process of its own with its log on this machine's disk (fsync on); the
 clients are other processes, over mutual TLS 1.3 on loopback. Commands put records of
-200 bytes. Writes and reads are counted for some seconds with so many outstanding;
-latencies are from the call to its outcome; CPU time is that of all nodes, and of all
-clients, an operation. Failover: the leader is killed (or stopped) while one client
-writes one command after the other; the time is that without an outcome, from the kill
-to the first write after it that is acknowledged. etcd is measured by the same loads,
-where it is installed: `ledger_etcd` says how. With ``--log-entries`` another thing is
-measured: how nodes start from a log that long, `ledger_long_log` says how.
+200 bytes. Writes are counted for some seconds with so many outstanding; reads are
+linearizable, with so many outstanding at each node, by two clients. Latencies are from
+the call to its outcome; CPU time is that of all nodes, and of all clients, an
+operation. Failover: the leader is killed (or stopped) while one client writes one
+command after the other; the time is that without an outcome, from the kill to the first
+write after it that is acknowledged. etcd is measured by the same loads, where it is
+installed: `ledger_etcd` says how. With ``--log-entries`` another thing is measured: how
+nodes start from a log that long, `ledger_long_log` says how.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from typing import Any
 import ledger_etcd
 import ledger_long_log
 import psutil
-from ledger_cluster import cluster, cpu_s, failovers, rss_mb
+from ledger_cluster import Cluster, cluster, content, cpu_s, failovers, rss_mb
 from ledger_loads import Clients, Load, Target, rate
 
 READERS = 2
@@ -47,6 +48,7 @@ class Size:
 
     seconds: float
     outstanding: tuple[int, ...]
+    contents: int
     kills: int
     stops: int
     etcd_seconds: float
@@ -54,8 +56,8 @@ class Size:
     etcd_kills: int
 
 
-FULL = Size(8.0, (1, 100, 2_000), 50, 5, 5.0, (1, 3, 5), 5)
-QUICK = Size(1.0, (2_000,), 3, 1, 1.0, (3,), 0)
+FULL = Size(8.0, (1, 100, 2_000), 5, 50, 5, 5.0, (1, 3, 5), 5)
+QUICK = Size(1.0, (2_000,), 1, 3, 1, 1.0, (3,), 0)
 
 
 async def measured(
@@ -92,15 +94,31 @@ async def of_ledger(
                 found["writes"][f"{count} nodes, {outstanding} outstanding"] = result
                 say(f"ledger, {count} nodes, {outstanding} writes at once", result)
             found["writes_per_s"][count] = result["per_s"]
-            load = Load(False, size.outstanding[-1], size.seconds, READERS)
+            load = Load(False, size.outstanding[-1] * count, size.seconds, READERS)
             result = await measured(clients, target, nodes, load)
             found["reads"][f"{count} nodes"] = result
             found["reads_per_s"][count] = result["per_s"]
             say(f"ledger, {count} nodes, {load.outstanding} reads at once", result)
+            if count == 3:
+                found |= await of_content(made, size)
             rss = round(rss_mb(nodes), 1)
             found["rss_mb_by_nodes"][count] = rss
             found["rss_mb"] = max(found["rss_mb"], rss)
             say(f"ledger, {count} nodes, memory of the largest", f"{rss} MB")
+    return found
+
+
+async def of_content(made: Cluster, size: Size) -> dict[str, Any]:
+    """Payloads of 50 MB on three nodes."""
+    took = [await content(made) for _ in range(size.contents)]
+    seconds = sorted(round(one, 2) for one, _ in took)
+    found = {
+        "content_50_mb_s_median": statistics.median(seconds),
+        "content_50_mb_s_worst": seconds[-1],
+        "content_elections": sum(elections for _, elections in took),
+        "contents": len(took),
+    }
+    say("50 MB by digest, three nodes", found)
     return found
 
 
@@ -145,7 +163,7 @@ async def of_etcd(clients: Clients, size: Size, found: dict[str, Any]) -> Any:
             for what in ("writes", "reads"):
                 load = Load(what == "writes", 2_000, size.etcd_seconds)
                 if not load.writes:
-                    load = Load(False, 2_000, size.etcd_seconds, READERS)
+                    load = Load(False, 2_000 * count, size.etcd_seconds, READERS)
                 result = await measured(clients, made.target, made.processes, load)
                 etcd[what][f"{count} nodes"] = result
                 say(f"etcd, {count} nodes, {load.outstanding} {what} at once", result)

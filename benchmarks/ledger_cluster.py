@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 from ledger_loads import KEYS, LedgerTarget, command
 
+from dtf_dask.ha.ledger.entries import encode_command
+from dtf_dask.ha.ledger.kinds import PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.node_config import NodeConfig
 from dtf_dask.ha.raft.messages import NodeId
@@ -24,6 +26,7 @@ from dtf_dask.ha.remote_ledger import RemoteLedger
 from dtf_dask.security.authority import Authority
 
 CLUSTER = "bench"
+CONTENT_BYTES = 50 * 10**6
 
 
 class Cluster:
@@ -119,6 +122,22 @@ async def failovers(made: Cluster, count: int, signum: signal.Signals) -> list[f
                 os.kill(pid, signal.SIGCONT)
             await made.whole(ledger)
     return lost
+
+
+async def content(made: Cluster) -> tuple[float, int]:
+    """Seconds to write a payload of 50 MB by its digest, and elections meanwhile."""
+    async with made.client() as ledger:
+        before = await made.whole(ledger)
+        payload = os.urandom(CONTENT_BYTES)
+        since = time.perf_counter()
+        reference = await ledger.put_content(payload, 60.0)
+        named = encode_command(PUT_CONTENT, "bench", "large", *reference)
+        (outcome,) = await ledger.propose([named], 30.0)
+        seconds = time.perf_counter() - since
+        if outcome.code is not Code.OK:
+            raise RuntimeError(f"a payload was not written: {outcome}")
+        after = await made.whole(ledger)
+        return seconds, after["term"] - before["term"]
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:

@@ -2,8 +2,8 @@
 
 Two nodes of three are given the same log, written by `Wal` as appends of some entries,
 nothing of it in a snapshot, as if nothing had ever been compacted. They open it, apply
-it all, make snapshots and cut the log. Then the third, which has nothing, takes part by
-a snapshot of another one, while writes go on.
+it all, make snapshots and cut the log. Then the third, which was away from the first
+entry on, takes part by a snapshot of another one, while writes go on.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def write_log(folder: Path, node: int, count: int) -> float:
     """The log of a node; how many megabytes it has."""
     identity = LogIdentity(CLUSTER, NodeId(node))
     create_node(str(folder), identity, [NodeId(1), NodeId(2), NodeId(3)])
+    if not count:
+        return 0.0
     payloads = [
         encode_entry(0, [encode_command(PUT, "long", f"key{n}", _VALUE)])
         for n in range(_KEYS)
@@ -68,6 +70,7 @@ async def measure(count: int, say: Say) -> dict[str, Any]:
         made = Cluster(Path(folder), 3)
         for node in (1, 2):
             found["log_mb"] = round(write_log(made.folder / str(node), node, count), 1)
+        write_log(made.folder / "3", 3, 0)
         say("the log", f"{count} entries, {found['log_mb']} MB on each of two nodes")
         managers = list(made.managers.values())
         try:
@@ -104,7 +107,7 @@ async def _from_log(
 async def _rejoined(
     made: Cluster, ledger: RemoteLedger, found: dict[str, Any], say: Say
 ) -> None:
-    """The third node comes with an empty folder, while writes go on."""
+    """The third node comes back, while writes go on."""
     written = 0
 
     async def write() -> None:
