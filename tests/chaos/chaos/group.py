@@ -36,7 +36,8 @@ SITES = ("site-a", "site-b", "site-c")
 _PEER_PORT, _CLIENT_PORT = 20_000, 21_000
 _DISK_BYTES = 640 * 2**20
 _DISKS = 3
-_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 16_384, 1 << 18
+_CLONE_NEWNS = 0x20000
+_MS_REMOUNT, _MS_REC, _MS_PRIVATE = 32, 16_384, 1 << 18
 _LOGGER = "dtf_dask.ha.redundancy"
 _ALARMS = ("a defect of dtf", "Traceback", " stops: ")
 
@@ -86,23 +87,20 @@ class Member:
                 os.kill(pid, signum)
 
     def fill_disk(self) -> None:
-        """Leave no room on it."""
+        """Leave no room on it: it is made as small as what is on it."""
         self.disk_filled = True
         self.excused_until = float("inf")
-        free = os.statvfs(self.folder)
-        # Reserved rather than written, and a little more than there is.
-        with (self.folder / "ballast").open("wb") as file:
-            room = free.f_bavail * free.f_frsize
-            while room >= 4_096:
-                try:
-                    os.posix_fallocate(file.fileno(), file.tell(), room)
-                    file.seek(room, os.SEEK_CUR)
-                except OSError:
-                    room //= 2
+        while True:
+            found = os.statvfs(self.folder)
+            used = (found.f_blocks - found.f_bfree) * found.f_frsize
+            if not _mount(self.folder, used, again=True):
+                return  # else something was written meanwhile
 
     def free_disk(self) -> None:
         """Give the room back."""
-        (self.folder / "ballast").unlink(missing_ok=True)
+        wrong = _mount(self.folder, _DISK_BYTES, again=True)
+        if wrong:
+            raise OSError(wrong)
         self.disk_filled = False
         self.excused_until = time.monotonic() + 15.0
 
@@ -383,12 +381,13 @@ def _private_mounts() -> str:
     return ""
 
 
-def _mount(path: Path, size: int) -> str:
-    """Put a small disk there; or why not."""
+def _mount(path: Path, size: int, *, again: bool = False) -> str:
+    """Put a small disk there, or give one another size; or why not."""
     libc = ctypes.CDLL(None, use_errno=True)
     options = f"size={size},mode=0700".encode()
-    if libc.mount(b"tmpfs", bytes(path), b"tmpfs", 0, options) != 0:
-        return f"no small disk can be mounted: {os.strerror(ctypes.get_errno())}"
+    flags = _MS_REMOUNT if again else 0
+    if libc.mount(b"tmpfs", bytes(path), b"tmpfs", flags, options) != 0:
+        return f"no small disk of {size} bytes: {os.strerror(ctypes.get_errno())}"
     return ""
 
 

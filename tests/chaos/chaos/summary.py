@@ -26,6 +26,9 @@ class Summary:
         How often the hashes of all nodes were compared, at equal indexes.
     back_s
         How long after the last fault was mended every client had written.
+    late_s, sync_s
+        How the machine fared: how late the loop of clients and proxies was at most,
+        and the slowest sync of a small file.
     """
 
     seed: int
@@ -51,6 +54,8 @@ class Summary:
     keys_checked: int = 0
     undecided: list[str] = field(default_factory=list)
     back_s: float = 0.0
+    late_s: float = 0.0
+    sync_s: float = 0.0
     skipped: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     kept: str = ""
@@ -96,6 +101,8 @@ class Summary:
             f" others: {self.restored}",
             f"all clients had written {self.back_s:.2f} s after the last fault was"
             " mended",
+            f"the machine: the loop of clients and proxies was {self.late_s:.1f} s late"
+            f" at most, the slowest sync took {self.sync_s:.1f} s",
             f"marks that had to be there at the end: {self.marks}; values of more than"
             f" 1 MB written, and read again: {self.large}",
             f"hashes of all nodes compared {self.compared} times; at entry"

@@ -29,16 +29,18 @@ from chaos.history import (
     check_registers,
     read_history,
 )
+from chaos.machine import Machine
 from chaos.summary import Summary, longest_gap_s
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.ledger.queries import Scan
 
 HISTORY = "history.jsonl"
 FINAL = "final.json"
-BACK_S = 60.0
+BACK_S = 120.0
 """Within this every client must have written when nothing is wrong any more."""
 
 _SAME_S = 60.0
+_SLOW_S = 0.3
 _PAIRS = 0.3
 _COMPARE_EVERY_S = 45.0
 _READ_S = 30.0
@@ -79,6 +81,7 @@ class Trial:
         self._group = Group(self._room, plan.nodes)
         self._faults = Faults(self._group, self._rng, plan.hold_max_s)
         self._load = Workload(self._group, plan.seed, plan.rate, self._take)
+        self._machine = Machine(self._room)
         self._by_window: dict[int, list[Event]] = defaultdict(list)
         self._checks: list[Future[Found]] = []
         self._began = 0.0
@@ -93,6 +96,7 @@ class Trial:
             self._say(f"seed {self.plan.seed}; starting {self.plan.nodes} nodes")
             await group.start()
             first = await self._term()
+            self._machine.start()
             self._began = self._compared_at = time.monotonic()
             self._load.start()
             await self._back(self._began)
@@ -147,6 +151,7 @@ class Trial:
     async def _step(self, kinds: Sequence[str]) -> None:
         """One fault, or two at once; then all is mended."""
         words: list[str] = []
+        self._machine.taken()
         began = time.monotonic()
         loop = asyncio.get_running_loop()
         under_way = [
@@ -175,10 +180,15 @@ class Trial:
         self._faults.refusals.clear()
         name = kinds[0] if len(kinds) == 1 else "two at once"
         self.summary.gap(name, gap, worst)
+        slow = self._machine.taken()
+        machine = (
+            f" (the loop was {slow.late:.1f} s late, a sync took {slow.sync:.1f} s)"
+        )
         self._say(
             f"{began - self._began:7.1f} s  {' & '.join(kinds)}: {'; '.join(words)};"
             f" {gap:.2f} s without a write, {worst:.2f} s of one client; all had"
             f" written {back:.2f} s after it was mended"
+            + (machine if max(slow) > _SLOW_S else "")
         )
 
     async def _back(self, since: float) -> float:
@@ -320,6 +330,8 @@ class Trial:
         for told in self._load.broken:
             self._broke(f"clients saw what cannot be: {told}")
         self._history.close()
+        await self._machine.close()
+        summary.late_s, summary.sync_s = self._machine.worst
         await group.close()
         self._pool.shutdown(cancel_futures=True)
         keep = self.plan.keep
