@@ -41,6 +41,11 @@ BACK_S = 120.0
 
 _SAME_S = 60.0
 _SLOW_S = 0.3
+_LOOK_S = 10.0
+_SHOWN = (
+    *("role", "leader", "term", "commit", "applied", "last_index", "voters", "active"),
+    *("elections", "sync_p99_s", "disk_full", "removed", "failure"),
+)
 _PAIRS = 0.3
 _COMPARE_EVERY_S = 45.0
 _READ_S = 30.0
@@ -194,6 +199,7 @@ class Trial:
     async def _back(self, since: float) -> float:
         """How long after a time every client has had a write acknowledged."""
         load = self._load
+        look_at = since + _LOOK_S
         while True:
             waiting = [
                 client
@@ -208,8 +214,19 @@ class Trial:
                     " was mended"
                 )
                 break
+            if time.monotonic() > look_at:
+                await self._say_statuses()
+                look_at = time.monotonic() + _LOOK_S
             await asyncio.sleep(0.005)
         return time.monotonic() - since
+
+    async def _say_statuses(self) -> None:
+        """Clients wait for long: how the nodes stand, for who looks into it."""
+        slow = self._machine.taken()
+        self._say(f"           waiting; the loop {slow.late:.1f} s late")
+        for node, one in sorted((await self._group.statuses()).items()):
+            shown = {name: one[name] for name in _SHOWN}
+            self._say(f"           node {node}: {shown}")
 
     # Checks
 
