@@ -67,6 +67,8 @@ class Keeping:
         try:
             async with asyncio.timeout(timeout_s):
                 while not self.is_kept(reference) and not problems:
+                    if self._node.ended:
+                        return self._node.refusal
                     await self._keep(reference, problems)
         except TimeoutError:
             problems.append(f"nobody else has said so within {timeout_s:g} s")

@@ -49,6 +49,7 @@ class Uploads:
         self._held = 0
         self._tasks: set[asyncio.Task[int]] = set()
         self._closer: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def add(self, reference: Reference, offset: int, chunk: bytes) -> int:
         """Take in some bytes, if that is where they belong; how many are here.
@@ -63,10 +64,12 @@ class Uploads:
         LedgerDamagedError
             All that came is another content; it is gone.
         ContentUnavailableError
-            Too much comes in at once.
+            Too much comes in at once, or the node is stopping.
         DiskFullError, LedgerDiskError
             It cannot be kept.
         """
+        if self._closed:
+            raise ContentUnavailableError("the node is stopping")
         known = self._store.size(reference.digest)
         if known == reference.size:
             self._store.touch(reference.digest)
@@ -88,6 +91,7 @@ class Uploads:
 
     async def close(self) -> None:
         """Leave what is here for another time."""
+        self._closed = True
         if self._closer is not None:
             self._closer.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

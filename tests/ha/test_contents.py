@@ -25,7 +25,7 @@ from dtf_dask.ha.raft.messages import ConfigState, NodeId
 from dtf_dask.ha.wal import WalLimits
 
 SIZE = 2_000_000
-BRIEF = replace(QUICK, content_keep_s=0.4)
+BRIEF = replace(QUICK, content_keep_s=1.5)
 """Contents that nothing refers to go soon."""
 
 
@@ -242,10 +242,12 @@ def test_what_nothing_refers_to_is_removed_everywhere(tmp_path: Path) -> None:
 
     async def run(room: Room) -> None:
         leader = await three(room)
-        never = await leader.put_content(b"never" * SIZE, WAIT_S)
-        once = await leader.put_content(b"once" * SIZE, WAIT_S)
-        kept = await leader.put_content(b"kept" * SIZE, WAIT_S)
-        await leader.propose([refer("a", once), refer("b", kept)], WAIT_S)
+        never = await leader.put_content(b"never" * 50_000, WAIT_S)
+        once = await leader.put_content(b"once" * 50_000, WAIT_S)
+        kept = await leader.put_content(b"kept" * 50_000, WAIT_S)
+        naming = [refer("a", once), refer("b", kept)]
+        outcomes = await leader.propose(naming, WAIT_S)
+        assert {outcome.code for outcome in outcomes} == {Code.OK}
         part = Reference(b"part" * 8, SIZE)
         await leader.node.contents.uploads.add(part, 0, b"x" * 1_000)
         leader.node.contents.uploads._open.pop(part.digest).part.close()  # type: ignore[union-attr]
@@ -292,7 +294,7 @@ def test_what_a_kept_snapshot_refers_to_stays(tmp_path: Path) -> None:
             await ledger.propose([refer("a", reference)], WAIT_S)
             await ledger.node.snapshots.make()
             await ledger.propose([encode_command(DELETE, "tests", "a")], WAIT_S)
-            await asyncio.sleep(3 * BRIEF.content_keep_s)
+            await asyncio.sleep(1.5 * BRIEF.content_keep_s)
             assert has(ledger, reference)
             for n in range(2):
                 await ledger.propose([put(f"k{n}")], WAIT_S)
@@ -313,7 +315,7 @@ def test_nothing_is_removed_that_is_just_being_named(tmp_path: Path) -> None:
 
         async def one(n: int) -> None:
             reference = await leader.put_content(b"%03d" % n * 20_000, WAIT_S)
-            await asyncio.sleep(1.5 * (0.2 + n / 15))
+            await asyncio.sleep(BRIEF.content_keep_s * (0.2 + n / 15))
             (outcome,) = await leader.propose([refer(f"k{n}", reference)], WAIT_S)
             codes.append(outcome.code)
             if outcome.code is Code.OK:
@@ -330,7 +332,7 @@ def test_nothing_is_removed_that_is_just_being_named(tmp_path: Path) -> None:
         for reference in named:
             await until_had(room, reference, 1, 2, 3)
 
-    in_room(run, Room(tmp_path, replace(QUICK, content_keep_s=1.5)))
+    in_room(run, Room(tmp_path, BRIEF))
 
 
 def test_a_majority_with_room_is_enough(tmp_path: Path) -> None:
