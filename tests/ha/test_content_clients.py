@@ -149,6 +149,38 @@ def test_nodes_are_killed_while_contents_are_sent(tmp_path: Path) -> None:
     with_processes(tmp_path, test)
 
 
+def test_a_leader_that_hangs_while_it_is_sent_to(tmp_path: Path) -> None:
+    """Another node takes the content, and the new leader names it; the one that hung
+    has it too when it goes on."""
+    content = Random(3).randbytes(30_000_000)
+
+    async def test(managers: list[RedundancyManager]) -> None:
+        ledger = managers[0].ledger
+        await ledger.propose([encode_command(PUT, "tests", "first", b"")], WAIT_S)
+        victim = managers[ledger._leader - 1]
+        link = await ledger._link(ledger._leader)
+        before = link.bytes_out
+        sending = asyncio.create_task(ledger.put_content(content, 60.0))
+        while link.bytes_out < before + 5_000_000:
+            await asyncio.sleep(0.001)
+        assert victim.pid is not None
+        os.kill(victim.pid, signal.SIGSTOP)
+        try:
+            begun = perf_counter()
+            reference = await sending
+            print(f"kept {perf_counter() - begun:.1f} s after the leader stopped")
+            while True:
+                (one,) = await ledger.propose([refer("a", reference)], WAIT_S)
+                if one.code is Code.OK:
+                    break
+        finally:
+            os.kill(victim.pid, signal.SIGCONT)
+        await until_had([one.folder for one in managers], reference)
+        assert await ledger.get_content(reference, WAIT_S) == content
+
+    with_processes(tmp_path, test)
+
+
 def test_what_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     """After the connection broke, and after the node was started again."""
     content = os.urandom(10_000_000)
