@@ -52,7 +52,7 @@ class Fetching:
         try:
             await asyncio.to_thread(self._store.check_room, reference.size)
             await node.network.fetch(*reference, sources)
-        except DtfError as error:
+        except (DtfError, OSError) as error:
             return str(error)
         return ""
 

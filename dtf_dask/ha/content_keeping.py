@@ -114,7 +114,7 @@ class Keeping:
         async with turn:
             try:
                 await self._node.network.offer(peer, *reference)
-            except DtfError as error:
+            except (DtfError, OSError) as error:
                 words = str(error)
                 named = words.startswith(f"node {peer}")
                 return words if named else f"node {peer}: {words}"
