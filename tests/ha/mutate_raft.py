@@ -29,7 +29,13 @@ from pathlib import Path
 from raft_mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
-_COPIED = ("dtf_dask", "tests/ha", "tests/conftest.py", "pyproject.toml")
+_COPIED = (
+    "dtf_dask",
+    "tests/ha",
+    "tests/conftest.py",
+    "tests/lean_pytest.py",
+    "pyproject.toml",
+)
 _TIMEOUT_S = 900.0
 # What reads data files, by the names of its tests; all other tests are unit tests.
 _CONFORMANCE = "agree_with_the_files"

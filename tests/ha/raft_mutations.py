@@ -25,6 +25,12 @@ class Mutation:
 MUTATIONS = (
     # Votes
     Mutation(
+        "a vote is asked for before it is on disk that the node stands",
+        "core",
+        "        MessageKind.VOTE,\n",
+        "",
+    ),
+    Mutation(
         "a node votes twice in a term",
         "election",
         "or (core.vote == NO_NODE and core.lead == NO_NODE)",

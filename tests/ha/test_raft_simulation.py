@@ -131,7 +131,7 @@ def test_the_command_says_which_seeds_are_broken(tmp_path: Path) -> None:
 def test_promises_are_what_the_simulation_watches() -> None:
     """Votes and acknowledgements wait for the disk: no kind of promise is forgotten."""
     assert {kind.name for kind in PROMISES} == {
-        *("APPEND_RESPONSE", "VOTE_RESPONSE", "PRE_VOTE_RESPONSE"),
+        *("APPEND_RESPONSE", "VOTE", "VOTE_RESPONSE", "PRE_VOTE_RESPONSE"),
     }
 
 

@@ -25,10 +25,13 @@ from dtf_dask.ha.raft.read_rounds import ReadRounds
 from dtf_dask.ha.raft.storage import Storage
 from dtf_dask.ha.raft.tracker import Tracker
 
-# A promise to another node: it may be sent only once what it promises is on disk.
+# A promise to another node: it may be sent only once what it promises is on disk. Who
+# asks for a vote promises that it stands once in the term, with this log: votes that
+# come when it has forgotten so in a crash would have it lead the term a second time.
 PROMISES = frozenset(
     {
         MessageKind.APPEND_RESPONSE,
+        MessageKind.VOTE,
         MessageKind.VOTE_RESPONSE,
         MessageKind.PRE_VOTE_RESPONSE,
     }
@@ -105,7 +108,8 @@ class Core:
 
     def send(self, message: Message) -> None:
         """Put a message where it belongs: on its way, or after what it promises."""
-        if message.kind in PROMISES:
+        early = self.options.early_votes and message.kind is MessageKind.VOTE
+        if message.kind in PROMISES and not early:
             self.promises.append(message)
         else:
             self.outbox.append(message)

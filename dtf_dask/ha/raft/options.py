@@ -43,6 +43,10 @@ class RaftOptions:
     may_forget_leader
         `RawNode.forget_leader` works. To be switched off where anything relies on the
         votes that are refused while a leader is heard of.
+    early_votes
+        Votes are asked for before it is on disk that this node stands. Not safe: with a
+        slow disk it may lead without that, and after a crash lead the same term again.
+        To be compared with others that do so.
     message_bytes_max
         Of the entries of one append message; a larger entry goes alone.
     apply_bytes_max
@@ -68,6 +72,7 @@ class RaftOptions:
     forward_proposals: bool = True
     check_changes: bool = True
     may_forget_leader: bool = True
+    early_votes: bool = False
     message_bytes_max: int = 1024 * 1024
     apply_bytes_max: int = 4 * 1024 * 1024
     inflight_messages_max: int = 256

@@ -192,6 +192,7 @@ class Group:
                 step_down_on_removal=one.flag("step-down-on-removal"),
                 check_changes=not one.flag("disable-conf-change-validation"),
                 may_forget_leader=one.value("read-only") != "lease-based",
+                early_votes=True,
                 message_bytes_max=int(one.value("max-size-per-msg", str(UNLIMITED))),
                 apply_bytes_max=int(
                     one.value("max-committed-size-per-ready", str(UNLIMITED))

@@ -445,6 +445,20 @@ def test_a_candidate_does_not_count_its_own_vote_before_it_is_on_disk() -> None:
     assert node.status().role is Role.LEADER
 
 
+def test_votes_are_asked_for_when_it_is_on_disk_that_the_node_stands() -> None:
+    """Else two others elect it while its disk is slow, it crashes and forgets the term,
+    and they elect it in that term again: two logs of one term."""
+    room = group_of(3, async_storage=True)
+    node = room.nodes[N1]
+    node.campaign()
+    ready = node.ready()
+    assert messages_to(ready.messages, N2) == []
+    (write,) = messages_to(ready.messages, APPEND_THREAD)
+    assert (write.term, write.vote) == (1, N1)
+    asked = [one.to for one in write.responses if one.kind is MessageKind.VOTE]
+    assert asked == [N2, N3]
+
+
 def test_a_leader_does_not_count_its_own_log_before_it_is_on_disk() -> None:
     """One of three followers has it, and the leader's disk is slow: not committed."""
     room = group_of(3, async_storage=True)

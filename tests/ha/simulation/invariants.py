@@ -47,8 +47,8 @@ class Invariants:
     ----------
     committed : list of Entry
         By index; what somebody has committed once is committed for ever.
-    leaders : dict of int to int
-        Who led which term.
+    leaders : dict of int to tuple of int
+        Who led which term, in which of its lives.
     """
 
     def __init__(self, members: dict[NodeId, Member]) -> None:
@@ -56,7 +56,7 @@ class Invariants:
         # Index 1 is the snapshot that the first members begin with.
         self.committed = [Entry(n, n, EntryKind.NORMAL, b"") for n in (0, 1)]
         self._committed_in = [0, 1]  # the term of the leader that did
-        self.leaders: dict[int, NodeId] = {}
+        self.leaders: dict[int, tuple[NodeId, int]] = {}
         self._votes: dict[tuple[NodeId, int], NodeId] = {}
         # (index, term) -> the term before, and the payload: the log up to there.
         self._entries: dict[tuple[int, int], tuple[int | None, Entry]] = {}
@@ -109,9 +109,13 @@ class Invariants:
 
     def _on_leader(self, member: Member) -> None:
         core = member.core
-        first = self.leaders.setdefault(core.term, member.id)
-        if first != member.id:
-            raise Violation(f"election safety: {first} and {member} lead {core.term}")
+        here = (member.id, member.life)
+        first = self.leaders.setdefault(core.term, here)
+        if first != here:
+            raise Violation(
+                f"election safety: node {first[0]} in its life {first[1]} and {member}"
+                f" in its life {member.life} lead {core.term}"
+            )
         config = core.tracker.membership.state()
         if not _quorum(config, lambda node: self._voted(node, core.term, member.id)):
             raise Violation(
@@ -183,6 +187,12 @@ class Invariants:
         if kind is MessageKind.VOTE_RESPONSE:
             if not message.reject:
                 self._on_vote(member, message)
+        elif kind is MessageKind.VOTE:
+            stands = member.disk.durable.hard_state
+            if stands.term < message.term:
+                raise Violation(
+                    f"{member} stands in term {message.term}; its disk says {stands}"
+                )
         elif kind is MessageKind.APPEND_RESPONSE:
             stored = member.disk.durable
             if stored.hard_state.term < message.term:

@@ -24,7 +24,7 @@ class SeedReport:
 
     ``counts`` says how often what happened; ``came_to_rest`` is False where so many
     disks were damaged that nobody could lead, or where a leader that was removed was
-    the only one to know that and was stopped (see `_known_to_members`).
+    the only one to know that and is down (see `_is_known`).
     """
 
     steps: int
@@ -86,7 +86,7 @@ def _heal(world: World) -> bool:
         if _agree(world) and _answered(world, asked):
             _stays_so(world)
             return True
-    if not _known_to_members(world) and _others_are_stopped(world):
+    if not _is_known(world):
         world.counts["removal unknown"] += 1
         return False
     held = ", ".join(str(one) for one in world.members.values())
@@ -119,19 +119,17 @@ def _stays_so(world: World) -> None:
         raise Violation(f"no rest: {leader} led term {term} and does not any more")
 
 
-def _known_to_members(world: World) -> bool:
-    """Whether a member knows of the newest configuration.
+def _is_known(world: World) -> bool:
+    """Whether anybody who runs knows of the newest configuration.
 
     A leader steps down when it has applied its own removal. If all it said of that is
     lost, and the others need its vote by the old configuration, it tells them when they
-    ask for that; but not where it was stopped.
+    ask for that; but not where it is down.
     """
     config = world.newest_config()
-    members = {*config.voters, *config.learners, *config.voters_outgoing}
     return any(
-        one.registers.config == config
+        one.node is not None and one.registers.config == config
         for one in world.members.values()
-        if one.id in members
     )
 
 
