@@ -78,7 +78,7 @@ class PeerLink:
         self._addresses = tuple(addresses)
         self._at = 0
         self._reached_at = reached_at
-        self._new_address = asyncio.Event()
+        self._try_now = asyncio.Event()
         self._context = context
         self._limits = limits
         self._random = random
@@ -112,7 +112,7 @@ class PeerLink:
             self._at = addresses.index(now)
         elif new:
             self._at = new[0]
-            self._new_address.set()
+            self._try_now.set()
         else:
             self._at = addresses.index(now) if now in addresses else 0
         return True
@@ -154,11 +154,16 @@ class PeerLink:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    def try_now(self) -> None:
+        """The peer is there, since it has connected: do not wait for the next time."""
+        if self._connection is None:
+            self._try_now.set()
+
     async def _keep_connected(self) -> None:
         failures = 0
         while True:
             tried = self.address
-            self._new_address.clear()
+            self._try_now.clear()
             try:
                 connection = await dial(
                     self._own,
@@ -187,7 +192,7 @@ class PeerLink:
             pause_s = reconnect_pause_s(self._limits, failures, self._random)
             try:
                 async with asyncio.timeout(pause_s):
-                    await self._new_address.wait()
+                    await self._try_now.wait()
             except TimeoutError:
                 pass
 

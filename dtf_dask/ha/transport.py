@@ -246,6 +246,8 @@ class Transport:
             self._spawn(server.run())
         else:
             connection.serve(partial(self._take, peer))
+            if (link := self._links.get(peer)) is not None:
+                link.try_now()
 
     def _take(self, peer: NodeId, body: bytes) -> None:
         try:

@@ -145,6 +145,28 @@ def test_a_peer_that_does_not_read_costs_bounded_memory(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_peer_that_comes_back_is_connected_to_at_once(tmp_path: Path) -> None:
+    """However long it was away: it may be needed for the next election."""
+    patient = replace(FAST, reconnect_s=3_600.0, reconnect_max_s=3_600.0)
+
+    async def main() -> None:
+        one, two = Node(1, tmp_path, limits=patient), Node(2, tmp_path)
+        await one.listen()
+        await two.listen()
+        address = two.address
+        await two.transport.close()
+        one.knows(two)
+        while not any(link.last_error for link in one.transport.status):
+            await asyncio.sleep(0.01)
+        again = Node(2, tmp_path)
+        await again.listen(address[1])
+        again.knows(one)
+        await one.until(lambda: ("connected", 2) in one.events)
+        await close([one, again])
+
+    run(main())
+
+
 def test_what_waited_when_a_connection_broke_is_not_sent_later(tmp_path: Path) -> None:
     """It is dropped, which is said: Raft has other things to say by then."""
 
