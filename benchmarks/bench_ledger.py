@@ -10,10 +10,9 @@ linearizable, with so many outstanding at each node, by two clients. Latencies a
 the call to its outcome; CPU time is that of all nodes, and of all clients, an
 operation. Failover: the leader is killed (or stopped) while one client writes one
 command after the other; the time is that without an outcome, from the kill to the first
-write after it that is acknowledged. A payload of 50 MB is sent to three nodes and read
-again: `ledger_contents`. etcd is measured by the same loads, where it is installed:
-`ledger_etcd` says how. With ``--log-entries`` another thing is measured: how nodes
-start from a log that long, `ledger_long_log` says how.
+write after it that is acknowledged. etcd is measured by the same loads, where it is
+installed: `ledger_etcd` says how. With ``--log-entries`` another thing is measured: how
+nodes start from a log that long, `ledger_long_log` says how.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ledger_contents
 import ledger_etcd
 import ledger_long_log
 import psutil
@@ -56,11 +54,10 @@ class Size:
     etcd_seconds: float
     etcd_nodes: tuple[int, ...]
     etcd_kills: int
-    payloads: int
 
 
-FULL = Size(8.0, (1, 100, 2_000), 5, 50, 5, 5.0, (1, 3, 5), 5, 10)
-QUICK = Size(1.0, (2_000,), 1, 3, 1, 1.0, (3,), 0, 2)
+FULL = Size(8.0, (1, 100, 2_000), 5, 50, 5, 5.0, (1, 3, 5), 5)
+QUICK = Size(1.0, (2_000,), 1, 3, 1, 1.0, (3,), 0)
 
 
 async def measured(
@@ -191,7 +188,6 @@ async def measure(counts: Sequence[int], size: Size) -> dict[str, Any]:
         found = await of_ledger(clients, counts, size)
         if size.kills:
             found |= await of_failover(size)
-        found["50_mb"] = await ledger_contents.measure(size.payloads, say)
         found["etcd"] = await of_etcd(clients, size, found)
     finally:
         clients.close()
