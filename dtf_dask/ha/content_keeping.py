@@ -91,6 +91,9 @@ class Keeping:
             return
         config = node.raw.status().config
         offers = [self._offer(reference, at) for at in other_voters(config, node.node)]
+        if not offers and not self.is_kept(reference):
+            # It belongs to no cluster yet, or no more.
+            problems.append(f"node {node.node} knows of nobody else that votes")
         while offers and not self.is_kept(reference):
             done, _ = await asyncio.wait(offers, return_when=asyncio.FIRST_COMPLETED)
             problems += sorted(one.result() for one in done if one.result())

@@ -60,6 +60,7 @@ class Members:
         self._peers: dict[NodeId, tuple[Address, ...]] | None = None
         self._config = ConfigState()
         self._places: dict[NodeId, Place] = {}
+        self._met: set[NodeId] = set()
         self._let_in: set[NodeId] = set()
         """Those that were removed as far as this node knows, and may be back."""
         self._now = OneChange(self._must_lead)
@@ -77,7 +78,10 @@ class Members:
         if out or node.node in self.everyone:
             node.removed_known = _removed(node.node) if out else ""
             node.removed_heard = ""
-        self._let_in.clear()
+        # A snapshot may be of a time when its leader, who is connected, was gone.
+        self._let_in = {
+            one for one in self._met if self._gone(one) and not self.objection(one)
+        }
         self._tell_network()
 
     @property
@@ -113,6 +117,7 @@ class Members:
         """
         if address is not None:
             self._said[node] = address
+        self._met.add(node)
         if self._gone(node):
             self._let_in.add(node)
         self._tell_network()

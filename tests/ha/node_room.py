@@ -45,9 +45,25 @@ class Wires:
         """So many fetches end in nothing."""
         self.ends: dict[NodeId, Wire] = {}
         self.members: dict[NodeId, Members] = {}
+        self._open: set[tuple[NodeId, NodeId]] = set()
+        """Connections that stand: who is connected is not heard of anew."""
 
     def connected(self, one: NodeId, other: NodeId) -> bool:
         """Whether messages get through; a node that is not let in is told why."""
+        if not self._let_in(one, other):
+            self._open.discard((one, other))
+            return False
+        if (one, other) not in self._open:
+            self._open.add((one, other))
+            if other in self.members:
+                self.members[other].heard_from(one, place(one))
+        return True
+
+    def left(self, node: NodeId) -> None:
+        """A node has ended, and its connections with it."""
+        self._open = {ends for ends in self._open if node not in ends}
+
+    def _let_in(self, one: NodeId, other: NodeId) -> bool:
         if other not in self.nodes or frozenset((one, other)) in self.cut:
             return False
         peers = self.ends[one].peers if one in self.ends else None
@@ -58,9 +74,7 @@ class Wires:
         objection = self.members[other].objection(one)
         if objection:
             self.members[one].refused_by(other, f"node {other} refuses: {objection}")
-            return False
-        self.members[other].heard_from(one, place(one))
-        return True
+        return not objection
 
 
 def place(node: int) -> Address:
@@ -215,6 +229,7 @@ class Room:
         """End a node; the others hear nothing more of it, and that it is gone."""
         gone = self.wires.nodes.pop(NodeId(node))
         self.wires.members.pop(NodeId(node), None)
+        self.wires.left(NodeId(node))
         await gone.close()
         for other in self.wires.nodes.values():
             other.peer_lost(NodeId(node))

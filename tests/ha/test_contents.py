@@ -141,6 +141,17 @@ def test_what_no_majority_keeps_is_not_named(tmp_path: Path) -> None:
     in_room(run, Room(tmp_path))
 
 
+def test_a_node_without_members_keeps_nothing(tmp_path: Path) -> None:
+    """One that has yet to be added says so at once, rather than try for ever."""
+
+    async def run(room: Room) -> None:
+        alone = await room.start(4, [], knows=[])
+        with pytest.raises(ContentUnavailableError, match="nobody else that votes"):
+            await alone.put_content(b"a" * SIZE, WAIT_S)
+
+    in_room(run, Room(tmp_path))
+
+
 def test_a_wrong_size_is_not_named(tmp_path: Path) -> None:
     """A digest has one size; another one would never be found."""
 

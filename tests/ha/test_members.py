@@ -371,6 +371,36 @@ def test_a_node_answers_a_leader_that_came_while_it_was_away(tmp_path: Path) -> 
     in_room(run, Room(tmp_path))
 
 
+def test_a_node_answers_a_leader_whose_snapshot_says_that_it_was_removed(
+    tmp_path: Path,
+) -> None:
+    """A node came back by a snapshot from before it was added again, and leads. A node
+    that it brings up by that snapshot goes on to answer it."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        again = next(NodeId(n) for n in (1, 2, 3) if n != leader.node.node)
+        members = members_of(room, leader)
+        await members.remove_node(again)
+        await room.stop(again)
+        (tmp_path / str(again)).rename(tmp_path / "lost")
+        await writes(room, 3, "late")
+        for _ in range(2):  # the log goes up to the older one that is kept
+            await writes(room, 1, "more")
+            await leader.node.snapshots.make()
+            while leader.node.snapshots.newest.point.index < leader.node.state.index:
+                await asyncio.sleep(0.01)
+        back = await room.start(again, [], knows=[1, 2, 3])
+        await members.add_node(again, place(again))
+        assert back.node.snapshots.newest.point.index > 1
+        await members.transfer_leader(again)
+        await room.start(4, [], knows=[1, 2, 3])
+        await members_of(room, back).add_node(NodeId(4), place(4), 30.0)
+        assert 4 in back.node.raw.status().config.voters
+
+    in_room(run, Room(tmp_path))
+
+
 @pytest.mark.parametrize(
     "address", [("", 1), ("a..b", 1), ("\0", 1), ("a b", 1), ("host", 0)]
 )
