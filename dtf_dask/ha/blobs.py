@@ -268,11 +268,14 @@ class Part:
         store.touch(digest)
         self._checked = hashlib.sha256()
         self.offset = 0
+        self.taken_up = 0
+        """How much of it was here before."""
         files = store._files
         self._file: OpenFile | None = None
         try:
             if os.path.basename(self._path) in files.names(store._folder):
                 self._take_up(files)
+                self.taken_up = self.offset
                 self._file = files.open(self._path)
                 self._file.truncate(self.offset)
             else:

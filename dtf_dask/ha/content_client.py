@@ -173,8 +173,6 @@ async def _send_from(
         while here < reference.size:
             while sent < reference.size and len(ahead) < _AHEAD:
                 chunk = await chunk_of(source, sent)
-                if not chunk:
-                    raise UsageError("the file has become shorter")
                 add = link.ask(Op.CONTENT_ADD, *reference, sent, chunk)
                 sent += len(chunk)
                 ahead.append((sent, add))

@@ -141,10 +141,13 @@ async def named(source: Source) -> Reference:
 
 
 async def chunk_of(source: Source, offset: int) -> bytes:
-    """The next bytes of a content that is to be sent."""
+    """The next bytes of a content that is to be sent; `UsageError` if none are left."""
     if isinstance(source, bytes):
         return source[offset : offset + CHUNK_BYTES]
-    return await asyncio.to_thread(_chunk_of_file, source, offset)
+    chunk = await asyncio.to_thread(_chunk_of_file, source, offset)
+    if not chunk:
+        raise UsageError("the file has become shorter")
+    return chunk
 
 
 def _named_file(file: BinaryIO) -> Reference:

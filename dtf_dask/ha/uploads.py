@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dtf_dask.errors import (
     ContentUnavailableError,
     DiskFullError,
+    LedgerDamagedError,
     LedgerDiskError,
     PeerUnavailableError,
     UsageError,
@@ -123,23 +124,38 @@ class Uploads:
             async with upload.turn:
                 if self._store.size(reference.digest) == reference.size:
                     return reference.size
+                if self._open.get(reference.digest) is not upload:
+                    return 0  # it was given up while this waited
                 try:
-                    part = upload.part
-                    if part is None:
-                        part = upload.part = await self._begun(reference)
-                    if chunk and offset == part.offset:
-                        await asyncio.to_thread(part.add, chunk)
-                    if part.offset == part.size:
-                        await self._end(reference.digest, upload, part.finish)
+                    return await self._go_on(reference, upload, offset, chunk)
                 except (DiskFullError, LedgerDiskError):
                     # The log needs the room more, and a disk that failed wrote what?
                     if upload.part is not None:
-                        give_up = upload.part.give_up
-                        await self._end(reference.digest, upload, give_up)
+                        await self._end(upload, upload.part.give_up)
                     raise
-                return part.offset
+                finally:
+                    if upload.part is None:
+                        del self._open[reference.digest]
         finally:
             self._held -= len(chunk)
+
+    async def _go_on(
+        self, reference: Reference, upload: _Upload, offset: int, chunk: bytes
+    ) -> int:
+        part = upload.part
+        if part is None:
+            part = upload.part = await self._begun(reference)
+        if chunk and offset == part.offset:
+            await asyncio.to_thread(part.add, chunk)
+        if part.offset == part.size:
+            try:
+                await self._end(upload, part.finish)
+            except LedgerDamagedError:
+                if not part.taken_up:
+                    raise
+                # What was here before may be to blame: it was never synced.
+                return 0
+        return part.offset
 
     async def _begun(self, reference: Reference) -> Part:
         while self._store.is_removed(reference.digest):
@@ -150,15 +166,9 @@ class Uploads:
         except PeerUnavailableError as error:
             raise ContentUnavailableError(str(error)) from error
 
-    async def _end(
-        self, digest: bytes, upload: _Upload, how: Callable[[], object]
-    ) -> None:
+    async def _end(self, upload: _Upload, how: Callable[[], object]) -> None:
         upload.part = None
-        try:
-            await asyncio.to_thread(how)
-        finally:
-            if self._open.get(digest) is upload:
-                del self._open[digest]
+        await asyncio.to_thread(how)
 
     def _close_idle(self) -> None:
         self._closer = None

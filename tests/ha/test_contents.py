@@ -112,6 +112,24 @@ def test_a_file_is_sent_as_its_bytes_are(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_file_that_becomes_shorter_is_given_up(tmp_path: Path) -> None:
+    """At once, not when the time is over."""
+
+    class Shrinking(BytesIO):
+        def seek(self, offset: int, whence: int = 0) -> int:
+            at = super().seek(offset, whence)
+            if whence == os.SEEK_END:
+                self.truncate(5)
+            return at
+
+    async def run() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger:
+            with pytest.raises(UsageError, match="has become shorter"):
+                await ledger.put_content(Shrinking(b"x" * SIZE), 5.0)
+
+    asyncio.run(run())
+
+
 def test_what_no_majority_keeps_is_not_named(tmp_path: Path) -> None:
     """The leader asks itself, and refuses just the commands that name it."""
 

@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 from faulty_disk import FaultyDisk
 
-from dtf_dask.errors import ContentUnavailableError, DiskFullError, LedgerDiskError
+from dtf_dask.errors import (
+    ContentUnavailableError,
+    DiskFullError,
+    LedgerDamagedError,
+    LedgerDiskError,
+)
 from dtf_dask.ha import uploads as module
 from dtf_dask.ha.blobs import BlobLimits, BlobStore
 from dtf_dask.ha.ledger.references import Reference
@@ -174,6 +179,61 @@ def test_a_sender_that_goes_away_leaves_the_part_whole(tmp_path: Path) -> None:
         here = await uploads.add(REFERENCE, 0, b"")
         assert here == 250_000
         await send(uploads, here)
+        assert store.check(REFERENCE.digest)
+
+    run(main())
+
+
+def test_a_wrong_end_that_is_sent_twice_leaves_nothing_open(tmp_path: Path) -> None:
+    """What waited while a content was given up begins no part that nobody closes."""
+
+    async def main() -> None:
+        store = BlobStore(str(tmp_path))
+        uploads = Uploads(store)
+        await uploads.add(REFERENCE, 0, CONTENT[:100_000])
+        wrong = bytes(200_000)
+        first, second = await asyncio.gather(
+            *(uploads.add(REFERENCE, 100_000, wrong) for _ in range(2)),
+            return_exceptions=True,
+        )
+        assert isinstance(first, LedgerDamagedError)
+        assert second == 0
+        assert not store.is_received(REFERENCE.digest)
+        await send(uploads)
+        assert store.check(REFERENCE.digest)
+
+    run(main())
+
+
+def test_what_an_earlier_life_left_damaged_is_sent_again(tmp_path: Path) -> None:
+    """A part is not synced: after a loss of power it may hold anything. Who sends the
+    content is not blamed for that."""
+
+    async def main() -> None:
+        store = BlobStore(str(tmp_path))
+        (tmp_path / (REFERENCE.digest.hex() + ".upload")).write_bytes(bytes(70_000))
+        uploads = Uploads(store)
+        here = await uploads.add(REFERENCE, 0, b"")
+        assert here == 70_000
+        await send(uploads, here)
+        assert store.check(REFERENCE.digest)
+
+    run(main())
+
+
+def test_a_content_that_is_refused_takes_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that have room come in."""
+    monkeypatch.setattr(module, "UPLOADS_MAX", 2)
+
+    async def main() -> None:
+        store = BlobStore(str(tmp_path), BlobLimits(content_bytes_max=REFERENCE.size))
+        uploads = Uploads(store)
+        for n in range(3):
+            with pytest.raises(DiskFullError, match="over the limit"):
+                await uploads.add(Reference(b"%d" % n * 32, 400_000), 0, b"")
+        await send(uploads)
         assert store.check(REFERENCE.digest)
 
     run(main())
