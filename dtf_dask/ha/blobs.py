@@ -228,18 +228,27 @@ class BlobStore:
     def remove(self, digest: bytes) -> None:
         """Delete a content, and the parts of it, if they are here."""
         self.take_out(digest)
-        parts = [self._part(digest, ending) for ending in (FETCHED, UPLOADED)]
         try:
-            for name in (self.path(digest), *parts):
-                try:
-                    self._files.remove(name)
-                except FileNotFoundError:
-                    pass
-                except OSError as error:
-                    raise disk_error(error, name) from error
+            self._delete(self.path(digest))
+            self.remove_parts(digest)
         finally:
             self._used.pop(digest, None)
             self._removing.discard(digest)
+
+    def remove_parts(self, digest: bytes) -> None:
+        """Delete the parts of a content that do not grow."""
+        for ending in (FETCHED, UPLOADED):
+            part = self._part(digest, ending)
+            if part not in self._receiving:
+                self._delete(part)
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._files.remove(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise disk_error(error, name) from error
 
     def is_removed(self, digest: bytes) -> bool:
         """Whether it is just being removed."""

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _AT_ONCE = 2
+_FETCHES_MAX = 6
+"""At a time, whoever asks: peers answer a connection that asks for too much no more."""
+
 _PAUSE_S, _PAUSE_MAX_S = 0.1, 15.0
 
 
@@ -33,10 +36,17 @@ class Fetching:
         self.missing: dict[Reference, None] = {}
         self._worker: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
+        self._turns = asyncio.Semaphore(_FETCHES_MAX)
 
     def look(self, references: Iterable[Reference]) -> None:
         """Records refer to these: fetch those that are not here."""
-        found = [one for one in references if self._store.size(one.digest) is None]
+        found: list[Reference] = []
+        for one in references:
+            if self._store.size(one.digest) is None:
+                found.append(one)
+            else:
+                # It may just be about to be removed: see `content_sweep`.
+                self._store.touch(one.digest)
         if not found:
             return
         self.missing.update(dict.fromkeys(found))
@@ -50,8 +60,10 @@ class Fetching:
         raft = node.raw.status()
         sources = other_members(raft.config, node.node, raft.lead)
         try:
-            await asyncio.to_thread(self._store.check_room, reference.size)
-            await node.network.fetch(*reference, sources)
+            async with self._turns:
+                if self._store.size(reference.digest) is None:
+                    await asyncio.to_thread(self._store.check_room, reference.size)
+                await node.network.fetch(*reference, sources)
         except (DtfError, OSError) as error:
             return str(error)
         return ""
@@ -84,12 +96,13 @@ class Fetching:
 
     async def _one(self, turns: asyncio.Semaphore, reference: Reference) -> str:
         async with turns:
-            return await self.fetch(reference) if reference in self._left() else ""
+            return await self.fetch(reference) if self._lacks(reference) else ""
 
     def _left(self) -> dict[Reference, None]:
         """Those that are still wanted."""
-        counts = self._node.state.records.references.counts
-        for one in [*self.missing]:
-            if one not in counts or self._store.size(one.digest) is not None:
-                del self.missing[one]
+        self.missing = dict.fromkeys(filter(self._lacks, self.missing))
         return self.missing
+
+    def _lacks(self, reference: Reference) -> bool:
+        referred = reference in self._node.state.records.references.counts
+        return referred and self._store.size(reference.digest) is None

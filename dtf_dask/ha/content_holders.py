@@ -6,6 +6,8 @@ long, whether a record refers to it or not (`content_sweep`).
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.raft.messages import ConfigState, NodeId
 
@@ -29,11 +31,15 @@ class Holders:
 
     def __init__(self, valid_s: float) -> None:
         self._valid_s = valid_s
-        self._said: dict[Reference, dict[NodeId, float]] = {}
+        self._said: OrderedDict[Reference, dict[NodeId, float]] = OrderedDict()
+        """What was said last is the last."""
 
     def said(self, content: Reference, node: NodeId, now: float) -> None:
-        """A node keeps a content."""
+        """A node keeps a content; what holds no more is forgotten."""
         self._said.setdefault(content, {})[node] = now
+        self._said.move_to_end(content)
+        while not self.of(next(iter(self._said)), now):
+            self._said.popitem(last=False)
 
     def of(self, content: Reference, now: float) -> set[NodeId]:
         """Those that keep it for sure."""
@@ -41,10 +47,8 @@ class Holders:
         said = self._said.get(content, {})
         return {node for node, at in said.items() if at >= since}
 
-    def forget_old(self, now: float) -> None:
-        """Forget what holds no more."""
-        for digest in [one for one in self._said if not self.of(one, now)]:
-            del self._said[digest]
+    def __len__(self) -> int:
+        return len(self._said)
 
     def clear(self) -> None:
         """Forget everything: nodes may be others, under the same ids."""

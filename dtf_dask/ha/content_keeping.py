@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CONFIRM_S = 30.0
 """How long commands wait for the contents that they name."""
 
-_CONFIRMING_MAX = 1_000
+_CONFIRMING_MAX = 1_000  # contents; those of one call may be more
 _OFFERS_AT_ONCE = 8  # to one peer
 
 
@@ -50,6 +50,7 @@ class Keeping:
         self._offers: dict[tuple[Reference, NodeId], asyncio.Task[str]] = {}
         self._turns: dict[NodeId, asyncio.Semaphore] = {}
         self._confirming: dict[asyncio.Task[None], Waiter] = {}
+        self._unsure = 0
         self._tasks: set[asyncio.Task[str]] = set()
 
     def is_kept(self, reference: Reference) -> bool:
@@ -96,7 +97,7 @@ class Keeping:
             problems.append(f"node {node.node} knows of nobody else that votes")
         while offers and not self.is_kept(reference):
             done, _ = await asyncio.wait(offers, return_when=asyncio.FIRST_COMPLETED)
-            problems += sorted(one.result() for one in done if one.result())
+            problems += sorted(filter(None, map(_said, done)))
             offers = [one for one in offers if one not in done]
 
     def _is_here(self, reference: Reference) -> bool:
@@ -121,25 +122,29 @@ class Keeping:
                 words = str(error)
                 named = words.startswith(f"node {peer}")
                 return words if named else f"node {peer}: {words}"
-        now = elapsed_s()
-        self._holders.said(reference, peer, now)
-        self._holders.forget_old(now)
+        self._holders.said(reference, peer, elapsed_s())
         return ""
 
     # Before commands that name contents
 
     def confirm(self, commands: Sequence[bytes], waiter: Waiter) -> bool:
         """Whether commands must wait; then they are proposed when they may be."""
-        unsure = [one for one in references_in(commands) if not self.is_kept(one)]
+        named = dict.fromkeys(references_in(commands))
+        unsure = [one for one in named if not self.is_kept(one)]
         if not unsure:
             return False
-        if len(self._confirming) >= _CONFIRMING_MAX:
+        if self._unsure and self._unsure + len(unsure) > _CONFIRMING_MAX:
             waiter.refuse("too many commands wait for contents: try again")
             return True
-        confirming = self._confirm([*dict.fromkeys(unsure)], commands, waiter)
+        self._unsure += len(unsure)
+        confirming = self._confirm(unsure, commands, waiter)
         task = asyncio.get_running_loop().create_task(confirming)
         self._confirming[task] = waiter
+        task.add_done_callback(lambda _: self._confirmed(len(unsure)))
         return True
+
+    def _confirmed(self, count: int) -> None:
+        self._unsure -= count
 
     async def _confirm(
         self, unsure: list[Reference], commands: Sequence[bytes], waiter: Waiter
@@ -184,8 +189,10 @@ class Keeping:
     async def give(self, peer: NodeId) -> int:
         """Have a node take all that records refer to; how many it could not."""
         counts = self._node.state.records.references.counts
-        said = await asyncio.gather(*(self._offer(one, peer) for one in [*counts]))
-        return sum(map(bool, said))
+        offers = [self._offer(one, peer) for one in counts]
+        if offers:
+            await asyncio.wait(offers)
+        return sum(map(bool, map(_said, offers)))
 
     async def close(self) -> None:
         """End what is going on."""
@@ -194,6 +201,11 @@ class Keeping:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _said(offer: asyncio.Task[str]) -> str:
+    """What came of an offer; who waits for it was not cancelled with it."""
+    return "the node is stopping" if offer.cancelled() else offer.result()
 
 
 class _SomeRefused:

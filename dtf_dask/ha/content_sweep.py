@@ -62,6 +62,10 @@ class Sweep:
         """Remove what is of no use now."""
         store = self._store
         parts = await asyncio.to_thread(store.parts)
+        for digest in parts:
+            if store.size(digest) is not None:
+                # It came whole another way, and nobody goes on with the part.
+                await asyncio.to_thread(store.remove_parts, digest)
         for digest in self._held():
             store.touch(digest)
         before = time.monotonic() - self._node.options.content_keep_s

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -12,8 +14,18 @@ import pytest
 from faulty_disk import FaultyDisk
 from node_room import QUICK, WAIT_S, Room, in_room, place, put
 
-from dtf_dask.errors import ContentUnavailableError, UsageError
-from dtf_dask.ha.content_holders import is_majority, other_members, other_voters
+from dtf_dask.errors import (
+    ContentUnavailableError,
+    PeerUnavailableError,
+    UsageError,
+)
+from dtf_dask.ha import content_keeping
+from dtf_dask.ha.content_holders import (
+    Holders,
+    is_majority,
+    other_members,
+    other_voters,
+)
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import Code, Outcome
@@ -390,5 +402,135 @@ def test_a_majority_with_room_is_enough(tmp_path: Path) -> None:
         for disk in disks.values():
             disk.bytes_max = 2**62
         await until_had(room, reference, 1, 2, 3)
+
+    in_room(run, Room(tmp_path))
+
+
+def test_what_nodes_said_is_forgotten_at_a_low_price() -> None:
+    """However much they said: it is not all looked at for each thing more."""
+    looked_at = 0
+
+    class Counting(Holders):
+        def of(self, content: Reference, now: float) -> set[NodeId]:
+            nonlocal looked_at
+            looked_at += 1
+            return super().of(content, now)
+
+    holders = Counting(valid_s=100.0)
+    contents = [Reference(b"%032d" % n, 5) for n in range(1_000)]
+    for n, content in enumerate(contents):
+        holders.said(content, NodeId(2), now=float(n))
+    assert len(holders) == 101
+    assert looked_at <= 2 * len(contents)
+    holders.said(contents[899], NodeId(3), now=1_050.0)
+    assert holders.of(contents[899], 1_050.0) == {3}
+    assert len(holders) == 51
+
+
+def test_contents_that_nobody_has_are_looked_for_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever names many costs a node few files, and others their transfers not."""
+    monkeypatch.setattr(content_keeping, "_CONFIRMING_MAX", 60)
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        going, most = 0, 0
+
+        async def fetch(digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
+            nonlocal going, most
+            going += 1
+            most = max(most, going)
+            await asyncio.sleep(0.01)
+            going -= 1
+            raise PeerUnavailableError("nobody has it")
+
+        room.wires.ends[leader.node.node].fetch = fetch  # type: ignore[method-assign]
+        unknown = [Reference(b"%032d" % n, SIZE) for n in range(100)]
+        first, second = await asyncio.gather(
+            leader.propose([refer("a", one) for one in unknown[:50]], WAIT_S),
+            leader.propose([refer("b", one) for one in unknown[50:]], WAIT_S),
+        )
+        assert most <= 6
+        assert all("not kept by a majority" in str(one.value) for one in first)
+        assert "too many commands wait for contents" in str(second[0].value)
+        # What has been answered counts no more; one call may name more than that.
+        many = await leader.propose([refer("a", one) for one in unknown], WAIT_S)
+        assert all("not kept by a majority" in str(one.value) for one in many)
+
+    in_room(run, Room(tmp_path))
+
+
+def test_what_is_named_while_a_sweep_goes_on_stays(tmp_path: Path) -> None:
+    """Even if the node itself was not asked whether it keeps it."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        (node, _) = (one.node for one in others(room, leader))
+        store = node.folder.contents
+        sent = [await leader.put_content(b"%d" % n * SIZE, WAIT_S) for n in range(2)]
+        going, named = sorted(sent)
+        for one in (going, named):
+            await until_had(room, one, node.node)
+            store._used[one.digest] = -1e9
+        removing, go_on = threading.Event(), threading.Event()
+        remove = store.remove
+
+        def slow(digest: bytes) -> None:
+            removing.set()
+            assert go_on.wait(WAIT_S)
+            remove(digest)
+
+        store.remove = slow  # type: ignore[method-assign]
+        sweeping = asyncio.create_task(node.contents.sweep.sweep())
+        while not removing.is_set():
+            await asyncio.sleep(0.01)
+        (outcome,) = await leader.propose([refer("a", named)], WAIT_S)
+        assert outcome.code is Code.OK
+        await room.applied(leader.node.state.index, node.node)
+        go_on.set()
+        await sweeping
+        assert store.size(going.digest) is None
+        assert has(NodeLedger(node), named)
+
+    in_room(run, Room(tmp_path))
+
+
+def test_a_part_of_what_came_another_way_is_removed(tmp_path: Path) -> None:
+    """A content that is referred to may stay for ever, what is left of its sending
+    must not."""
+
+    async def run() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger:
+            contents = ledger.node.contents
+            content = b"p" * SIZE
+            reference = await ledger.put_content(content, WAIT_S)
+            await ledger.propose([refer("a", reference)], WAIT_S)
+            left = Path(contents.store.path(reference.digest)).with_suffix(".upload")
+            left.write_bytes(content[:1_000])
+            await contents.sweep.sweep()
+            assert contents.store.parts() == []
+            assert has(ledger, reference)
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_contents_hears_that_the_node_stops(tmp_path: Path) -> None:
+    """As a reason, not by being cancelled."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        asked = asyncio.Event()
+
+        async def offer(peer: NodeId, digest: bytes, size: int) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        room.wires.ends[leader.node.node].offer = offer  # type: ignore[method-assign]
+        putting = asyncio.create_task(leader.put_content(b"c" * SIZE, WAIT_S))
+        await asked.wait()
+        await leader.node.close()
+        with pytest.raises(ContentUnavailableError, match="the node is stopping"):
+            await putting
 
     in_room(run, Room(tmp_path))
