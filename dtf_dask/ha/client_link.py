@@ -8,12 +8,18 @@ say: about as soon as the other nodes have elected another leader.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Sequence
 from typing import Any
 
 from dtf_dask.errors import PeerUnavailableError, ProtocolError
 from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
+
+_DIAL_S = 3.0
 
 QUIET_S = 0.4
 """So long nothing comes before a node is asked how it stands."""
@@ -38,6 +44,12 @@ class Link(Connection):
         super().connection_made(transport)
         self.closed.add_done_callback(lambda _: self._end())
         self.serve(self._take_answer)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came (asyncio calls this)."""
+        # Of a long answer over a slow way, parts are a sign of life, too.
+        self._heard_at = self._loop.time()
+        super().data_received(data)
 
     def ask(
         self, op: Op, *arguments: Any
@@ -82,7 +94,6 @@ class Link(Connection):
         self._watch = self._loop.call_at(due_at, self._look)
 
     def _take_answer(self, body: bytes) -> None:
-        self._heard_at = self._loop.time()
         number, status, values = decode_answer(body)
         if not number:
             raise ProtocolError(str(values[0]) if values else "refused")
@@ -97,6 +108,29 @@ class Link(Connection):
         for waiter in waiting.values():
             if not waiter.done():
                 waiter.set_exception(PeerUnavailableError(self.why))
+
+
+async def connected(node: int, address: Address, context: ssl.SSLContext) -> Link:
+    """A connection to a node; `PeerUnavailableError` if it cannot be had."""
+    host, port = address
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(_DIAL_S):
+            _, link = await loop.create_connection(Link, host, port, ssl=context)
+            return link
+    except (OSError, UnicodeError, OverflowError) as error:
+        where = f"node {node} at {host}:{port}"
+        raise PeerUnavailableError(f"{where}: {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    # Of these the numbers are their own, not the system's.
+    others = isinstance(error, (ssl.SSLError, socket.gaierror))
+    if isinstance(error, OSError) and error.errno and not others:
+        return os.strerror(error.errno)
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _heed(asked: asyncio.Future[Any]) -> None:

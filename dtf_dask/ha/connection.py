@@ -20,6 +20,7 @@ from dtf_dask.ha.wire import FRAME_BYTES_MAX, FrameCutter, frame
 _WRITE_BUFFER_BYTES = 2 * 2**20
 _READ_AHEAD_FRAMES_MAX = 8  # that nobody has asked for
 _UNANSWERED_MS_MAX = 10_000
+_SILENT_S, _PROBE_S = 30, 5
 
 FrameTaker = Callable[[bytes], None]
 
@@ -59,6 +60,10 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS_MAX
             )
+            # Nor does it answer, where nothing is written: it is asked now and then.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENT_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came (asyncio calls this)."""

@@ -8,21 +8,19 @@ again, of the leader.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import msgpack
 
 from dtf_dask.errors import (
-    DtfError,
     MembershipError,
     NotChangedError,
     PeerUnavailableError,
     UsageError,
 )
 from dtf_dask.ha.client_batch import Batch
-from dtf_dask.ha.client_link import Link, broken
+from dtf_dask.ha.client_link import Link, broken, connected
 from dtf_dask.ha.content_client import ContentClient
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.entries import references_in
@@ -36,18 +34,19 @@ from dtf_dask.ha.service_words import (
     QUERIES_MAX,
     Op,
     Status,
+    as_timeout_ms,
     decode_answered,
     decode_changes,
     decode_outcomes,
     plain_query,
 )
 
-_DIAL_S = 3.0
 _PAUSE_S = 0.05
 _FOLLOW_S = 10.0
 _BATCH_BYTES = 256 * 2**10
 _ITEMS = QUERIES_MAX
 _LATE_S = 0.5  # for the answer that it is too late
+_DONE = "the client is done"
 
 
 class _Proposals(NamedTuple):
@@ -100,6 +99,7 @@ class RemoteLedger:
         self._gathering: dict[_Shared, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._contents = ContentClient(self._link, self._nearest)
+        self._closed = False
 
     async def __aenter__(self) -> RemoteLedger:
         return self
@@ -109,12 +109,15 @@ class RemoteLedger:
 
     async def close(self) -> None:
         """End all connections; who still waits is told that nobody answers."""
+        self._closed = True
         links, self._links = self._links, {}
         for task in links.values():
             if task.done() and not task.cancelled() and task.exception() is None:
-                task.result().close("the client is done")
+                task.result().close(_DONE)
             else:
                 task.cancel()
+        for asking in self._tasks:
+            asking.cancel()
         tasks = [*links.values(), *self._tasks]
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -238,7 +241,7 @@ class RemoteLedger:
                         await self._elsewhere(node)
                         continue
                     asked = True
-                    told = link.ask(op, *arguments, int(timeout_s * 1_000))
+                    told = link.ask(op, *arguments, as_timeout_ms(timeout_s))
                     status, values = await told
                     if status is Status.OK:
                         return
@@ -302,17 +305,20 @@ class RemoteLedger:
             batch.answer([UNKNOWN if proposes and batch.sent else late] * count)
             # It may hang, with its connections open, or before one is made.
             self._next(batch.sent or self._asked_for(shared))
-        except DtfError as error:
-            batch.fail(error)
         except asyncio.CancelledError:
-            batch.fail(PeerUnavailableError("the client is done"))
+            if proposes and batch.sent:
+                batch.answer([UNKNOWN] * count)
+            batch.fail(PeerUnavailableError(_DONE))
+        except Exception as error:
+            # Whatever it is: who waits would wait for ever.
+            batch.fail(error)
 
     async def _try(self, shared: _Shared, batch: Batch) -> Sequence[Any] | str:
         """Ask one node: what it answers, or why another has to be asked."""
         items = batch.items
         proposes = isinstance(shared, _Proposals)
         node = self._asked_for(shared)
-        timeout_ms = int(shared.timeout_s * 1_000)
+        timeout_ms = as_timeout_ms(shared.timeout_s)
         try:
             link = await self._link(node)
         except PeerUnavailableError as error:
@@ -324,7 +330,7 @@ class RemoteLedger:
                 status, values = await link.ask(Op.PROPOSE, items, timeout_ms)
             else:
                 stale = shared.stale_max_s
-                stale_ms = None if stale is None else int(stale * 1_000)
+                stale_ms = None if stale is None else as_timeout_ms(stale)
                 status, values = await link.read(items, timeout_ms, stale_ms)
         except PeerUnavailableError as error:
             if proposes:
@@ -354,26 +360,13 @@ class RemoteLedger:
         return self._reads_from or self._leader
 
     async def _link(self, node: int) -> Link:
+        if self._closed:
+            raise PeerUnavailableError(_DONE)
         task = self._links.get(node)
         if task is None or (task.done() and broken(task)):
-            loop = asyncio.get_running_loop()
-            task = self._links[node] = loop.create_task(self._dial(node))
+            dial = connected(node, self._nodes[node], self._context)
+            task = self._links[node] = asyncio.get_running_loop().create_task(dial)
         return await asyncio.shield(task)
-
-    async def _dial(self, node: int) -> Link:
-        host, port = self._nodes[node]
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(_DIAL_S):
-                _, link = await loop.create_connection(
-                    Link, host, port, ssl=self._context
-                )
-                return link
-        except (OSError, TimeoutError) as error:
-            words = os.strerror(error.errno) if error.errno else "no answer"
-            raise PeerUnavailableError(
-                f"node {node} at {host}:{port}: {words}"
-            ) from error
 
     async def _follow_leader(self, node: int, leader: int) -> None:
         """A node says that another one leads, or that it knows none."""
@@ -389,6 +382,8 @@ class RemoteLedger:
             self._leader = nodes[(nodes.index(node) + 1) % len(nodes)]
 
     async def _elsewhere(self, node: int) -> None:
+        if self._closed:
+            raise PeerUnavailableError(_DONE)
         self._next(node)
         await asyncio.sleep(_PAUSE_S)
 

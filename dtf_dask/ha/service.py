@@ -35,7 +35,7 @@ from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.node_tls import Credentials, node_contexts
-from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.raft.messages import NO_NODE, NodeId
 from dtf_dask.ha.service_contents import CONTENT_HANDLERS
 from dtf_dask.ha.service_words import (
     Op,
@@ -353,8 +353,10 @@ async def _follow(
         pass
     finally:
         await found.aclose()  # type: ignore[attr-defined]
-    if ledger.node.failure:
-        return Status.NOT_DONE, 0, ledger.node.failure
+    node = ledger.node
+    if node.failure or node.raw.core.lead == NO_NODE:
+        # Others may hear of changes: this one is cut off, or belongs to them no more.
+        return Status.NOT_DONE, 0, node.failure or "there is no leader"
     return Status.OK, (False, after, ())
 
 

@@ -175,6 +175,17 @@ def _words(body: bytes) -> tuple[Any, ...]:
     return words
 
 
+def as_timeout_ms(limit_s: float) -> int:
+    """A time as requests have it: no node takes a longer one than an hour.
+
+    Examples
+    --------
+    >>> as_timeout_ms(0.25), as_timeout_ms(86_400.0), as_timeout_ms(-1.0)
+    (250, 3600000, 0)
+    """
+    return int(max(0.0, min(limit_s * 1_000, TIMEOUT_MS_MAX)))
+
+
 def _timeout(value: Any) -> bool:
     return type(value) is int and 0 <= value <= TIMEOUT_MS_MAX
 

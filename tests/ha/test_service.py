@@ -16,7 +16,7 @@ from dtf_dask.errors import (
     PeerUnavailableError,
     UsageError,
 )
-from dtf_dask.ha import remote_ledger
+from dtf_dask.ha import client_link
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.ledger.entries import encode_command
@@ -198,7 +198,7 @@ def test_a_client_leaves_a_node_that_hangs_before_it_lets_anybody_in(
 ) -> None:
     """Its kernel takes the connection, and nothing more comes: the next call asks
     another node, however long connections may take."""
-    monkeypatch.setattr(remote_ledger, "_DIAL_S", 4 * WAIT_S)
+    monkeypatch.setattr(client_link, "_DIAL_S", 4 * WAIT_S)
 
     async def test(cluster: Cluster) -> None:
         security = lab().security("dtf://lab/client/tests")
