@@ -207,6 +207,8 @@ class RemoteLedger:
 
     async def _told(self, node: int, op: Op, timeout_s: float) -> tuple[Any, ...]:
         """What one node answers, whoever leads."""
+        if node not in self._nodes:
+            raise UsageError(f"this client was told of no node {node}")
         try:
             async with asyncio.timeout(timeout_s):
                 link = await self._link(node)

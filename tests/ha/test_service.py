@@ -174,6 +174,8 @@ def test_nodes_that_have_applied_as_much_have_the_same_hash(tmp_path: Path) -> N
             after = await hashes(ledger)
             assert before[0] < after[0]
             assert before[1] != after[1]
+            with pytest.raises(UsageError, match="no node 9"):
+                await ledger.state_hash(9)
 
     with_cluster(tmp_path, 3, test)
 
