@@ -13,7 +13,6 @@ import re
 from dataclasses import dataclass, replace
 
 from dtf_dask.errors import (
-    DiskFullError,
     DtfError,
     LedgerDamagedError,
     LedgerDiskError,
@@ -25,7 +24,7 @@ from dtf_dask.ha.backup_file import (
     references_in_order,
 )
 from dtf_dask.ha.blobs import BlobStore
-from dtf_dask.ha.files import DISK, FULL, write_whole
+from dtf_dask.ha.files import DISK, file_error, write_whole
 from dtf_dask.ha.ledger.outcomes import Stopped, Unreadable
 from dtf_dask.ha.ledger.state_machine import StateMachine, restored
 from dtf_dask.ha.node_folder import (
@@ -236,11 +235,7 @@ def _write(path: str, head: bytes, state: StateMachine, contents: BlobStore) -> 
         DISK.sync_folder(os.path.dirname(os.path.abspath(path)))
     except OSError as error:
         _remove(temporary)
-        if error.errno in FULL:
-            raise DiskFullError(f"no room to write {path}: {error.strerror}") from error
-        raise LedgerDiskError(
-            f"{path} cannot be written: {error.strerror or error}"
-        ) from error
+        raise file_error(error, path) from error
     except DtfError:
         _remove(temporary)
         raise

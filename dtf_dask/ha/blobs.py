@@ -20,7 +20,14 @@ from dtf_dask.errors import (
     LedgerDiskError,
     PeerUnavailableError,
 )
-from dtf_dask.ha.files import DISK, Files, OpenFile, disk_error, write_whole
+from dtf_dask.ha.files import (
+    DISK,
+    Files,
+    OpenFile,
+    disk_error,
+    file_error,
+    write_whole,
+)
 from dtf_dask.ha.ledger.references import CONTENT_BYTES_MAX, DIGEST_BYTES
 
 FETCHED, UPLOADED = ".part", ".upload"
@@ -94,7 +101,7 @@ class BlobStore:
         try:
             names = self._files.names(self._folder)
         except OSError as error:
-            raise disk_error(error, self._folder) from error
+            raise file_error(error, self._folder) from error
         split = [os.path.splitext(name) for name in names]
         found = {
             bytes.fromhex(stem)
@@ -142,6 +149,7 @@ class BlobStore:
         """
         if digest in self._sizes:
             return
+        self._check_total(size)
         part = self.begin(digest, size)
         skipped = part.offset
         try:
@@ -158,21 +166,37 @@ class BlobStore:
         Raises
         ------
         DiskFullError
-            So it would.
+            So it would, or all contents together would be over their limit.
         """
+        self._check_total(size)
         reserve = self._limits.reserve_bytes
         try:
             room = self._files.room(self._folder)
         except OSError as error:
-            raise disk_error(error, self._folder) from error
+            raise file_error(error, self._folder) from error
         if room < size + sum(self._receiving.values()) + reserve:
             raise DiskFullError(
                 f"no room for a content of {size} bytes: {reserve} bytes are left free"
                 " for the log"
             )
 
+    def _check_total(self, size: int) -> None:
+        coming = size + sum(self._receiving.values())
+        if self.bytes_used + coming > self._limits.bytes_max:
+            raise self._over(size)
+
+    def _over(self, size: int) -> DiskFullError:
+        limits = self._limits
+        return DiskFullError(
+            f"a content of {size} bytes is over the limit of"
+            f" {limits.content_bytes_max}, or of {limits.bytes_max} for all"
+        )
+
     def begin(self, digest: bytes, size: int, ending: str = FETCHED) -> Part:
         """Receive a content, from where an earlier attempt ended.
+
+        All of them together are bounded by `check_room`: a snapshot, which comes the
+        same way, must not wait until contents go.
 
         Parameters
         ----------
@@ -182,19 +206,12 @@ class BlobStore:
         Raises
         ------
         DiskFullError
-            It would exceed a limit.
+            It is over the limit.
         PeerUnavailableError
             It is just being removed, or received by another.
         """
-        limits = self._limits
-        coming = size + sum(self._receiving.values())
-        if size > limits.content_bytes_max or self.bytes_used + coming > (
-            limits.bytes_max
-        ):
-            raise DiskFullError(
-                f"a content of {size} bytes is over the limit of"
-                f" {limits.content_bytes_max}, or of {limits.bytes_max} for all"
-            )
+        if size > self._limits.content_bytes_max:
+            raise self._over(size)
         if digest in self._removing or self._part(digest, ending) in self._receiving:
             raise PeerUnavailableError(
                 f"content {digest.hex()} is being removed, or received: try again"
@@ -248,7 +265,7 @@ class BlobStore:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise disk_error(error, name) from error
+            raise file_error(error, name) from error
 
     def is_removed(self, digest: bytes) -> bool:
         """Whether it is just being removed."""
@@ -291,7 +308,7 @@ class Part:
                 self._file = files.create(self._path)
         except OSError as error:
             self.close()
-            raise disk_error(error, self._path) from error
+            raise file_error(error, self._path) from error
 
     def add(self, chunk: bytes) -> None:
         """Take in the next bytes.
@@ -309,7 +326,7 @@ class Part:
         try:
             write_whole(self._file, self.offset, chunk)
         except OSError as error:
-            raise disk_error(error, self._path) from error
+            raise file_error(error, self._path) from error
         self._checked.update(chunk)
         self.offset += len(chunk)
         self._store.touch(self.digest)
@@ -338,7 +355,7 @@ class Part:
         except OSError as error:
             # Nobody knows what of it is on the disk: it is not taken up again.
             self.give_up()
-            raise disk_error(error, path) from error
+            raise file_error(error, path) from error
         store.touch(self.digest)
         store._sizes[self.digest] = self.size
         self.close()

@@ -8,7 +8,7 @@ what it has not heard itself it does not propose.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dtf_dask.errors import DtfError
@@ -137,7 +137,7 @@ class Keeping:
             waiter.refuse("too many commands wait for contents: try again")
             return True
         self._unsure += len(unsure)
-        confirming = self._confirm(unsure, commands, waiter)
+        confirming = self._confirm(named, commands, waiter)
         task = asyncio.get_running_loop().create_task(confirming)
         self._confirming[task] = waiter
         task.add_done_callback(lambda _: self._confirmed(len(unsure)))
@@ -147,10 +147,15 @@ class Keeping:
         self._unsure -= count
 
     async def _confirm(
-        self, unsure: list[Reference], commands: Sequence[bytes], waiter: Waiter
+        self, named: Iterable[Reference], commands: Sequence[bytes], waiter: Waiter
     ) -> None:
-        found = await asyncio.gather(*(self.keep(one, CONFIRM_S) for one in unsure))
-        reasons = dict(zip(unsure, found, strict=True))
+        reasons: dict[Reference, str] = {}
+        # What was sure may have gone while others took their time.
+        while unsure := [
+            one for one in named if not (reasons.get(one) or self.is_kept(one))
+        ]:
+            found = await asyncio.gather(*(self.keep(one, CONFIRM_S) for one in unsure))
+            reasons.update(zip(unsure, found, strict=True))
         task = asyncio.current_task()
         if task is None or self._confirming.pop(task, None) is None:
             return  # it was refused meanwhile

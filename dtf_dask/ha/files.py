@@ -182,13 +182,21 @@ class DiskFiles:
 DISK = DiskFiles()
 
 
-def disk_error(error: OSError, path: str) -> LedgerDiskError | DiskFullError:
-    """An `OSError` in words: no room, or a disk that cannot be relied on."""
+def file_error(error: OSError, path: str) -> LedgerDiskError | DiskFullError:
+    """An `OSError` in words: no room, or a file that cannot be had."""
     if error.errno in FULL:
         return DiskFullError(f"no room to write {path}: {error.strerror}")
+    return LedgerDiskError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def disk_error(error: OSError, path: str) -> LedgerDiskError | DiskFullError:
+    """The same of the log: a disk that cannot be relied on ends the node."""
+    found = file_error(error, path)
+    if isinstance(found, DiskFullError):
+        return found
     return LedgerDiskError(
-        f"{path} cannot be written: {error.strerror or error}; the node stops, since"
-        " nobody knows what of it is on the disk: look at the disk, then start it again"
+        f"{found}; the node stops, since nobody knows what of it is on the disk: look"
+        " at the disk, then start it again"
     )
 
 

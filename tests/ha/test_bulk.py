@@ -184,6 +184,8 @@ def test_a_snapshot_travels_by_its_digest(tmp_path: Path) -> None:
         sent = mine.write(SnapshotPoint(7, 2), [b"state" * 100_000])
         one, two = Node(1, tmp_path, contents=(mine,)), Node(2, tmp_path)
         async with connected(one, two):
+            # That contents take all that they may is no reason to go without.
+            two.blobs._limits = BlobLimits(bytes_max=1_000)
             path = await two.transport.fetch(sent.digest, sent.size, [one.id])
             theirs = SnapshotStore(str(tmp_path / "s2"), "lab")
             taken = theirs.adopt(path)

@@ -534,3 +534,25 @@ def test_who_waits_for_contents_hears_that_the_node_stops(tmp_path: Path) -> Non
             await putting
 
     in_room(run, Room(tmp_path))
+
+
+def test_what_went_while_another_content_was_looked_for_is_not_named(
+    tmp_path: Path,
+) -> None:
+    """That a majority kept it when the command came is not enough."""
+
+    async def run(room: Room) -> None:
+        leader = await three(room)
+        reference = await leader.put_content(b"w" * SIZE, WAIT_S)
+
+        async def fetch(digest: bytes, size: int, sources: Sequence[NodeId]) -> str:
+            if digest == b"?" * 32:
+                await until_gone(room, reference, 1, 2, 3)
+            raise PeerUnavailableError("nobody has it")
+
+        room.wires.ends[leader.node.node].fetch = fetch  # type: ignore[method-assign]
+        commands = [refer("a", reference), refer("b", Reference(b"?" * 32, SIZE))]
+        for outcome in await leader.propose(commands, WAIT_S):
+            assert outcome.code is Code.NOT_DONE
+
+    in_room(run, Room(tmp_path, BRIEF))

@@ -71,8 +71,11 @@ def test_a_disk_that_fails_is_not_believed(operation: str) -> None:
         uploads = Uploads(store)
         await uploads.add(REFERENCE, 0, CONTENT[:100_000])
         disk.fails = {operation: 0}
-        with pytest.raises(LedgerDiskError):
+        with pytest.raises(
+            LedgerDiskError, match="cannot be written: Input/output"
+        ) as e:
             await send(uploads, 100_000)
+        assert "the node stops" not in str(e.value)
         assert store.size(REFERENCE.digest) is None
         disk.fails.clear()
         assert await uploads.add(REFERENCE, 0, b"") == 0
