@@ -87,6 +87,12 @@ class BlobStore:
         """When somebody did, on the monotonic clock; at the earliest, at the start."""
         return self._used.get(digest, self._opened)
 
+    def forget_uses(self, before: float) -> None:
+        """Uses before a time are as if there had been none since the start."""
+        for digest, at in [*self._used.items()]:
+            if at < before and not self.is_received(digest):
+                del self._used[digest]
+
     def path(self, digest: bytes) -> str:
         """Where a content is, or would be."""
         return self._at(digest.hex() + _WHOLE)

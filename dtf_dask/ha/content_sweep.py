@@ -69,6 +69,7 @@ class Sweep:
         for digest in self._held():
             store.touch(digest)
         before = time.monotonic() - self._node.options.content_keep_s
+        store.forget_uses(before)
         idle = {
             digest
             for digest in (*store.digests, *parts)

@@ -170,6 +170,12 @@ class Transport:
         if self._blobs.size(digest) is not None:
             self._blobs.touch(digest)
             return self._blobs.path(digest)
+        going_on = self._fetching.get(digest)
+        if going_on is not None:
+            try:
+                return await _outcome(going_on)
+            except PeerUnavailableError:
+                pass  # of those whom another caller named
         task = self._fetching.get(digest)
         if task is None:
             task = asyncio.get_running_loop().create_task(
@@ -177,7 +183,7 @@ class Transport:
             )
             self._fetching[digest] = task
             task.add_done_callback(partial(self._fetched, digest))
-        return await asyncio.shield(task)
+        return await _outcome(task)
 
     async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
         """Have a peer fetch a content from here; return when it is on its disk.
@@ -333,3 +339,13 @@ class Transport:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _outcome(fetching: asyncio.Task[str]) -> str:
+    """What comes of it, which goes on if who waits does not."""
+    try:
+        return await asyncio.shield(fetching)
+    except asyncio.CancelledError:
+        if fetching.cancelled():
+            raise PeerUnavailableError("this node ends its connections") from None
+        raise

@@ -148,6 +148,62 @@ def test_a_damaged_source_is_found_out_and_another_asked(tmp_path: Path) -> None
     run(main())
 
 
+def test_who_has_a_content_is_asked_though_another_was_asked_in_vain(
+    tmp_path: Path,
+) -> None:
+    """Two callers name different nodes for the same content, at the same time."""
+
+    async def main() -> None:
+        content = os.urandom(100_000)
+        hangs, good = Held(content), Held(content)
+        hangs.stop_at = 50_000
+        nodes = [
+            Node(1, tmp_path, limits=SMALL_CHUNKS),
+            Node(2, tmp_path, contents=(hangs,)),
+            Node(3, tmp_path, contents=(good,)),
+        ]
+        one, two, three = nodes
+        async with connected(*nodes):
+            fetching = asyncio.ensure_future(
+                one.transport.fetch(good.digest, 100_000, [two.id])
+            )
+            while not hangs.reads:
+                await asyncio.sleep(0.001)
+            too = asyncio.ensure_future(
+                one.transport.fetch(good.digest, 100_000, [three.id])
+            )
+            await asyncio.sleep(0)
+            two.transport.cut(one.id, "a test cuts it")
+            with pytest.raises(PeerUnavailableError, match="could not be fetched"):
+                await fetching
+            assert Path(await too).read_bytes() == content
+            hangs.go_on.set()
+
+    run(main())
+
+
+def test_who_waits_for_a_content_hears_that_the_node_ends(tmp_path: Path) -> None:
+    """As an error, not by being cancelled."""
+
+    async def main() -> None:
+        hangs = Held(os.urandom(100_000))
+        hangs.stop_at = 0
+        one, two = Node(1, tmp_path), Node(2, tmp_path, contents=(hangs,))
+        async with connected(one, two):
+            fetching = asyncio.ensure_future(
+                one.transport.fetch(hangs.digest, 100_000, [two.id])
+            )
+            part = Path(one.blobs.path(hangs.digest)).with_suffix(".part")
+            while not part.exists():
+                await asyncio.sleep(0.001)
+            await one.transport.close()
+            with pytest.raises(PeerUnavailableError, match="ends its connections"):
+                await fetching
+            hangs.go_on.set()
+
+    run(main())
+
+
 def test_an_offer_is_answered_when_it_is_on_the_disk(tmp_path: Path) -> None:
     """So that a majority has a payload before its entry is proposed."""
 

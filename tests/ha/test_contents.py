@@ -16,6 +16,7 @@ from node_room import QUICK, WAIT_S, Room, in_room, place, put
 
 from dtf_dask.errors import (
     ContentUnavailableError,
+    LedgerDamagedError,
     PeerUnavailableError,
     UsageError,
 )
@@ -511,6 +512,21 @@ def test_a_part_of_what_came_another_way_is_removed(tmp_path: Path) -> None:
             await contents.sweep.sweep()
             assert contents.store.parts() == []
             assert has(ledger, reference)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_kept_of_contents_that_were_refused(tmp_path: Path) -> None:
+    """Whoever sends ever more of them costs a node no memory."""
+
+    async def run() -> None:
+        async with LocalLedger(str(tmp_path)) as ledger:
+            contents = ledger.node.contents
+            with pytest.raises(LedgerDamagedError):
+                await contents.uploads.add(Reference(b"?" * 32, 5), 0, b"wrong")
+            contents.store._used = dict.fromkeys(contents.store._used, -1e9)
+            await contents.sweep.sweep()
+            assert contents.store._used == {}
 
     asyncio.run(run())
 
