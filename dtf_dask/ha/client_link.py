@@ -14,9 +14,10 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from dtf_dask.errors import PeerUnavailableError, ProtocolError
+from dtf_dask.errors import PeerRefusedError, PeerUnavailableError, ProtocolError
 from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.handshake import certified_name
 from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
 
 _DIAL_S = 3.0
@@ -113,14 +114,25 @@ class Link(Connection):
 async def connected(node: int, address: Address, context: ssl.SSLContext) -> Link:
     """A connection to a node; `PeerUnavailableError` if it cannot be had."""
     host, port = address
+    where = f"node {node} at {host}:{port}"
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_DIAL_S):
-            _, link = await loop.create_connection(Link, host, port, ssl=context)
-            return link
+            transport, link = await loop.create_connection(
+                Link, host, port, ssl=context
+            )
     except (OSError, UnicodeError, OverflowError) as error:
-        where = f"node {node} at {host}:{port}"
         raise PeerUnavailableError(f"{where}: {_words(error)}") from error
+    # Anybody whom the authority lets listen, a worker say, could say that it is done.
+    try:
+        found = certified_name(transport.get_extra_info("peercert"))
+        objection = "" if found.node == node else f"it is {found.uri}"
+    except PeerRefusedError as error:
+        objection = str(error)
+    if objection:
+        link.abort(objection)
+        raise PeerUnavailableError(f"{where}: {objection}")
+    return link
 
 
 def _words(error: Exception) -> str:

@@ -48,10 +48,12 @@ class Said(Connection):
             self.asked.put_nowait(self)
 
 
-async def listening(asked: asyncio.Queue[Said]) -> asyncio.Server:
+async def listening(
+    asked: asyncio.Queue[Said], uri: str = "dtf://lab/node/1"
+) -> asyncio.Server:
     """Such a node."""
     kind = type("Said", (Said,), {"asked": asked})
-    context = node_contexts(lab().node(1))[0]
+    context = node_contexts(lab().security(uri))[0]
     loop = asyncio.get_running_loop()
     return await loop.create_server(kind, "127.0.0.1", 0, ssl=context)
 
@@ -137,6 +139,24 @@ def test_calls_with_much_time_are_no_nonsense_to_a_node(tmp_path: Path) -> None:
             assert await asyncio.wait_for(ledger.read(query, day_s, day_s), WAIT_S)
 
     in_hall(tmp_path, 1, lambda hall: _started(hall, test))
+
+
+@pytest.mark.parametrize("uri", ["dtf://lab/node/2", "dtf://lab/client/one"])
+def test_a_client_asks_nobody_who_is_not_the_node_it_looks_for(uri: str) -> None:
+    """Of the cluster's authority are others too: what they say was done was not."""
+
+    async def run() -> None:
+        asked: asyncio.Queue[Said] = asyncio.Queue()
+        async with (
+            await listening(asked, uri) as server,
+            client_of(address_of(server)) as ledger,
+        ):
+            (outcome,) = await ledger.propose([put("a")], 0.3)
+            assert outcome.code is Code.NOT_DONE
+            assert uri in str(outcome.value)
+            assert asked.empty()
+
+    asyncio.run(run())
 
 
 def test_a_client_that_is_closed_asks_nobody_any_more() -> None:
@@ -227,8 +247,9 @@ def test_who_follows_leaves_a_node_that_is_cut_off(
         await members.remove_node(removed, WAIT_S)
         while hall.node(removed).raw.core.lead != NO_NODE:
             await asyncio.sleep(0.01)
-        where = hall.nodes[removed].clients, hall.nodes[other].clients
-        async with client_of(*where) as ledger:
+        nodes = {one: hall.nodes[one].clients for one in (removed, other)}
+        security = lab().security("dtf://lab/client/tests")
+        async with RemoteLedger(nodes, security) as ledger:
             follow = ledger.follow("tests", "late", hall.node(removed).state.index)
             following = asyncio.ensure_future(anext(follow))
             await hall.written("late")
