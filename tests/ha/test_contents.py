@@ -471,6 +471,7 @@ def test_what_is_named_while_a_sweep_goes_on_stays(tmp_path: Path) -> None:
         store = node.folder.contents
         sent = [await leader.put_content(b"%d" % n * SIZE, WAIT_S) for n in range(2)]
         going, named = sorted(sent)
+        store._opened = -1e9
         for one in (going, named):
             await until_had(room, one, node.node)
             store._used[one.digest] = -1e9
