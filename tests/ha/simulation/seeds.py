@@ -73,6 +73,8 @@ def _heal(world: World) -> bool:
     world.healed = True
     world.cut = set()
     world.say("the world heals")
+    # What arrived at a node that was paused is seen when that was to be over.
+    old_until = max(one.paused_until for one in world.members.values())
     for member in world.members.values():
         member.paused_until = 0.0
     asked: dict[NodeId, list[int]] = {}
@@ -84,7 +86,7 @@ def _heal(world: World) -> bool:
         _run_members(world, config)
         world.run_until(world.now + _CHECK_EVERY)
         if _agree(world) and _answered(world, asked):
-            _stays_so(world)
+            _stays_so(world, old_until)
             return True
     if not _is_known(world):
         world.counts["removal unknown"] += 1
@@ -96,13 +98,13 @@ def _heal(world: World) -> bool:
     )
 
 
-def _stays_so(world: World) -> None:
+def _stays_so(world: World, old_until: float) -> None:
     """Undisturbed, a leader goes on to lead, though perhaps one node is down."""
     profile = world.profile
     if profile.heartbeat_ticks > 1 or world.seed % 3:
         return  # slow heartbeats and fast clocks: followers may run out of patience
     # What was sent before the world healed may still depose somebody when it arrives.
-    world.run_until(world.now + 2 * profile.delay_tail)
+    world.run_until(max(world.now, old_until) + 2 * profile.delay_tail)
     for _ in range(20):
         if _agree(world):
             break
@@ -120,15 +122,17 @@ def _stays_so(world: World) -> None:
 
 
 def _is_known(world: World) -> bool:
-    """Whether anybody who runs knows of the newest configuration.
+    """Whether anybody who runs, and may be asked, knows of the newest configuration.
 
     A leader steps down when it has applied its own removal. If all it said of that is
     lost, and the others need its vote by the old configuration, it tells them when they
-    ask for that; but not where it is down.
+    ask for that; but not where it is down. Learners are not asked.
     """
     config = world.newest_config()
     return any(
-        one.node is not None and one.registers.config == config
+        one.node is not None
+        and one.registers.config == config
+        and one.id not in config.learners
         for one in world.members.values()
     )
 
