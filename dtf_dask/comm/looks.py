@@ -39,9 +39,12 @@ class Looks:
             return None
         if found.heard is not None and now - found.heard_at < FRESH_S:
             return found.heard
-        if found.begun and now - min(found.begun.values()) >= HANGS_S:
-            return found.heard or Objection("did not answer yet")
-        return None
+        if not found.begun:
+            return None
+        # Somebody looks: until that is known it is as it was.
+        if found.heard is None and now - min(found.begun.values()) >= HANGS_S:
+            return Objection("did not answer yet")
+        return found.heard
 
     def begin(self, target: Hashable, now: float) -> int:
         """A look begins; returns its number."""
