@@ -12,6 +12,7 @@ from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.files import DISK, Files, write_whole
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT
+from dtf_dask.ha.ledger.protocol import Ledger
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
@@ -257,12 +258,19 @@ class Room:
             await self.wires.nodes.pop(node).close()
 
 
+async def three(room: Room) -> NodeLedger:
+    """Nodes 1 to 3, each with the addresses of all; the one that leads."""
+    for node in (1, 2, 3):
+        await room.start(node, [1, 2, 3], knows=[1, 2, 3])
+    return await room.leader()
+
+
 def put(key: str, value: bytes = b"value") -> bytes:
     """A command that writes a record."""
     return encode_command(PUT, "tests", key, value)
 
 
-async def value_at(ledger: NodeLedger, key: str) -> bytes | None:
+async def value_at(ledger: Ledger, key: str) -> bytes | None:
     """What a linearizable read says."""
     answer = await ledger.read(Get("tests", key), WAIT_S)
     assert answer is not None

@@ -8,26 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from certificates import lab
+from node_room import put
 
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
-from dtf_dask.ha.ledger.entries import encode_command
-from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
-from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.raft.messages import NodeId, Role
 from dtf_dask.ha.remote_ledger import RemoteLedger
 from dtf_dask.ha.serving import NodePlan, ServingNode
-
-WAIT_S = 60.0
-
-
-def put(key: str, value: bytes = b"value") -> bytes:
-    """A command that writes a record."""
-    return encode_command(PUT, "tests", key, value)
 
 
 def free_addresses(count: int) -> list[Address]:
@@ -123,13 +114,6 @@ class Hall:
         """End all."""
         for node in [*self.nodes]:
             await self.stop(node)
-
-
-async def value_at(ledger: NodeLedger, key: str) -> bytes | None:
-    """What a linearizable read says."""
-    answer = await ledger.read(Get("tests", key), WAIT_S)
-    assert answer is not None
-    return answer.records[0][1].value if answer.records else None
 
 
 def in_hall(

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 from certificates import lab
 from distributed import Security
-from serving_room import Hall, free_addresses, in_hall, put, value_at
+from node_room import put, value_at
+from serving_room import Hall, free_addresses, in_hall
 
 from dtf_dask.errors import ConfigurationError, LedgerFolderError
 from dtf_dask.ha.backup import back_up_stopped, check_stopped

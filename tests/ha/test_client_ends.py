@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from certificates import lab
-from serving_room import WAIT_S, Hall, in_hall, put
+from node_room import WAIT_S, put
+from serving_room import Hall, in_hall
 
 from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha import client_link, remote_ledger

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faulty_disk import FaultyDisk
-from node_room import QUICK, WAIT_S, Room, in_room, place, put
+from node_room import QUICK, WAIT_S, Room, in_room, place, put, three
 
 from dtf_dask.errors import (
     ContentUnavailableError,
@@ -45,13 +45,6 @@ BRIEF = replace(QUICK, content_keep_s=1.5)
 def refer(key: str, reference: Reference) -> bytes:
     """A command that has a record refer to a content."""
     return encode_command(PUT_CONTENT, "tests", key, *reference)
-
-
-async def three(room: Room) -> NodeLedger:
-    """Nodes 1 to 3; the one that leads."""
-    for node in (1, 2, 3):
-        await room.start(node, [1, 2, 3], knows=[1, 2, 3])
-    return await room.leader()
 
 
 def others(room: Room, leader: NodeLedger) -> list[NodeLedger]:

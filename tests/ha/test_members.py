@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from node_room import WAIT_S, Room, in_room, place, put, value_at
+from node_room import WAIT_S, Room, in_room, place, put, three, value_at
 
 from dtf_dask.errors import (
     MembershipError,
@@ -18,13 +18,6 @@ from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
 from dtf_dask.ha.raft.messages import NodeId
-
-
-async def three(room: Room) -> NodeLedger:
-    """Nodes 1 to 3, each with the addresses of all; the one that leads."""
-    for node in (1, 2, 3):
-        await room.start(node, [1, 2, 3], knows=[1, 2, 3])
-    return await room.leader()
 
 
 def members_of(room: Room, ledger: NodeLedger) -> Members:

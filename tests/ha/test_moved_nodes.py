@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from network import Node, close, run
-from serving_room import WAIT_S, Hall, free_addresses, in_hall, value_at
+from node_room import WAIT_S, value_at
+from serving_room import Hall, free_addresses, in_hall
 
 from dtf_dask.ha.raft.messages import NodeId
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority, lab
+from node_room import WAIT_S, put, value_at
+from serving_room import free_addresses
 
 from dtf_dask.errors import (
     MembershipError,
@@ -17,11 +19,8 @@ from dtf_dask.errors import (
     UsageError,
 )
 from dtf_dask.ha import client_link
-from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
-from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.history import Changes
-from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get, Scan
 from dtf_dask.ha.node_options import NodeOptions
@@ -30,22 +29,6 @@ from dtf_dask.ha.remote_ledger import RemoteLedger
 from dtf_dask.ha.service_words import Op, Status, decode_answer, encode_request
 from dtf_dask.ha.serving import NodePlan, ServingNode
 from dtf_dask.ha.wire import FrameCutter, frame
-
-WAIT_S = 60.0
-
-
-def put(key: str, value: bytes = b"value") -> bytes:
-    """A command that writes a record."""
-    return encode_command(PUT, "tests", key, value)
-
-
-def free_addresses(count: int) -> list[Address]:
-    """Addresses of this machine at which nobody listens."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [one.getsockname() for one in sockets]
-    for one in sockets:
-        one.close()
-    return [(host, port) for host, port in found]
 
 
 class Cluster:
@@ -102,13 +85,6 @@ def with_cluster(
             await cluster.close()
 
     asyncio.run(run())
-
-
-async def value_at(ledger: RemoteLedger, key: str) -> bytes | None:
-    """What a linearizable read says."""
-    answer = await ledger.read(Get("tests", key), WAIT_S)
-    assert answer is not None
-    return answer.records[0][1].value if answer.records else None
 
 
 def test_clients_write_and_read_from_any_node(tmp_path: Path) -> None:
