@@ -22,7 +22,7 @@ from dtf_dask.errors import (
 from dtf_dask.ha.client_link import Link
 from dtf_dask.ha.ledger.references import Reference, reference_wrong
 from dtf_dask.ha.node_contents import CHUNK_BYTES, Source, chunk_of, named
-from dtf_dask.ha.service_words import TIMEOUT_MS_MAX, Op, Status
+from dtf_dask.ha.service_words import Op, Status, as_timeout_ms
 
 _AHEAD = 4
 _PAUSE_S = 0.1
@@ -58,9 +58,8 @@ class ContentClient:
 
         async def send(node: int) -> None:
             await self._send(node, source, reference)
-            left_ms = int((ends_at - loop.time()) * 1_000)
+            timeout_ms = as_timeout_ms(ends_at - loop.time())
             link = await self._link(node)
-            timeout_ms = max(0, min(left_ms, TIMEOUT_MS_MAX))
             _checked(await link.ask(Op.CONTENT_KEEP, *reference, timeout_ms))
 
         await self._somewhere(send, ends_at, timeout_s)
@@ -137,7 +136,7 @@ class ContentClient:
     ) -> None:
         """Read what is not here yet."""
         link = await self._link(node)
-        timeout_ms = int(min(timeout_s * 1_000, TIMEOUT_MS_MAX))
+        timeout_ms = as_timeout_ms(timeout_s)
         ahead: deque[tuple[int, asyncio.Future[_Answer]]] = deque()
         asked = len(found)
         # The first one may have to wait until the node has fetched the content.
