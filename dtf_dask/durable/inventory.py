@@ -1,0 +1,182 @@
+"""What a worker brings to a scheduler that does not know it: its inventory. Pure.
+
+It travels in the registration (``extra[KEY]``), as plain msgpack values, and is true
+as of that moment: what happens later the worker says in its stream, after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dtf_dask.errors import ProtocolError
+from dtf_dask.submission.table import Key, key_fault, shown
+
+_T = TypeVar("_T")
+
+KEY = "dtf-inventory"
+"""Under which a registration's ``extra`` has it."""
+VERSION = 1
+TASKS_MAX = 4_000_000
+NUMBER_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A result in a worker's memory."""
+
+    key: Key
+    nbytes: int
+    typename: str
+    run_id: int
+    """Under which it was made, or -1 if it was fetched from elsewhere, or scattered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An attempt that has begun."""
+
+    key: Key
+    run_id: int
+    for_s: float
+    seceded: bool
+    """Whether it has left its thread to others (Dask's state ``long-running``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erred:
+    """An attempt that failed, whose scheduler may not have heard of it.
+
+    ``exception`` and ``traceback`` are what Dask's worker would have sent: the header
+    and frames of `distributed.protocol.Serialize`, packed, which only clients open.
+    """
+
+    key: Key
+    run_id: int
+    exception: bytes
+    traceback: bytes
+    exception_text: str
+    traceback_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What a worker has.
+
+    Parameters
+    ----------
+    server_id
+        The worker's, made anew with each process: its incarnation.
+    term
+        Of the scheduler that it served last; 0 if it served none.
+    actors
+        Keys in ``memory`` that are actors.
+    """
+
+    server_id: str
+    term: int
+    memory: tuple[Held, ...]
+    running: tuple[Running, ...]
+    erred: tuple[Erred, ...]
+    actors: tuple[Key, ...] = ()
+
+    def words(self) -> dict[str, Any]:
+        """As it travels."""
+        return {
+            "version": VERSION,
+            "server_id": self.server_id,
+            "term": self.term,
+            "memory": [
+                (one.key, one.nbytes, one.typename, one.run_id) for one in self.memory
+            ],
+            "running": [
+                (one.key, one.run_id, one.for_s, one.seceded) for one in self.running
+            ],
+            "erred": [
+                (
+                    *(one.key, one.run_id, one.exception, one.traceback),
+                    *(one.exception_text, one.traceback_text),
+                )
+                for one in self.erred
+            ],
+            "actors": list(self.actors),
+        }
+
+
+def read_inventory(words: Any) -> Inventory:
+    """What `Inventory.words` made, after its travel.
+
+    Raises
+    ------
+    ProtocolError
+        It is something else, or over a limit.
+
+    Examples
+    --------
+    >>> said = Inventory("w-1", 3, (Held("x", 8, "int", 5),), (), ())
+    >>> read_inventory(said.words()) == said
+    True
+    """
+    if not isinstance(words, Mapping) or words.get("version") != VERSION:
+        raise ProtocolError("an inventory of another version, or none")
+    try:
+        columns = [words[name] for name in ("memory", "running", "erred", "actors")]
+        if not all(isinstance(column, list | tuple) for column in columns):
+            raise ValueError("a column is no list")
+        if sum(map(len, columns)) > TASKS_MAX:
+            raise ValueError(f"more than {TASKS_MAX} tasks")
+        memory, running, erred, actors = columns
+        return Inventory(
+            _typed(str, words["server_id"]),
+            _number(words["term"]),
+            tuple(
+                Held(_key(key), _number(size), _typed(str, name), _number(run, -1))
+                for key, size, name, run in memory
+            ),
+            tuple(
+                Running(_key(key), _number(run), float(for_s), _typed(bool, seceded))
+                for key, run, for_s, seceded in running
+            ),
+            tuple(
+                Erred(
+                    _key(key),
+                    _number(run),
+                    _typed(bytes, exception),
+                    _typed(bytes, traceback),
+                    _typed(str, exception_text),
+                    _typed(str, traceback_text),
+                )
+                for key, run, exception, traceback, exception_text, traceback_text in (
+                    erred
+                )
+            ),
+            tuple(map(_key, actors)),
+        )
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ProtocolError(f"an inventory that makes no sense: {error}") from error
+
+
+def _key(key: Any) -> Key:
+    if type(key) is list:  # as some readers of msgpack make of a tuple
+        key = _tupled(key)
+    if why := key_fault(key):
+        raise ValueError(f"the key {shown(key)} {why}")
+    found: Key = key
+    return found
+
+
+def _tupled(key: Any) -> Any:
+    return tuple(map(_tupled, key)) if type(key) is list else key
+
+
+def _number(value: Any, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= NUMBER_MAX:
+        raise ValueError(f"{shown(value)} is no number from {least} on")
+    return value
+
+
+def _typed(kind: type[_T], value: Any) -> _T:
+    if type(value) is not kind:
+        raise ValueError(f"{shown(value)} is no {kind.__name__}")
+    return value

@@ -1,0 +1,157 @@
+"""What a node and the scheduler process beside it say to each other. Pure.
+
+They share a stream socket, which the process inherits; frames are those of
+`dtf_dask.frames`, each a map with an ``op``. The node speaks first:
+
+1. `hello`: what the process is to be. It imports, makes its scheduler without letting
+   anybody in, and says `ready`.
+2. `records`, as often as needed, the last with ``more`` false: all records of
+   `NAMESPACE` as of ``index``. Then `changes`, as they are applied. When it hears
+   `records` again it has been too slow, and begins anew.
+3. `lead`, once: the node leads this term, and all that was committed before it has
+   been sent. The process takes over, and says `leading` when it lets others in, and
+   `settled` when it knows again what all workers have.
+4. From then on it says `propose`: commands of the ledger, which the node proposes only
+   while it leads that same term; `outcome` answers each, in order.
+5. The node says `ping` all the time; who does not answer in time is ended (SIGKILL), as
+   is one whose node leads no more: a scheduler that has led never becomes a shadow.
+   It says `trouble` when it cannot go on, and why; the node then has another lead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+VERSION = 1
+
+NAMESPACE = "dask"
+"""Of the ledger: all that a scheduler needs to take over.
+
+``j/`` and 20 digits
+    The journal: operations (`dtf_dask.durable.operations`), in the order of keys.
+``s/`` and a client's id
+    What is known of a client: its token, and up to which number it was heard.
+``x/`` and more
+    Primitives of coordination, plugins, metadata and the like, each a record.
+``w/`` and a worker's address
+    Who was there, so that a new leader can call them. Written lazily.
+"""
+
+HELLO, RECORDS, CHANGES, LEAD, OUTCOME, PING = (
+    *("hello", "records", "changes"),
+    *("lead", "outcome", "ping"),
+)
+"""Ops of the node."""
+READY, LEADING, SETTLED, PROPOSE, PONG, TROUBLE = (
+    *("ready", "leading", "settled"),
+    *("propose", "pong", "trouble"),
+)
+"""Ops of the process."""
+
+RECORDS_AT_ONCE = 1_000
+BYTES_AT_ONCE = 4 * 2**20
+
+
+def hello(
+    cluster: str,
+    node: int,
+    listens_at: str,
+    contact: str,
+    tls: dict[str, str] | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """What the process is to be.
+
+    Parameters
+    ----------
+    listens_at
+        Host and port at which its scheduler lets others in when it leads.
+    contact
+        All coordinators' such addresses, ``dtf://h1:p1,...``.
+    tls
+        Files of ``authority``, ``certificate`` and ``key``; None for none.
+    options
+        Plain words for the scheduler: dashboard address, preloads.
+    """
+    return {
+        "op": HELLO,
+        "version": VERSION,
+        "cluster": cluster,
+        "node": node,
+        "listens_at": listens_at,
+        "contact": contact,
+        "tls": tls,
+        "options": options,
+    }
+
+
+def ready(pid: int) -> dict[str, Any]:
+    """The process is there."""
+    return {"op": READY, "version": VERSION, "pid": pid}
+
+
+def records(
+    index: int, found: Sequence[tuple[str, bytes]], *, more: bool
+) -> dict[str, Any]:
+    """Some of all records as of an index."""
+    return {"op": RECORDS, "index": index, "records": found, "more": more}
+
+
+def changes(upto: int, found: Sequence[tuple[str, bytes | None]]) -> dict[str, Any]:
+    """Records as they came, None for one that was deleted, up to an index."""
+    return {"op": CHANGES, "upto": upto, "changes": found}
+
+
+def lead(term: int) -> dict[str, Any]:
+    """The node leads."""
+    return {"op": LEAD, "term": term}
+
+
+def propose(ticket: int, commands: Sequence[bytes]) -> dict[str, Any]:
+    """Commands as `dtf_dask.ha.ledger.entries.encode_command` makes them.
+
+    All of one call are in one entry of the log: a takeover sees all or none.
+    """
+    return {"op": PROPOSE, "ticket": ticket, "commands": list(commands)}
+
+
+def outcome(ticket: int, why: str) -> dict[str, Any]:
+    """They are committed, or, if ``why`` is not empty, were not, for that reason.
+
+    A node that cannot say which ends the process rather than answer.
+    """
+    return {"op": OUTCOME, "ticket": ticket, "why": why}
+
+
+def leading(after_s: float, tasks: int) -> dict[str, Any]:
+    """Others are let in: so long after `lead`, with so many known tasks."""
+    return {"op": LEADING, "after_s": after_s, "tasks": tasks}
+
+
+def settled(
+    after_s: float, workers: int, missing: int, recovered: dict[str, int]
+) -> dict[str, Any]:
+    """It is known what workers have; ``recovered`` counts tasks by state."""
+    return {
+        "op": SETTLED,
+        "after_s": after_s,
+        "workers": workers,
+        "missing": missing,
+        "recovered": recovered,
+    }
+
+
+def ping(number: int) -> dict[str, Any]:
+    """Are you there?"""
+    return {"op": PING, "number": number}
+
+
+def pong(number: int) -> dict[str, Any]:
+    """Yes: answered by the loop that schedules, so that one which hangs is seen."""
+    return {"op": PONG, "number": number}
+
+
+def trouble(why: str) -> dict[str, Any]:
+    """The scheduler cannot go on, and the process ends."""
+    return {"op": TROUBLE, "why": why}
