@@ -29,11 +29,16 @@ ANSWER_S = 0.7
 """So long it may take to say so."""
 
 
+class PeerSilentError(PeerUnavailableError):
+    """A node is there, as its system says, and does not answer."""
+
+
 class Link(Connection):
     """A connection to one node."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._silent = False
         self._waiting: dict[int, asyncio.Future[tuple[Status, tuple[Any, ...]]]] = {}
         self._number = 0
         self._loop = asyncio.get_running_loop()
@@ -58,7 +63,7 @@ class Link(Connection):
         """Send a request; what is answered. `PeerUnavailableError` if nothing is."""
         waiter = self._loop.create_future()
         if self.closed.done():
-            waiter.set_exception(PeerUnavailableError(self.why))
+            waiter.set_exception(self._gone())
             return waiter
         if self._watch is None:
             self._heard_at = self._loop.time()
@@ -86,6 +91,7 @@ class Link(Connection):
             return
         due_at = self._heard_at + QUIET_S
         if self._asked_at > self._heard_at:
+            self._silent = True
             self.abort("it does not answer")
             return
         if due_at <= self._loop.time():
@@ -108,7 +114,10 @@ class Link(Connection):
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting.values():
             if not waiter.done():
-                waiter.set_exception(PeerUnavailableError(self.why))
+                waiter.set_exception(self._gone())
+
+    def _gone(self) -> PeerUnavailableError:
+        return (PeerSilentError if self._silent else PeerUnavailableError)(self.why)
 
 
 async def connected(node: int, address: Address, context: ssl.SSLContext) -> Link:
@@ -121,6 +130,8 @@ async def connected(node: int, address: Address, context: ssl.SSLContext) -> Lin
             transport, link = await loop.create_connection(
                 Link, host, port, ssl=context
             )
+    except TimeoutError:
+        raise PeerSilentError(f"{where}: no answer") from None
     except (OSError, UnicodeError, OverflowError) as error:
         raise PeerUnavailableError(f"{where}: {_words(error)}") from error
     # Anybody whom the authority lets listen, a worker say, could say that it is done.
@@ -136,8 +147,6 @@ async def connected(node: int, address: Address, context: ssl.SSLContext) -> Lin
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer"
     # Of these the numbers are their own, not the system's.
     others = isinstance(error, (ssl.SSLError, socket.gaierror))
     if isinstance(error, OSError) and error.errno and not others:

@@ -20,7 +20,7 @@ from dtf_dask.errors import (
     UsageError,
 )
 from dtf_dask.ha.client_batch import Batch
-from dtf_dask.ha.client_link import Link, broken, connected
+from dtf_dask.ha.client_link import Link, PeerSilentError, broken, connected
 from dtf_dask.ha.content_client import ContentClient
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.entries import references_in
@@ -40,6 +40,7 @@ from dtf_dask.ha.service_words import (
     decode_outcomes,
     plain_query,
 )
+from dtf_dask.ha.silent_nodes import SilentNodes
 
 _PAUSE_S = 0.05
 _FOLLOW_S = 10.0
@@ -96,6 +97,7 @@ class RemoteLedger:
         self._reads_from = reads_from
         self._links: dict[int, asyncio.Task[Link]] = {}
         self._leader = next(iter(self._nodes))
+        self._silent = SilentNodes()
         self._gathering: dict[_Shared, Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._contents = ContentClient(self._link, self._nearest)
@@ -159,8 +161,8 @@ class RemoteLedger:
                 link = await self._link(node)
                 asked = link.ask(Op.FOLLOW, namespace, prefix, after, ask_ms)
                 status, values = await asyncio.wait_for(asked, _FOLLOW_S + _LATE_S)
-            except (PeerUnavailableError, TimeoutError):
-                await self._elsewhere(node)
+            except (PeerUnavailableError, TimeoutError) as error:
+                await self._elsewhere(node, error)
                 continue
             if status is Status.WRONG:
                 raise UsageError(values[0])
@@ -240,7 +242,7 @@ class RemoteLedger:
                         link = await self._link(node)
                     except PeerUnavailableError as error:
                         reason = str(error)
-                        await self._elsewhere(node)
+                        await self._elsewhere(node, error)
                         continue
                     asked = True
                     told = link.ask(op, *arguments, as_timeout_ms(timeout_s))
@@ -324,7 +326,7 @@ class RemoteLedger:
         try:
             link = await self._link(node)
         except PeerUnavailableError as error:
-            await self._elsewhere(node)
+            await self._elsewhere(node, error)
             return str(error)
         batch.sent = node
         try:
@@ -337,9 +339,9 @@ class RemoteLedger:
         except PeerUnavailableError as error:
             if proposes:
                 # It may have been done.
-                self._next(node)
+                self._next(node, error)
                 return [UNKNOWN] * len(items)
-            await self._elsewhere(node)
+            await self._elsewhere(node, error)
             return str(error)
         if status is Status.OK:
             decode = decode_outcomes if proposes else _decode_all
@@ -372,21 +374,25 @@ class RemoteLedger:
 
     async def _follow_leader(self, node: int, leader: int) -> None:
         """A node says that another one leads, or that it knows none."""
-        if leader in self._nodes and leader != node:
+        now_s = asyncio.get_running_loop().time()
+        known = leader in self._nodes and leader != node
+        if known and not self._silent.was_silent(leader, now_s):
             self._leader = leader
         else:
             await self._elsewhere(node)
 
-    def _next(self, node: int) -> None:
+    def _next(self, node: int, error: Exception | None = None) -> None:
         """Take another node for the leader."""
+        now_s = asyncio.get_running_loop().time()
+        if isinstance(error, PeerSilentError):
+            self._silent.note(node, now_s)
         if self._leader == node:
-            nodes = list(self._nodes)
-            self._leader = nodes[(nodes.index(node) + 1) % len(nodes)]
+            self._leader = self._silent.after(node, list(self._nodes), now_s)
 
-    async def _elsewhere(self, node: int) -> None:
+    async def _elsewhere(self, node: int, error: Exception | None = None) -> None:
         if self._closed:
             raise PeerUnavailableError(_DONE)
-        self._next(node)
+        self._next(node, error)
         await asyncio.sleep(_PAUSE_S)
 
 

@@ -260,6 +260,33 @@ def test_who_follows_leaves_a_node_that_is_cut_off(
     in_hall(tmp_path, 3, lambda hall: _started(hall, test))
 
 
+def test_a_node_that_was_silent_is_not_dialled_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A leader that is stopped goes on taking connections, and followers name it until
+    they notice: a client that believed them would wait once more."""
+    monkeypatch.setattr(client_link, "_DIAL_S", 0.2)
+
+    async def test(hall: Hall) -> None:
+        leader = (await hall.leader()).node.node
+        others = [one for one in (1, 2, 3) if one != leader]
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            silent.setblocking(False)
+            addresses = {one: hall.nodes[one].clients for one in others}
+            nodes = {leader: silent.getsockname(), **addresses}
+            security = lab().security("dtf://lab/client/tests")
+            async with RemoteLedger(nodes, security) as ledger:
+                (outcome,) = await ledger.propose([put("a")], timeout_s=2.0)
+            assert outcome.code is Code.NOT_DONE
+            assert outcome.value == "this node does not lead"
+            with silent.accept()[0]:
+                pass
+            with pytest.raises(BlockingIOError):
+                silent.accept()
+
+    in_hall(tmp_path, 3, lambda hall: _started(hall, test))
+
+
 async def _started(hall: Hall, test: Callable[[Hall], Awaitable[None]]) -> None:
     await hall.start_all()
     await test(hall)
