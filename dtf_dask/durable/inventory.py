@@ -6,11 +6,13 @@ as of that moment: what happens later the worker says in its stream, after it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dtf_dask.errors import ProtocolError
+from dtf_dask.grant import GPUS_MAX
 from dtf_dask.submission.table import Key, key_fault, shown
 
 _T = TypeVar("_T")
@@ -35,13 +37,21 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """An attempt that has begun."""
+    """An attempt that has begun.
+
+    Parameters
+    ----------
+    seceded
+        Whether it has left its thread to others (Dask's state ``long-running``).
+    gpus
+        The devices it was granted, as `dtf_dask.grant` names them.
+    """
 
     key: Key
     run_id: int
     for_s: float
     seceded: bool
-    """Whether it has left its thread to others (Dask's state ``long-running``)."""
+    gpus: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,9 @@ class Inventory:
         Of the scheduler that it served last; 0 if it served none.
     actors
         Keys in ``memory`` that are actors.
+    parting
+        Attempts that a scheduler took back and that go on all the same, for a thread
+        cannot be ended. The worker drops their results; they are in no other column.
     """
 
     server_id: str
@@ -80,6 +93,7 @@ class Inventory:
     running: tuple[Running, ...]
     erred: tuple[Erred, ...]
     actors: tuple[Key, ...] = ()
+    parting: tuple[Running, ...] = ()
 
     def words(self) -> dict[str, Any]:
         """As it travels."""
@@ -90,9 +104,7 @@ class Inventory:
             "memory": [
                 (one.key, one.nbytes, one.typename, one.run_id) for one in self.memory
             ],
-            "running": [
-                (one.key, one.run_id, one.for_s, one.seceded) for one in self.running
-            ],
+            "running": list(map(_begun, self.running)),
             "erred": [
                 (
                     *(one.key, one.run_id, one.exception, one.traceback),
@@ -101,6 +113,7 @@ class Inventory:
                 for one in self.erred
             ],
             "actors": list(self.actors),
+            "parting": list(map(_begun, self.parting)),
         }
 
 
@@ -121,12 +134,13 @@ def read_inventory(words: Any) -> Inventory:
     if not isinstance(words, Mapping) or words.get("version") != VERSION:
         raise ProtocolError("an inventory of another version, or none")
     try:
-        columns = [words[name] for name in ("memory", "running", "erred", "actors")]
+        names = ("memory", "running", "erred", "actors", "parting")
+        columns = [words[name] for name in names]
         if not all(isinstance(column, list | tuple) for column in columns):
             raise ValueError("a column is no list")
         if sum(map(len, columns)) > TASKS_MAX:
             raise ValueError(f"more than {TASKS_MAX} tasks")
-        memory, running, erred, actors = columns
+        memory, running, erred, actors, parting = columns
         return Inventory(
             _typed(str, words["server_id"]),
             _number(words["term"]),
@@ -134,10 +148,7 @@ def read_inventory(words: Any) -> Inventory:
                 Held(_key(key), _number(size), _typed(str, name), _number(run, -1))
                 for key, size, name, run in memory
             ),
-            tuple(
-                Running(_key(key), _number(run), float(for_s), _typed(bool, seceded))
-                for key, run, for_s, seceded in running
-            ),
+            tuple(_running(*row) for row in running),
             tuple(
                 Erred(
                     _key(key),
@@ -152,9 +163,25 @@ def read_inventory(words: Any) -> Inventory:
                 )
             ),
             tuple(map(_key, actors)),
+            tuple(_running(*row) for row in parting),
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ProtocolError(f"an inventory that makes no sense: {error}") from error
+
+
+def _begun(one: Running) -> tuple[Any, ...]:
+    return one.key, one.run_id, one.for_s, one.seceded, one.gpus
+
+
+def _running(key: Any, run: Any, for_s: Any, seceded: Any, gpus: Any) -> Running:
+    seconds = float(for_s)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{shown(for_s)} are no seconds")
+    if not isinstance(gpus, list | tuple) or len(gpus) > GPUS_MAX:
+        raise ValueError(f"not up to {GPUS_MAX} devices")
+    if not all(type(one) in (int, str) for one in gpus):
+        raise ValueError("a device that has neither an id nor a number")
+    return Running(_key(key), _number(run), seconds, _typed(bool, seceded), tuple(gpus))
 
 
 def _key(key: Any) -> Key:

@@ -82,9 +82,10 @@ def test_an_inventory_is_read_as_it_was_written() -> None:
         "worker-1",
         7,
         (Held(("x", 1), 8, "int", 5), Held("y", 0, "NoneType", -1)),
-        (Running("r", 7 << 32, 1.5, True),),
+        (Running("r", 7 << 32, 1.5, True), Running("g", 3, 0.5, False, ("GPU-1", 0))),
         (Erred("e", 9, b"exception", b"traceback", "ValueError('x')", "line 1"),),
         ("y",),
+        (Running("p", 4, 9.0, True),),
     )
     for use_list in (True, False):
         travelled = msgpack.unpackb(msgpack.packb(said.words()), use_list=use_list)
@@ -100,8 +101,11 @@ def test_an_inventory_is_read_as_it_was_written() -> None:
         {"server_id": 3},
         {"memory": "x"},
         {"memory": [("x", 1)]},
-        {"running": [("x", 1, "soon", False)]},
-        {"running": [("x", inventory.NUMBER_MAX + 1, 0.0, False)]},
+        {"running": [("x", 1, "soon", False, ())]},
+        {"running": [("x", inventory.NUMBER_MAX + 1, 0.0, False, ())]},
+        {"running": [("x", 1, 0.0, False)]},
+        {"running": [("x", 1, float("nan"), False, ())]},
+        {"parting": [("x", 1, 0.0, False, (None,))]},
         {"actors": [None]},
     ],
 )
