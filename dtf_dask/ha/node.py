@@ -311,7 +311,9 @@ class Node:
                 return
             if self._clock is None or loop is None:
                 return  # it leads as of this turn
-            calls = proposals.take()
+            calls = proposals.take(raw.core.term)
+            if not calls:
+                continue
             commands = [one for call in calls for one in call.commands]
             entry = encode_entry(self._clock.stamp(loop.time()), commands)
             taken = raw.propose((entry,))

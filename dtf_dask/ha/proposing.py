@@ -24,6 +24,9 @@ COMMAND_BYTES = 32
 """What a command counts for beside its bytes."""
 
 
+_FENCED = "the term is over in which it was asked, or what came before was refused"
+
+
 class Waiter(Protocol):
     """Who waits for the outcomes of a call."""
 
@@ -34,12 +37,27 @@ class Waiter(Protocol):
         """Nothing was done, and nothing will be."""
 
 
+class Fence:
+    """What calls have in common that go into the log in their order, in one term.
+
+    Once one of them is refused, so are all that come after it: none is done without
+    those before it.
+    """
+
+    __slots__ = ("broken", "term")
+
+    def __init__(self, term: int) -> None:
+        self.term = term
+        self.broken = False
+
+
 class Call(NamedTuple):
     """Commands that belong together, and who waits for them."""
 
     commands: Sequence[bytes]
     size: int
     waiter: Waiter
+    fence: Fence | None = None
 
 
 class _Placed(NamedTuple):
@@ -70,22 +88,31 @@ class Proposals:
         """Whether some are to be placed."""
         return bool(self._waiting)
 
-    def add(self, commands: Sequence[bytes], waiter: Waiter) -> bool:
+    def add(
+        self, commands: Sequence[bytes], waiter: Waiter, fence: Fence | None = None
+    ) -> bool:
         """Take up a call; False if too much is held already."""
         size = sum(map(len, commands)) + COMMAND_BYTES * len(commands)
         if self.held_bytes and self.held_bytes + size > self._waiting_bytes_max:
             return False
         self.held_bytes += size
-        self._waiting.append(Call(commands, size, waiter))
+        self._waiting.append(Call(commands, size, waiter, fence))
         return True
 
-    def take(self) -> list[Call]:
-        """The calls that go into the next entry; none if none wait."""
+    def take(self, term: int) -> list[Call]:
+        """The calls that go into the next entry; none if none wait.
+
+        Those of another term than the one in which they would be are refused.
+        """
         taken: list[Call] = []
         room, count = ENTRY_BYTES, ENTRY_COMMANDS_MAX
         waiting = self._waiting
         while waiting:
             call = waiting[0]
+            fence = call.fence
+            if fence is not None and (fence.broken or fence.term != term):
+                self.refuse([waiting.popleft()], _FENCED)
+                continue
             room -= call.size
             count -= len(call.commands)
             if taken and (room < 0 or count < 0):
@@ -103,6 +130,8 @@ class Proposals:
         """They could not be placed."""
         for call in calls:
             self.held_bytes -= call.size
+            if call.fence is not None:
+                call.fence.broken = True
             call.waiter.refuse(reason)
 
     def refuse_waiting(self, reason: str) -> None:

@@ -11,11 +11,13 @@ They share a stream socket, which the process inherits; frames are those of
 3. `lead`, once: the node leads this term, and all that was committed before it has
    been sent. The process takes over, and says `leading` when it lets others in, and
    `settled` when it knows again what all workers have.
+   From then on no `changes` come: all there are to its records are its own.
 4. From then on it says `propose`: commands of the ledger, which the node proposes only
    while it leads that same term; `outcome` answers each, in order.
 5. The node says `ping` all the time; who does not answer in time is ended (SIGKILL), as
    is one whose node leads no more: a scheduler that has led never becomes a shadow.
    It says `trouble` when it cannot go on, and why; the node then has another lead.
+   Before it works for seconds without a look at its socket it says `busy`.
 """
 
 from __future__ import annotations
@@ -43,14 +45,21 @@ HELLO, RECORDS, CHANGES, LEAD, OUTCOME, PING = (
     *("lead", "outcome", "ping"),
 )
 """Ops of the node."""
-READY, LEADING, SETTLED, PROPOSE, PONG, TROUBLE = (
-    *("ready", "leading", "settled"),
-    *("propose", "pong", "trouble"),
+READY, LEADING, SETTLED, PROPOSE, PONG, BUSY, TROUBLE = (
+    *("ready", "leading", "settled", "propose"),
+    *("pong", "busy", "trouble"),
 )
 """Ops of the process."""
 
 RECORDS_AT_ONCE = 1_000
 BYTES_AT_ONCE = 4 * 2**20
+"""Of `records`. `changes` hold whole entries of the log: up to twice as much."""
+
+PROPOSAL_BYTES_MAX = 2 * 2**20
+"""Of the commands of one `propose`; more are refused."""
+
+BUSY_S_MAX = 120.0
+"""Longer no process may ask not to be asked whether it hangs."""
 
 
 def hello(
@@ -111,7 +120,8 @@ def lead(term: int) -> dict[str, Any]:
 def propose(ticket: int, commands: Sequence[bytes]) -> dict[str, Any]:
     """Commands as `dtf_dask.ha.ledger.entries.encode_command` makes them.
 
-    All of one call are in one entry of the log: a takeover sees all or none.
+    Of records of `NAMESPACE`: PUT and DELETE, without a session. All of one call are in
+    one entry of the log: a takeover sees all or none.
     """
     return {"op": PROPOSE, "ticket": ticket, "commands": list(commands)}
 
@@ -150,6 +160,11 @@ def ping(number: int) -> dict[str, Any]:
 def pong(number: int) -> dict[str, Any]:
     """Yes: answered by the loop that schedules, so that one which hangs is seen."""
     return {"op": PONG, "number": number}
+
+
+def busy(limit_s: float) -> dict[str, Any]:
+    """It will not answer for up to so long, and does not hang."""
+    return {"op": BUSY, "limit_s": limit_s}
 
 
 def trouble(why: str) -> dict[str, Any]:

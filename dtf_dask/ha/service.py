@@ -36,6 +36,7 @@ from dtf_dask.ha.members import Members
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.node_tls import Credentials, node_contexts
 from dtf_dask.ha.raft.messages import NO_NODE, NodeId
+from dtf_dask.ha.scheduler_words import NAMESPACE as SCHEDULERS
 from dtf_dask.ha.service_contents import CONTENT_HANDLERS
 from dtf_dask.ha.service_words import (
     Op,
@@ -60,6 +61,7 @@ LARGE_ANSWERS_MAX = 4
 ANSWER_BYTES = 8 * 2**20
 """Of records: more of what is asked for in one request has to be asked for again."""
 
+_OWN = "dtf."
 _HANDSHAKE_S = 5.0
 _FLUSH_BYTES = 256 * 2**10
 
@@ -123,6 +125,12 @@ class Service:
             self._clients.add(client)
             client.closed.add_done_callback(lambda _: self._clients.discard(client))
         return objection
+
+
+def _namespace_wrong(namespace: str) -> str | None:
+    if namespace == SCHEDULERS or namespace.startswith(_OWN):
+        return f"the records of {namespace!r} are the cluster's own: clients read them"
+    return None
 
 
 def _objection(uris: Sequence[str], cluster: str) -> str:
@@ -227,7 +235,7 @@ class _Client(Connection):
     def _propose(self, request: Request) -> None:
         commands, timeout_ms = request.arguments
         for command in commands:
-            wrong = command_wrong(command)
+            wrong = command_wrong(command, namespace_wrong=_namespace_wrong)
             if wrong is not None:
                 self.answer(request.number, Status.WRONG, wrong)
                 return

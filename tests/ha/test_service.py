@@ -20,7 +20,15 @@ from dtf_dask.errors import (
 )
 from dtf_dask.ha import client_link
 from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.history import Changes
+from dtf_dask.ha.ledger.kinds import (
+    COMPARE_AND_SET,
+    COMPARE_AND_SET_CONTENT,
+    DELETE,
+    PUT,
+    PUT_CONTENT,
+)
 from dtf_dask.ha.ledger.outcomes import Code
 from dtf_dask.ha.ledger.queries import Get, Scan
 from dtf_dask.ha.node_options import NodeOptions
@@ -475,5 +483,32 @@ def test_a_command_of_no_sense_is_an_error_to_who_sent_it(tmp_path: Path) -> Non
         async with cluster.client() as ledger:
             with pytest.raises(UsageError, match="no msgpack"):
                 await ledger.propose([b"\xc1"], WAIT_S)
+
+    with_cluster(tmp_path, 1, test)
+
+
+@pytest.mark.parametrize("namespace", ["dask", "dtf.nodes", "dtf.new"])
+def test_clients_do_not_write_the_clusters_own_records(
+    tmp_path: Path, namespace: str
+) -> None:
+    """What schedulers and nodes rely on nobody else changes; it may be read."""
+
+    async def test(cluster: Cluster) -> None:
+        async with cluster.client() as client:
+            for command in (
+                encode_command(PUT, namespace, "k", b"value"),
+                encode_command(DELETE, namespace, "k"),
+                encode_command(COMPARE_AND_SET, namespace, "k", 0, b"value"),
+                encode_command(PUT_CONTENT, namespace, "k", bytes(32), 1),
+                encode_command(
+                    COMPARE_AND_SET_CONTENT, namespace, "k", 0, bytes(32), 1
+                ),
+            ):
+                with pytest.raises(UsageError, match="the cluster's own"):
+                    await client.propose([put("with it"), command], WAIT_S)
+            assert await value_at(client, "with it") is None
+            answer = await client.read(Get(namespace, "k"), WAIT_S)
+            assert answer is not None
+            assert answer.records == ()
 
     with_cluster(tmp_path, 1, test)

@@ -8,7 +8,7 @@ again. An empty entry holds nothing at all: leaders begin their term with one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -17,6 +17,7 @@ from dtf_dask.errors import UsageError
 from dtf_dask.ha.ledger.kinds import (
     KINDS,
     NUMBER_MAX,
+    OF_RECORDS,
     REFERRING,
     SESSION_ID_CHARS_MAX,
     VERSION,
@@ -81,8 +82,15 @@ def encode_command(
     return packed
 
 
-def command_wrong(packed: bytes, kinds: Mapping[int, Kind] = KINDS) -> str | None:
-    """What is wrong with a command from outside; None if a leader may propose it."""
+def command_wrong(
+    packed: bytes,
+    kinds: Mapping[int, Kind] = KINDS,
+    namespace_wrong: Callable[[str], str | None] | None = None,
+) -> str | None:
+    """What is wrong with a command from outside; None if a leader may propose it.
+
+    ``namespace_wrong`` says what speaks against a change of records of a namespace.
+    """
     if len(packed) > COMMAND_BYTES_MAX:
         return f"a command has at most {COMMAND_BYTES_MAX} bytes"
     try:
@@ -92,6 +100,8 @@ def command_wrong(packed: bytes, kinds: Mapping[int, Kind] = KINDS) -> str | Non
     wrong = _wrong(command, kinds)
     if wrong is None and packed[_KIND_AT] != command[0]:
         return "a command that is packed in an uncommon way"
+    if wrong is None and namespace_wrong is not None and command[0] in OF_RECORDS:
+        return namespace_wrong(command[_HEAD_FIELDS])
     return wrong
 
 

@@ -33,6 +33,10 @@ REFERRING = frozenset({PUT_CONTENT, COMPARE_AND_SET_CONTENT})
 """Those that end in a digest and a size: see `Reference`."""
 
 
+OF_RECORDS = REFERRING | {PUT, DELETE, COMPARE_AND_SET}
+"""Those whose first argument is a namespace, the second a key."""
+
+
 class Stage(Protocol):
     """What commands act on."""
 

@@ -1,0 +1,331 @@
+"""The node's end of the socket to its scheduler process: see `scheduler_words`.
+
+What changes in the ledger is not kept for a slow process: it is told what the history
+of the state machine has, or all records anew. What it asks is held up to a bound, and
+beyond it nothing is read of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dtf_dask import frames
+from dtf_dask.errors import ProtocolError
+from dtf_dask.frames import HEADER_BYTES, Frame
+from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.ledger.history import Compacted
+from dtf_dask.ha.ledger.records import Change
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.raft.messages import Role
+from dtf_dask.ha.scheduler_proposals import SchedulerProposals
+
+_LOG = logging.getLogger(__name__)
+
+FRAME_BYTES_MAX = words.PROPOSAL_BYTES_MAX * 2
+"""Of what a process says."""
+
+_OVERSLEPT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """Times of the link.
+
+    Parameters
+    ----------
+    start_s
+        How long a process may take until it is `ready`.
+    ping_s
+        Between two `ping`.
+    hang_s
+        How long one that leads may take to answer.
+    busy_s
+        How long a shadow may, or one that takes over.
+    """
+
+    start_s: float = 60.0
+    ping_s: float = 0.25
+    hang_s: float = 3.5
+    busy_s: float = 20.0
+
+
+class SchedulerLink:
+    """A node and one scheduler process, from `hello` to the end of either.
+
+    Parameters
+    ----------
+    node
+        The node.
+    hello
+        The first word to the process.
+    beyond_term
+        It is made to lead only in a later term: in this one another process led here.
+    heard
+        Called with what the process says of itself: `ready`, `leading`, `settled`.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        hello: Mapping[str, Any],
+        *,
+        beyond_term: int = 0,
+        options: LinkOptions | None = None,
+        heard: Callable[[Frame], None] = lambda frame: None,
+    ) -> None:
+        self.pid = 0
+        """Of the process, once it is ready."""
+        self.term = 0
+        """In which the process was made to lead; 0 before."""
+        self.lets_in = False
+        """Whether it leads, and lets workers and clients in."""
+        self._node = node
+        self._hello = hello
+        self._beyond_term = beyond_term
+        self._options = options or LinkOptions()
+        self._heard = heard
+        self._proposals: SchedulerProposals | None = None
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+        self._deaf = False
+        self._asked = self._answered = 0
+        self._asked_at = self._busy_until = 0.0
+        self._broken: asyncio.Future[str]
+
+    async def serve(self, connection: socket.socket) -> str:
+        """Speak with the process until something ends it: what.
+
+        The socket is closed then, and the process is to be killed.
+        """
+        loop = asyncio.get_running_loop()
+        self._broken = loop.create_future()
+        reader, writer = await asyncio.open_connection(sock=connection)
+        self._reader, self._writer = reader, writer
+        self._say(self._hello)
+        parts = [
+            loop.create_task(self._guarded(part))
+            for part in (self._listen(), self._feed(), self._watch())
+        ]
+        try:
+            await asyncio.wait(
+                [*parts, self._broken], return_when=asyncio.FIRST_COMPLETED
+            )
+            done = [one for one in (self._broken, *parts) if one.done()]
+            return done[0].result()
+        finally:
+            if self._proposals is not None:
+                self._proposals.end()
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            self._broken.cancel()
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _guarded(self, part: Coroutine[Any, Any, str]) -> str:
+        try:
+            return await part
+        except (OSError, EOFError) as error:
+            return f"its socket broke ({type(error).__name__})"
+        except ProtocolError as error:
+            return f"it does not keep to the protocol: {error}"
+        except Exception as error:
+            _LOG.exception("a defect of dtf")
+            return f"a defect of dtf: {error!r}"
+
+    def _say(self, frame: Mapping[str, Any]) -> None:
+        self._writer.write(frames.pack(frame))
+
+    def _break(self, why: str) -> None:
+        if not self._broken.done():
+            self._broken.set_result(why)
+
+    # What the ledger says
+
+    async def _feed(self) -> str:
+        """Records, changes, and that it leads; then wait until it leads no more."""
+        node = self._node
+        while not (self.term or node.ended):
+            await self._follow(await self._send_records())
+        proposals = self._proposals
+        while proposals is not None and proposals.leads and not node.ended:
+            await node.change()
+        return "the node has ended" if node.ended else f"term {self.term} is over"
+
+    async def _send_records(self) -> int:
+        """All of them as of now; the index of that."""
+        state = self._node.state
+        index = state.index
+        found = [
+            (key, record.value)
+            for key, record in state.records.walk(words.NAMESPACE, "")
+        ]
+        part: list[tuple[str, bytes]] = []
+        room = words.BYTES_AT_ONCE
+        for key, value in found:
+            if type(value) is not bytes:
+                self._skipped(key)
+                continue
+            if part and (room < len(value) or len(part) == words.RECORDS_AT_ONCE):
+                self._say(words.records(index, part, more=True))
+                await self._writer.drain()
+                part, room = [], words.BYTES_AT_ONCE
+            part.append((key, value))
+            room -= len(value) + len(key)
+        self._say(words.records(index, part, more=False))
+        await self._writer.drain()
+        return index
+
+    async def _follow(self, after: int) -> None:
+        """Say what changes, until it is too much or until the process leads."""
+        node = self._node
+        while not node.ended:
+            state = node.state
+            found = state.history.after(after, words.NAMESPACE, "", state.index)
+            if isinstance(found, Compacted):
+                return
+            after = found.upto
+            if found.changes:
+                self._say(words.changes(after, [*self._plain(found.changes)]))
+                await self._writer.drain()
+            if after < node.state.index:
+                continue
+            if self._may_lead():
+                # All that was applied has been said, and no await is in between.
+                self._lead()
+                return
+            await node.change()
+
+    def _plain(self, changes: tuple[Change, ...]) -> Iterator[tuple[str, bytes | None]]:
+        for change in changes:
+            if isinstance(change.value, bytes | None):
+                yield change.key, change.value
+            else:
+                self._skipped(change.key)
+
+    def _skipped(self, key: str) -> None:
+        _LOG.error(
+            "the record %r of a scheduler is a content, which none of them writes: it"
+            " is left out",
+            key,
+        )
+
+    def _may_lead(self) -> bool:
+        core = self._node.raw.core
+        return (
+            core.role is Role.LEADER
+            and self._node.applied_term == core.term > self._beyond_term
+            and not self._node.refusal
+            and self.pid > 0
+        )
+
+    def _lead(self) -> None:
+        self.term = term = self._node.raw.core.term
+        self._proposals = SchedulerProposals(
+            self._node, term, self._say_outcome, self._break
+        )
+        self._say(words.lead(term))
+
+    def _say_outcome(self, ticket: int, why: str) -> None:
+        self._say(words.outcome(ticket, why))
+
+    # What the process says
+
+    async def _listen(self) -> str:
+        reader = self._reader
+        while True:
+            length = frames.body_bytes(await reader.readexactly(HEADER_BYTES))
+            if length > FRAME_BYTES_MAX:
+                raise ProtocolError(f"a frame of {length} bytes")
+            frame = frames.decode(await reader.readexactly(length))
+            if not isinstance(frame, dict):
+                raise ProtocolError("a frame holds no msgpack map")
+            why = self._take(frame)
+            if why:
+                return why
+            if self._proposals is not None and not self._proposals.room.is_set():
+                self._deaf = True
+                await self._proposals.room.wait()
+                self._deaf = False
+
+    def _take(self, frame: Frame) -> str:
+        """Act on a word; why the process must end, if it must."""
+        op = frame.get("op")
+        if op == words.PONG:
+            self._answered = _number(frame, "number")
+            self._busy_until = 0.0
+        elif op == words.PROPOSE:
+            self._propose(frame)
+        elif op == words.BUSY:
+            limit_s = min(_seconds(frame, "limit_s"), words.BUSY_S_MAX)
+            self._busy_until = asyncio.get_running_loop().time() + limit_s
+        elif op == words.TROUBLE:
+            return f"it cannot go on: {str(frame.get('why', ''))[:1_000]}"
+        elif op == words.READY:
+            if frame.get("version") != words.VERSION:
+                raise ProtocolError(f"it speaks version {frame.get('version')!r}")
+            self.pid = _number(frame, "pid")
+            self._node.notify()
+            self._heard(frame)
+        elif op in (words.LEADING, words.SETTLED):
+            self.lets_in = True
+            self._heard(frame)
+        else:
+            raise ProtocolError(f"no word of a scheduler: {op!r}")
+        return ""
+
+    def _propose(self, frame: Frame) -> None:
+        commands = frame.get("commands")
+        if type(commands) is not list or not all(type(c) is bytes for c in commands):
+            raise ProtocolError("a proposal holds commands")
+        if self._proposals is None:
+            raise ProtocolError("a proposal of a process that does not lead")
+        self._proposals.offer(_number(frame, "ticket"), commands)
+
+    # Whether it lives
+
+    async def _watch(self) -> str:
+        """Ask whether it is there, until it does not say so in time."""
+        loop, options = asyncio.get_running_loop(), self._options
+        self._asked_at = began_at = slept_at = loop.time()
+        while True:
+            await asyncio.sleep(options.ping_s)
+            now = loop.time()
+            overslept_s = now - slept_at - options.ping_s
+            slept_at = now
+            if self._deaf or overslept_s > _OVERSLEPT_S:
+                # It was not heard, or this process did not run either.
+                self._asked_at = now
+            if not self.pid:
+                if now - began_at > options.start_s:
+                    return f"it was not ready within {options.start_s:g} s"
+            elif self._answered == self._asked:
+                self._asked += 1
+                self._asked_at = now
+                self._say(words.ping(self._asked))
+            elif now > max(self._busy_until, self._asked_at + self._patience_s()):
+                return f"it has not answered for {now - self._asked_at:.1f} s"
+
+    def _patience_s(self) -> float:
+        return self._options.hang_s if self.lets_in else self._options.busy_s
+
+
+def _number(frame: Frame, name: str) -> int:
+    found = frame.get(name)
+    if type(found) is not int or not 0 <= found < 2**63:
+        raise ProtocolError(f"{frame.get('op')}: {name} is no number")
+    return found
+
+
+def _seconds(frame: Frame, name: str) -> float:
+    found = frame.get(name)
+    if not isinstance(found, int | float) or not found >= 0:
+        raise ProtocolError(f"{frame.get('op')}: {name} is no time")
+    return float(found)
