@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import distributed
 
-from dtf_dask.errors import OverloadedError
 from dtf_dask.room_gate import RoomGate
 
 _CALM, _PRESSED = 2, 1  # batches of a slot: one runs, and one waits behind it
@@ -78,21 +77,3 @@ class BatchRoom:
                 return  # the client closes; whoever drives sees that elsewhere
             self._gate.give_back(1)
         news.set()
-
-
-async def cause_of_end(future: distributed.Future) -> str:
-    """Wait for a batch's Dask task; why it is over, in words.
-
-    Empty if it has not run at all: the scheduler had no room for it.
-    """
-    try:
-        await future
-    except asyncio.CancelledError:
-        if future.status != "cancelled":
-            raise
-        return "its Dask task was cancelled"
-    except OverloadedError:
-        return ""
-    except Exception as error:  # whatever a worker may raise
-        return f"its Dask task failed: {error!r}"
-    return "its Dask task ended without a word"

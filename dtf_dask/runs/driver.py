@@ -7,30 +7,32 @@ The driver decides nothing about sizes and order (`runs.batch` does) and prints 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
 import distributed
 
 from dtf_dask.errors import DtfError
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
 from dtf_dask.model import Attempt, Run
-from dtf_dask.runs.batch_room import BatchRoom, cause_of_end
+from dtf_dask.runs.attendance import Attendance
+from dtf_dask.runs.batch_room import BatchRoom
+from dtf_dask.runs.batch_tasks import cause_of_end, submit_batch
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
 from dtf_dask.runs.misfits import Misfits
 from dtf_dask.runs.mismatch import MISMATCHES
 from dtf_dask.runs.out_batches import OutBatches
-from dtf_dask.runs.roster import Roster, SchedulerLine, Slot
+from dtf_dask.runs.report_line import ReportLine, Told
+from dtf_dask.runs.roster import Roster, Slot
+from dtf_dask.runs.scheduler_line import Led, SchedulerLine
+from dtf_dask.runs.taking_back import TakingBack
 from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.hardware.topic import TOPIC as HARDWARE_TOPIC
-from dtf_dask.worker_plugins.runner.plugin import batch_key, run_batch, topic
+from dtf_dask.worker_plugins.runner.plugin import topic
 
 if TYPE_CHECKING:
     from dtf_dask.runs.planning import RunPlanner
@@ -86,18 +88,29 @@ class RunDriver:
         self._cases, self._planner = cases, planner
         self._options = options
         self._sink, self._keep, self._may_go_on = sink, keep, may_go_on
-        self._line = SchedulerLine(client)
+        self._line = SchedulerLine(client, self._led)
+        self._reports = ReportLine(
+            self._line.ask, run.id, self._told, lambda a: self._attendance.replaced(a)
+        )
         door = WorkerDoor(self._line.ask, spec, travel, self._notice)
-        self._roster = Roster(self._line, door, ask_hardware=planner.asks)
+        self._roster = Roster(
+            self._line, door, self._reports.opened, ask_hardware=planner.asks
+        )
         self._slots = self._roster.slots
-        self._topics = {topic(run.id): self._on_event, "all": self._on_cluster_event}
+        self._attendance = Attendance(
+            self._roster, self._welcome, self._lose_worker, self._refused
+        )
+        self._topics = {topic(run.id): self._on_event, "all": self._attendance.hear}
         if planner.asks:
             self._topics[HARDWARE_TOPIC] = self._on_hardware
         self._out = OutBatches()
-        self._asking: set[str] = set()  # slots for which work is being taken back
         self._tasks: set[asyncio.Task[Any]] = set()  # the end waits for these
-        self._joining: set[asyncio.Task[Any]] = set()
+        self._asides: set[asyncio.Task[Any]] = set()
         self._news = asyncio.Event()
+        self._taking_back = TakingBack(
+            self._line.ask, run.id, planner, self._out, self._slots, self._news
+        )
+        self._opening: asyncio.Task[None] | None = None
         self._stopping = False
         own = {n: c.retries for n, c in enumerate(cases) if c.retries is not None}
         self._tally = Tally([case.id for case in cases], options.retries, own)
@@ -114,20 +127,28 @@ class RunDriver:
         """Run everything; returns when each case ended, or after a stop."""
         for name, hear in self._topics.items():
             self._client.subscribe_topic(name, hear)
+        watching = asyncio.ensure_future(self._line.watch())
         try:
             await self._room.look()
-            self._welcome(await self._roster.open_all())
+            self._opening = asyncio.ensure_future(self._attendance.open_all())
+            await self._opening
             await self._loop()
         except DtfError as error:
             self.end.error = error
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
         finally:
             await self._close()
+            watching.cancel()
         return self.end
 
     def stop(self, *, interrupted: bool = False, error: DtfError | None = None) -> None:
         """Start nothing more and kill what runs; what has ended is kept."""
         self.end.error = self.end.error or error
         self._stopping = True
+        if self._opening is not None and self._line.away:  # it could take for ever
+            self._opening.cancel()
         self.end.interrupted = self.end.interrupted or interrupted
         self._news.set()
 
@@ -136,6 +157,8 @@ class RunDriver:
             self._news.clear()
             self._fill()
             self._give_up_misfits()
+            for address in self._reports.due():
+                self._spawn(self._reports.mend(address), self._asides)
             try:
                 idle = any(not slot.outstanding for slot in self._slots.values())
                 patience_s = _IDLE_ROUND_S if idle else _LOOK_ROUND_S
@@ -145,7 +168,8 @@ class RunDriver:
 
     async def _close(self) -> None:
         grace_s, run_id = self._options.cancel_grace_s, self._run.id
-        for task in self._joining:
+        self._attendance.close()
+        for task in self._asides:
             task.cancel()
         if self._stopping:
             addresses = self._roster.addresses()
@@ -171,28 +195,23 @@ class RunDriver:
         self._sink({"op": "slots", "slots": list(self._slots)})
         self._news.set()
 
-    def _on_cluster_event(self, event: tuple[float, Any]) -> None:
-        message = event[1]
-        if not isinstance(message, dict):
-            return
-        if message.get("action") == "remove-worker":
-            self._lose_worker(message["worker"])
-        elif message.get("action") == "add-worker":
-            self._spawn(self._join_worker(message["worker"]), self._joining)
+    def _refused(self, error: DtfError) -> None:
+        if self._slots:
+            self._notice(str(error))
+        else:  # nobody else is there: say so now, not after a minute
+            self.stop(error=error)
 
-    async def _join_worker(self, address: str) -> None:
-        try:
-            self._welcome(await self._roster.join(address))
-        except DtfError as error:
-            if self._slots:
-                self._notice(str(error))
-            else:  # nobody else is there: say so now, not after a minute
-                self.stop(error=error)
+    def _led(self, led: Led) -> None:
+        """The client is connected again, perhaps to another scheduler."""
+        self._reports.doubt()
+        self._attendance.look()
+        self._news.set()
 
     def _notice(self, text: str) -> None:
         self._sink({"op": "notice", "text": text})
 
     def _lose_worker(self, address: str) -> None:
+        self._reports.lost(address)
         why = f"worker {address} is gone"
         for slot in self._roster.lose(address):
             self._drop(slot, list(slot.outstanding), why)
@@ -235,17 +254,12 @@ class RunDriver:
             for slot in self._slots.values():
                 if len(slot.outstanding) <= depth:
                     self._submit_next(slot)
-        now = time.monotonic()
-        for slot in self._slots.values():
-            if not slot.outstanding and slot.name not in self._asking:
-                revocation = self._planner.revocation(slot.name, now=now)
-                if revocation is not None:
-                    self._asking.add(slot.name)
-                    self._spawn(self._take_back(slot.name, revocation))
+        for question in self._taking_back.due(time.monotonic()):
+            self._spawn(question)
 
     def _submit_next(self, slot: Slot) -> None:
         if not self._room.take():
-            self._spawn(self._room.wait(self._news), self._joining)
+            self._spawn(self._room.wait(self._news), self._asides)
             return
         batch = self._planner.next_batch(slot.name, now=time.monotonic())
         if batch is None:
@@ -254,50 +268,29 @@ class RunDriver:
         entries = [[number, *self._cases[number].entry] for number in batch.indices]
         slot.outstanding.append(batch.id)
         asked = self._planner.annotation(batch, preemptible=self._options.shared)
-        with dask.annotate(dtf=asked) if asked else nullcontext():
-            future = self._client.submit(
-                run_batch,
-                self._run.id,
-                slot.name,
-                batch.id,
-                entries,
-                batch.worker is not None,
-                key=batch_key(self._run.id, batch.id),
-                workers=[slot.address],
-                pure=False,
-            )
+        future = submit_batch(
+            self._client,
+            slot.address,
+            asked,
+            self._run.id,
+            slot.name,
+            batch.id,
+            entries,
+            batch.worker is not None,
+            self._reports.heard(slot.address),
+        )
         self._out.begin(batch.id, batch.indices, slot.name, future)
         self._spawn(self._await_batch(batch.id, future))
 
     async def _await_batch(self, batch: int, future: distributed.Future) -> None:
         """A batch is over by event; this notices the task that failed instead."""
         cause = await cause_of_end(future)
+        if (slot := self._slots.get(self._out.slot(batch))) is not None:
+            await self._reports.mend(slot.address)  # what it told may have been lost
         if batch in self._out and not self._stopping:  # else it was us who ended it
             for number in self._out.left(batch)[: bool(cause)]:
                 self._lose(number, self._out.slot(batch), batch, cause)
             self._on_batch_over({}, "", batch)
-
-    async def _take_back(self, idle: str, revocation: Any) -> None:
-        batch = revocation.batch_id
-        slot = self._slots.get(self._out.slot(batch))
-        given: list[int] = []
-        try:
-            if slot is not None:
-                numbers = await self._line.ask(
-                    slot.address,
-                    "dtf_revoke",
-                    run=self._run.id,
-                    slot=slot.name,
-                    batch=batch,
-                    numbers=list(revocation.indices),
-                )
-                given = self._out.take_back(batch, numbers or ())
-        except Exception as error:  # its worker may be gone, or Dask's line to it
-            logging.getLogger(__name__).debug("nothing from %s: %s", slot, error)
-        finally:
-            self._planner.revoked(batch, given)
-            self._asking.discard(idle)
-            self._news.set()
 
     def _on_batch_over(self, _frame: Event, _slot: str, batch: int) -> None:
         if batch not in self._out:
@@ -311,9 +304,12 @@ class RunDriver:
     # -- what runners tell ------------------------------------
 
     def _on_event(self, event: tuple[float, Any]) -> None:
-        message = event[1]
-        slot, batch = message["slot"], message["batch"]
-        for raw in FrameBuffer().split(message["frames"]):
+        if not self._reports.hear(event[1]):
+            self._news.set()  # one is missing: its worker is to be asked
+
+    def _told(self, told: Told) -> None:
+        slot, batch = told.slot, told.batch
+        for raw in FrameBuffer().split(told.frames):
             body = raw[HEADER_BYTES:]
             frame = decode(body)
             if frame["op"] in ("case", "crash"):

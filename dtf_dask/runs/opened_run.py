@@ -155,6 +155,7 @@ class OpenedRun:
                 "crash_limit": runs.crash_limit,
                 "preempt_grace_s": runs.preempt_grace_s,
                 "checkpoints": runs.checkpoints,
+                "keep_events": not closed,
             },
             DriverOptions(
                 retries=runs.retries,

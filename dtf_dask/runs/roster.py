@@ -1,15 +1,14 @@
-"""The workers of a run: how they are spoken to, and the slots that they give."""
+"""The workers of a run, and the slots that they give."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import distributed
-
+from dtf_dask.runs.scheduler_line import SchedulerLine
 from dtf_dask.runs.workers import WorkerDoor
 
 if TYPE_CHECKING:
@@ -31,51 +30,34 @@ class Slot:
     outstanding: list[int] = field(default_factory=list)
 
 
-class SchedulerLine:
-    """Plain messages by way of a client's scheduler."""
-
-    def __init__(self, client: distributed.Client) -> None:
-        self._client = client
-
-    async def ask(self, address: str, op: str, **arguments: Any) -> Any:
-        """Send a message to a worker; its answer."""
-        scheduler: Any = self._client.scheduler
-        return await scheduler.proxy(msg={"op": op, **arguments}, worker=address)
-
-    async def tell(
-        self, addresses: Iterable[str], op: str, timeout_s: float, **arguments: Any
-    ) -> None:
-        """Send a message to several workers; who does not answer is left behind."""
-        asked = [self.ask(address, op, **arguments) for address in addresses]
-        try:
-            gathered = asyncio.gather(*asked, return_exceptions=True)
-            await asyncio.wait_for(gathered, timeout_s)
-        except TimeoutError:
-            pass
-
-    async def workers(self) -> dict[str, dict[str, Any]]:
-        """What the scheduler knows of its workers, by address."""
-        scheduler: Any = self._client.scheduler
-        return dict((await scheduler.identity())["workers"])
-
-
 class Roster:
     """Opens workers for a run and keeps their slots, named gw0, gw1 and so on.
 
     With ``ask_hardware`` each worker is asked what it has now; otherwise what it said
-    as it joined is good enough, for instance for what it accepts.
+    as it joined is good enough, for instance for what it accepts. ``opened`` is told
+    the address of each that is ready, and the stream of its events.
     """
 
     def __init__(
-        self, line: SchedulerLine, door: WorkerDoor, *, ask_hardware: bool = False
+        self,
+        line: SchedulerLine,
+        door: WorkerDoor,
+        opened: Callable[[str, str], None] = lambda *_: None,
+        *,
+        ask_hardware: bool = False,
     ) -> None:
         self._line, self._door, self._ask_hardware = line, door, ask_hardware
+        self._tell_opened = opened
         self._numbers = itertools.count()
         self._known: set[str] = set()  # addresses, of workers that are being opened too
         self.slots: dict[str, Slot] = {}
 
     def addresses(self) -> list[str]:
         return list(dict.fromkeys(slot.address for slot in self.slots.values()))
+
+    async def there(self) -> list[str]:
+        """The addresses of all workers that the scheduler has."""
+        return list(await self._line.workers())
 
     async def open_all(self) -> list[Slot]:
         """Make every worker ready that is there; `DtfError` when one cannot be."""
@@ -101,7 +83,8 @@ class Roster:
             raise
 
     async def _opened(self, address: str, facts: Mapping[str, Any]) -> list[Slot]:
-        await self._door.open(address, str(facts.get("name", address)))
+        stream = await self._door.open(address, str(facts.get("name", address)))
+        self._tell_opened(address, stream)
         threads, host = int(facts.get("nthreads", 1)), str(facts.get("host", ""))
         advert = facts.get("dtf_hardware")
         if self._ask_hardware:

@@ -63,8 +63,8 @@ class WorkerDoor:
             self._spec["snapshot"] = travel.snapshot.manifest.to_bytes()
             self._spec["facts"] = travel.check != "off"
 
-    async def open(self, address: str, name: str) -> None:
-        """Make one worker ready.
+    async def open(self, address: str, name: str) -> str:
+        """Make one worker ready; the name of the stream of its events, if it has one.
 
         Raises
         ------
@@ -80,7 +80,7 @@ class WorkerDoor:
                 except EnvironmentMismatchError:
                     await self._ask(address, "dtf_close", run=self._spec["run"])
                     raise
-                return
+                return str(answer.get("stream", ""))
             await self._send(address, name, missing)
         raise ClusterUnreachableError(
             f"worker {name} asks for the same code again and again: is its disk full?"

@@ -58,7 +58,8 @@ class RunnerPlugin(WorkerPlugin):
     """Owns the runner processes of one Dask worker, by run and slot.
 
     Messages it answers are plain values (nothing is unpickled): ``dtf_open``,
-    ``dtf_put``, ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_close``.
+    ``dtf_put``, ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_events``,
+    ``dtf_close``. Each may be sent again by who had no answer.
     """
 
     name = NAME
@@ -80,6 +81,7 @@ class RunnerPlugin(WorkerPlugin):
                 "dtf_revoke": self.revoke,
                 "dtf_cancel": self.cancel,
                 "dtf_blob": self.blob,
+                "dtf_events": self.events,
                 "dtf_close": self.close,
             }
         )
@@ -94,14 +96,15 @@ class RunnerPlugin(WorkerPlugin):
     async def open(self, spec: dict[str, Any]) -> dict[str, Any]:
         """Make ready for a run.
 
-        Returns ``{"ok": True}``, with ``"facts"`` if they were asked for;
+        Returns ``{"ok": True}``, with ``"facts"`` if they were asked for, and with the
+        ``"stream"`` of events if they are numbered (``keep_events``);
         ``{"missing": [...]}``, digests to `put` before asking again; or ``{"error"}``.
         """
         if spec.get("version") != __version__:
             return {"error": "version", "version": __version__}
         runs = self._held.runs
         if spec["run"] in runs:
-            return {"ok": True}
+            return {"ok": True} | runs[spec["run"]].said
         if len(runs) >= _RUNS_MAX:
             await self._close_abandoned()
         if len(runs) >= _RUNS_MAX:
@@ -121,14 +124,14 @@ class RunnerPlugin(WorkerPlugin):
         if spec["run"] in runs:  # opened by somebody else meanwhile
             if release is not None:
                 await asyncio.to_thread(release)
-            return answer
+            return answer | runs[spec["run"]].said
         try:
             runs[spec["run"]] = WorkerRun(self._worker, spec, release)
         except OSError as error:
             if release is not None:
                 await asyncio.to_thread(release)
             return {"error": f"no folder for the run's files: {error}"}
-        return answer
+        return answer | runs[spec["run"]].said
 
     async def _close_abandoned(self) -> None:
         """Make room: the run whose client has been silent for longest, and died."""
@@ -165,12 +168,20 @@ class RunnerPlugin(WorkerPlugin):
                     run.give_up(int(key[len(prefix) :]))
 
     async def run_batch(
-        self, run_id: str, slot: str, batch: int, entries: list[Any], only_there: bool
+        self,
+        run_id: str,
+        slot: str,
+        batch: int,
+        entries: list[Any],
+        only_there: bool,
+        heard: int,
     ) -> None:
         sent = dask_seam.task_annotations(self._worker, batch_key(run_id, batch))
         devices = grant.visible_devices(sent)
         env = {} if devices is None else {"CUDA_VISIBLE_DEVICES": devices}
-        await self._run(run_id).run_batch(slot, batch, entries, env, only_there)
+        run = self._run(run_id)
+        run.heard(heard)
+        await run.run_batch(slot, batch, entries, env, only_there)
 
     async def revoke(self, run: str, slot: str, batch: int, numbers: list[int]) -> Any:
         """Take tests back from a batch; the numbers that surely are not run here."""
@@ -186,6 +197,14 @@ class RunnerPlugin(WorkerPlugin):
     async def blob(self, run: str, name: str, offset: int) -> bytes:
         """A piece of a file that a test left over its inline limit."""
         return await self._run(run).blob(name, offset)
+
+    async def events(self, run: str, stream: str, after: int) -> dict[str, Any]:
+        """The events of a run after a number: those that its driver lacks.
+
+        Of another ``stream``, or none, if the run was not opened under this one.
+        """
+        opened = self._held.runs.get(run)
+        return {"stream": ""} if opened is None else await opened.events(stream, after)
 
     async def close(self, run: str) -> None:
         """End the run's runners and drop its files."""
@@ -206,9 +225,17 @@ def batch_key(run_id: str, batch: int) -> str:
 
 
 async def run_batch(
-    run_id: str, slot: str, batch: int, entries: list[Any], only_there: bool = False
+    run_id: str,
+    slot: str,
+    batch: int,
+    entries: list[Any],
+    only_there: bool = False,
+    heard: int = 0,
 ) -> None:  # the function that Dask is given
-    """Run one batch on this worker; reports travel as events, not as the result."""
+    """Run one batch on this worker; reports travel as events, not as the result.
+
+    ``heard`` is up to which number its driver has the events of this worker.
+    """
     plugin = get_worker().plugins[NAME]
     assert isinstance(plugin, RunnerPlugin)
-    await plugin.run_batch(run_id, slot, batch, entries, only_there)
+    await plugin.run_batch(run_id, slot, batch, entries, only_there, heard)

@@ -17,6 +17,7 @@ from distributed import Worker
 
 from dtf_dask.frames import pack
 from dtf_dask.worker_plugins.runner.checkpoint import VARIABLE as CHECKPOINTS
+from dtf_dask.worker_plugins.runner.kept_events import KeptEvents
 from dtf_dask.worker_plugins.runner.kept_reports import forget, kept
 from dtf_dask.worker_plugins.runner.process import (
     RunnerLink,
@@ -69,6 +70,8 @@ class WorkerRun:
         self._folder = Path(tempfile.mkdtemp(prefix="dtf-run-", dir=parent))
         self._spill = self._folder / "files"
         self._spill.mkdir()
+        # Where an event cannot be lost (one process is the cluster) none is kept.
+        self._events = KeptEvents(self._folder) if spec.get("keep_events") else None
         self._spec = spec | {"home": str(self._folder)}
         self._env = {CHECKPOINTS: _checkpoints(spec, self._folder)}
         self._runners: dict[str, RunnerLink] = {}
@@ -78,10 +81,17 @@ class WorkerRun:
         self._over: dict[int, None] = {}
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self._revoked: dict[int, set[int]] = {}
+        self._given: dict[int, set[int]] = {}  # what was taken back, for who asks again
+        self._read_up: dict[str, None] = {}  # files that were read to their end
         self._unwanted: set[int] = set()
         self._ended = False
         self._used_at = time.monotonic()
         self._batches = 0  # running, or waiting for their turn
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What a driver is told that opens it: the stream of its events, if any."""
+        return {} if self._events is None else {"stream": self._events.stream}
 
     def idle_s(self) -> float:
         """How long nobody has asked for anything; 0 while a batch is here."""
@@ -117,7 +127,9 @@ class WorkerRun:
             self._used_at = time.monotonic()
             self._over[batch] = None
             while len(self._over) > _OVER_MAX:
-                del self._over[next(iter(self._over))]
+                oldest = next(iter(self._over))
+                del self._over[oldest]
+                self._given.pop(oldest, None)
             self._left.pop(batch, None)
             self._revoked.pop(batch, None)
             self._unwanted.discard(batch)
@@ -230,17 +242,43 @@ class WorkerRun:
             await link.kill()
 
     def _forward(self, slot: str, batch: int, packed: bytes) -> None:
-        if packed:
-            self._worker.log_event(
-                self._topic, {"slot": slot, "batch": batch, "frames": packed}
-            )
+        if not packed:
+            return
+        if self._events is not None:
+            event = self._events.put(slot, batch, packed)
+        else:
+            event = {"slot": slot, "batch": batch, "frames": packed}
+        self._worker.log_event(self._topic, event)
+
+    def heard(self, upto: int) -> None:
+        """The driver has all events up to this number."""
+        if self._events is not None:
+            self._events.heard(upto)
+
+    async def events(self, stream: str, after: int) -> dict[str, Any]:
+        """The events after a number, which the driver has all up to."""
+        self._used_at = time.monotonic()
+        if self._events is None or stream != self._events.stream:
+            return {"stream": ""}
+        self._events.heard(after)
+        return self._events.after(after)
 
     # -- what the driver asks meanwhile ------------------------------------
 
     async def revoke(self, batch: int, numbers: list[int]) -> list[int]:
-        """Take tests back; the numbers that surely are not and will not be run."""
-        if batch in self._over or batch in self._asked:
-            return []  # too late; or one question at a time
+        """Take tests back; the numbers that surely are not and will not be run.
+
+        Who asks again, having had no answer, is told of those given before, too.
+        """
+        given = self._given.setdefault(batch, set())
+        given.update(await self._revoke(batch, numbers))
+        return [number for number in numbers if number in given]
+
+    async def _revoke(self, batch: int, numbers: list[int]) -> list[int]:
+        if batch in self._asked:  # one question at a time
+            return await asyncio.shield(self._asked[batch])
+        if batch in self._over:
+            return []  # too late
         link = self._conversing.get(batch)
         if link is None:
             if batch in self._left:  # between two runners
@@ -250,7 +288,7 @@ class WorkerRun:
             return numbers  # not begun: it will find them gone
         future = self._asked[batch] = asyncio.get_running_loop().create_future()
         link.send({"op": "revoke", "numbers": numbers})
-        return await future
+        return await asyncio.shield(future)
 
     def _answer(self, batch: int, numbers: list[int]) -> None:
         future = self._asked.pop(batch, None)
@@ -275,13 +313,23 @@ class WorkerRun:
             link.send({"op": "kill"})
 
     async def blob(self, name: str, offset: int) -> bytes:
-        """A piece of a file that a test left; the file goes when its end was read."""
+        """A piece of a file that a test left; the file goes when its end was read.
+
+        Who asks for the end again, having had no answer, has it again.
+        """
         self._used_at = time.monotonic()
         if not isinstance(name, str) or not _BLOB_NAME.fullmatch(name):
             raise ValueError(f"no such file of this run: {name!r:.100}")
         if not isinstance(offset, int) or not 0 <= offset < 2**62:
             raise ValueError(f"no such place in a file: {offset!r:.100}")
-        return await asyncio.to_thread(_read_piece, self._spill / name, offset)
+        if name in self._read_up:
+            return b""
+        piece = await asyncio.to_thread(_read_piece, self._spill / name, offset)
+        if not piece:
+            self._read_up[name] = None
+            while len(self._read_up) > _OVER_MAX:
+                del self._read_up[next(iter(self._read_up))]
+        return piece
 
     async def close(self) -> None:
         self._ended = True
@@ -289,6 +337,8 @@ class WorkerRun:
             self._answer(batch, [])
         links, self._runners = list(self._runners.values()), {}
         await asyncio.gather(*(link.close() for link in links), return_exceptions=True)
+        if self._events is not None:
+            self._events.close()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         if self._release is not None:
             await asyncio.to_thread(self._release)

@@ -1,0 +1,91 @@
+"""Which workers are there: as the scheduler tells, and after another one leads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from dtf_dask.errors import DtfError
+from dtf_dask.runs.roster import Roster, Slot
+
+_LOOKS, _LOOK_AGAIN_S = 20, 0.5  # a scheduler that begins to lead waits for some 5 s
+
+
+class Attendance:
+    """Has workers opened that come, and tells of those that go.
+
+    Parameters
+    ----------
+    roster
+        Of the run.
+    came, gone
+        Told the slots that are ready, and the address of a worker that is no more.
+    refused
+        Told why a worker cannot be used.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        came: Callable[[Sequence[Slot]], None],
+        gone: Callable[[str], None],
+        refused: Callable[[DtfError], None],
+    ) -> None:
+        self._roster = roster
+        self._came, self._gone, self._refused = came, gone, refused
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open_all(self) -> None:
+        """Make all ready that are there; `DtfError` when one cannot be."""
+        self._came(await self._roster.open_all())
+
+    def hear(self, event: tuple[float, Any]) -> None:
+        """What the scheduler tells everybody."""
+        message = event[1]
+        if not isinstance(message, dict):
+            return
+        if message.get("action") == "remove-worker":
+            self._gone(message["worker"])
+        elif message.get("action") == "add-worker":
+            self._begin(self._join(message["worker"]))
+
+    def replaced(self, address: str) -> None:
+        """A worker was started anew where another one was."""
+        self._gone(address)
+        self._begin(self._join(address))
+
+    def look(self) -> None:
+        """Another scheduler leads: who did not come to it is gone, after a while.
+
+        Those that it never had it does not call removed.
+        """
+        self._begin(self._look())
+
+    def close(self) -> None:
+        """Open none any more."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _join(self, address: str) -> None:
+        try:
+            self._came(await self._roster.join(address))
+        except DtfError as error:
+            self._refused(error)
+
+    async def _look(self) -> None:
+        for _ in range(_LOOKS):
+            there = await self._roster.there()
+            missed = [a for a in self._roster.addresses() if a not in there]
+            if not missed:
+                break
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        for address in missed:
+            self._gone(address)
+        for address in there:
+            await self._join(address)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,168 @@
+"""Plain messages by way of a client's scheduler, which may be another one tomorrow.
+
+At an address of coordinators (``dtf://``) the scheduler that answers is whoever leads.
+A question that had no answer, because the leader died, is asked of the next one: so
+what is asked here has to bear being asked twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import distributed
+
+from dtf_dask.comm.address import PREFIX
+from dtf_dask.comm.greeting import KEY as GREETING
+
+_T = TypeVar("_T")
+
+_LOOK_S = 0.02  # between looks at the connection, which are cheap
+_NOTICED_S = 1.0  # in which Dask notices that the connection broke, if that it was
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """Another scheduler leads than before, or the same one again.
+
+    Parameters
+    ----------
+    node, term
+        Who leads, in words, and since which term; "" and 0 if it does not say.
+    away_s
+        For how long there was no connection, as seen from here.
+    """
+
+    node: str
+    term: int
+    away_s: float
+
+
+class SchedulerLine:
+    """What a run asks its workers and the scheduler.
+
+    Parameters
+    ----------
+    client
+        Its scheduler carries the messages.
+    led
+        Told when the client is connected again. See `watch`.
+
+    Attributes
+    ----------
+    outlives
+        Whether the client is to be connected again when its scheduler dies.
+    """
+
+    def __init__(
+        self, client: distributed.Client, led: Callable[[Led], None] = lambda _: None
+    ) -> None:
+        self._client, self._led = client, led
+        scheduler: Any = client.scheduler
+        self.outlives = str(scheduler.address).startswith(PREFIX)
+        self._connection: Any = client.scheduler_comm
+        self._broke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._back = asyncio.Event()
+        self._back.set()
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no scheduler, as far as is known."""
+        return not self._back.is_set()
+
+    async def watch(self) -> None:
+        """See the connection break, and come back; until cancelled."""
+        if not self.outlives:
+            return
+        while self._client.status != "closed":
+            while self._is_up():
+                await asyncio.sleep(_LOOK_S)
+            since = time.monotonic()
+            self._back.clear()
+            self._broke.set_result(None)
+            while not self._is_new():
+                if self._client.status in ("closing", "closed"):
+                    self._back.set()
+                    return
+                await asyncio.sleep(_LOOK_S)
+            self._connection = self._client.scheduler_comm
+            self._broke = asyncio.get_running_loop().create_future()
+            self._back.set()
+            node, term = self._leader()
+            self._led(Led(node, term, time.monotonic() - since))
+
+    async def ask(self, address: str, op: str, **arguments: Any) -> Any:
+        """Send a message to a worker; its answer."""
+        message = {"op": op, **arguments}
+        scheduler: Any = self._client.scheduler
+        return await self._led_call(
+            lambda: scheduler.proxy(msg=message, worker=address)
+        )
+
+    async def tell(
+        self, addresses: Iterable[str], op: str, timeout_s: float, **arguments: Any
+    ) -> None:
+        """Send a message to several workers; who does not answer is left behind."""
+        asked = [self.ask(address, op, **arguments) for address in addresses]
+        try:
+            gathered = asyncio.gather(*asked, return_exceptions=True)
+            await asyncio.wait_for(gathered, timeout_s)
+        except TimeoutError:
+            pass
+
+    async def workers(self) -> dict[str, dict[str, Any]]:
+        """What the scheduler knows of its workers, by address."""
+        scheduler: Any = self._client.scheduler
+        return dict((await self._led_call(lambda: scheduler.identity()))["workers"])
+
+    async def _led_call(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """Ask whoever leads, again if that is another one before there is an answer."""
+        if not self.outlives:
+            return await call()
+        while True:
+            await self._back.wait()
+            broke = self._broke
+            asked: asyncio.Future[_T] = asyncio.ensure_future(call())
+            try:
+                either: set[asyncio.Future[Any]] = {asked, broke}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if asked.done():
+                    return asked.result()
+            except OSError:
+                # Of the scheduler, which has died; or told by it, of a worker.
+                await asyncio.wait({broke}, timeout=_NOTICED_S)
+                if not broke.done():
+                    raise
+            finally:
+                asked.cancel()
+            if self._client.status in ("closing", "closed"):
+                raise OSError("the client was closed")
+
+    def _is_up(self) -> bool:
+        return self._client.scheduler_comm is self._connection and not _is_closed(
+            self._connection
+        )
+
+    def _is_new(self) -> bool:
+        now = self._client.scheduler_comm
+        return (
+            now is not None
+            and now is not self._connection
+            and self._client.status == "running"
+            and not _is_closed(now)
+        )
+
+    def _leader(self) -> tuple[str, int]:
+        comm = getattr(self._connection, "comm", None)
+        said = getattr(comm, "remote_info", {}).get(GREETING)
+        if not isinstance(said, dict):
+            return "", 0
+        return str(said.get("node", "")), int(said.get("term", 0))
+
+
+def _is_closed(stream: Any) -> bool:
+    comm = getattr(stream, "comm", None)
+    return comm is None or bool(comm.closed())
