@@ -39,6 +39,18 @@ _GAUGES: dict[str, tuple[str, Callable[[NodeStatus], float | None]]] = {
     "sync_p50_seconds": ("Median of the last syncs.", lambda one: one.sync_p50_s),
     "sync_p99_seconds": ("99th percentile of them.", lambda one: one.sync_p99_s),
     "disk_full": ("Whether its disk is full.", lambda one: bool(one.disk_full)),
+    "scheduler_leads": (
+        "Whether its scheduler lets workers and clients in.",
+        lambda one: one.scheduler.role == "leads",
+    ),
+    "scheduler_crashes": (
+        "How often its scheduler ended unasked, since the node started.",
+        lambda one: one.scheduler.crashes,
+    ),
+    "scheduler_alarm": (
+        "Whether its scheduler ends again and again.",
+        lambda one: bool(one.scheduler.alarm),
+    ),
     "failed": ("Whether it can do nothing more.", lambda one: bool(one.failure)),
 }
 

@@ -43,6 +43,7 @@ from dtf_dask.ha.raft.messages import (
 )
 from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.raw_node import RawNode
+from dtf_dask.ha.scheduler_status import SchedulerStatus
 from dtf_dask.ha.standing import standing_ticks
 
 _LOG = logging.getLogger(__name__)
@@ -86,14 +87,14 @@ class Node:
         self.options = options
         self.network = network
         self.state: StateMachine = folder.state
-        self.failure = ""
-        self.disk_full = ""
+        self.failure = self.disk_full = ""
         self.removed_known = self.removed_heard = ""
         """That it was removed from its cluster: applied here, or said by a peer."""
         self.members_changed: Callable[[], None] = lambda: None
         """Called when other members have been applied, or a snapshot restored."""
         self.metrics_at = ""
         """Where Prometheus reads of it, if it may."""
+        self.scheduler = SchedulerStatus()
         self.elections = 0
         self._failed = failed
         self.rng = rng
@@ -118,8 +119,7 @@ class Node:
         self._ticks: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
         self.changed = asyncio.Event()
-        """Set when something has been applied, or roles or members have changed; then
-        there is another one."""
+        """Set when something was applied, or roles or members changed; then another."""
         self._closed = False
 
     # Start and end

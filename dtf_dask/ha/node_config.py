@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.node_options import CONTENT_KEEP_S
 from dtf_dask.ha.node_tls import NodeCertificate
 from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.ha.scheduler_words import hello
 from dtf_dask.ha.serving import NodePlan
 
 FILE = "node.json"
@@ -30,7 +31,11 @@ _FIELDS = (
     "metrics",
     "tls",
     "content_keep_s",
+    "names",
+    "schedulers",
+    "scheduler",
 )
+_SCHEDULER_FIELDS = {"dashboard": str, "preload": list, "tls": bool}
 _KEEP_S_MIN = 10.0
 
 
@@ -52,6 +57,14 @@ class NodeConfig:
         Where Prometheus may read, if it may.
     content_keep_s
         See `NodeOptions`.
+    names
+        What nodes are called by people, where they are called other than by number.
+    schedulers
+        Where each node's scheduler lets workers and clients in while it leads; empty if
+        nodes keep a ledger and nothing else.
+    scheduler
+        Of this node's: ``dashboard``, its address; ``preload``, modules; ``tls``,
+        whether workers and clients are let in by certificates of the authority only.
     """
 
     folder: Path
@@ -65,6 +78,9 @@ class NodeConfig:
     certificate: str = "certificate.pem"
     key: str = "certificate.key"
     content_keep_s: float = CONTENT_KEEP_S
+    names: Mapping[NodeId, str] = field(default_factory=dict)
+    schedulers: Mapping[NodeId, Address] = field(default_factory=dict)
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def plan(self) -> NodePlan:
@@ -86,9 +102,29 @@ class NodeConfig:
             str(folder / self.key),
         )
 
+    @property
+    def contact(self) -> str:
+        """The address of the cluster for workers and clients, ``dtf://...``."""
+        named = ",".join(
+            shown_address(one) for _, one in sorted(self.schedulers.items())
+        )
+        return f"dtf://{named}/{self.cluster}"
+
+    def scheduler_hello(self) -> dict[str, Any]:
+        """What its scheduler process is told first."""
+        options = dict(self.scheduler)
+        tls = self.security() if options.pop("tls", False) else None
+        return hello(
+            *(self.cluster, self.node),
+            listens_at=shown_address(self.schedulers[self.node]),
+            contact=self.contact,
+            tls=None if tls is None else asdict(tls),
+            options=options,
+        )
+
     def write(self) -> None:
         """Write the file, whole."""
-        plain = {
+        plain: dict[str, Any] = {
             "cluster": self.cluster,
             "node": self.node,
             "peers": _plain(self.peers),
@@ -102,6 +138,11 @@ class NodeConfig:
             },
             "content_keep_s": self.content_keep_s,
         }
+        if self.names:
+            plain["names"] = {str(node): one for node, one in self.names.items()}
+        if self.schedulers:
+            plain["schedulers"] = _plain(self.schedulers)
+            plain["scheduler"] = dict(self.scheduler)
         path = self.folder / FILE
         temporary = path.with_name(FILE + ".tmp")
         try:
@@ -178,11 +219,38 @@ def _config(folder: Path, plain: Any) -> NodeConfig:
     keep_s = plain.get("content_keep_s", CONTENT_KEEP_S)
     if type(keep_s) not in (int, float) or not _KEEP_S_MIN <= keep_s < math.inf:
         raise ValueError(f"content_keep_s is a number of seconds from {_KEEP_S_MIN:g}")
+    schedulers = _addresses(plain["schedulers"]) if "schedulers" in plain else {}
+    if schedulers and name.node not in schedulers:
+        raise ValueError(f"schedulers does not say where that of node {node} listens")
     return NodeConfig(
         *(folder, name.cluster, name.node, peers, clients, joins, metrics),
         **tls,
         content_keep_s=keep_s,
+        names=_names(plain.get("names", {})),
+        schedulers=schedulers,
+        scheduler=_scheduler(plain.get("scheduler", {})),
     )
+
+
+def _names(plain: Any) -> dict[NodeId, str]:
+    if type(plain) is not dict or not all(type(one) is str for one in plain.values()):
+        raise ValueError("names holds names by node")
+    return {NodeId(int(node)): one for node, one in plain.items()}
+
+
+def _scheduler(plain: Any) -> dict[str, Any]:
+    if type(plain) is not dict:
+        raise ValueError("scheduler holds no object")
+    for word, value in plain.items():
+        kind = _SCHEDULER_FIELDS.get(word)
+        if kind is None or type(value) is not kind:
+            known = ", ".join(
+                f"{one}: {k.__name__}" for one, k in _SCHEDULER_FIELDS.items()
+            )
+            raise ValueError(f"scheduler: {word} is none of {known}")
+    if not all(type(one) is str for one in plain.get("preload", ())):
+        raise ValueError("scheduler: preload holds names of modules")
+    return dict(plain)
 
 
 def _addresses(plain: Any) -> dict[NodeId, Address]:

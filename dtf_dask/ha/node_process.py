@@ -2,7 +2,8 @@
 
 It says ``{"ready": ...}`` in one line when it takes part, and ends on SIGTERM, SIGINT
 or when its input ends, so that it never outlives who started it. A node that leads
-hands over first. Exit codes are those of `dtf_dask.errors`; 1 if the node failed.
+hands over first. Beside it runs its scheduler process, if ``node.json`` has one. Exit
+codes are those of `dtf_dask.errors`; 1 if the node failed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import NO_NODE
+from dtf_dask.ha.scheduler_process import SchedulerProcess
 from dtf_dask.ha.serving import ServingNode
 
 _HAND_OVER_S = 1.0
@@ -50,6 +52,7 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, end, 0)
     end_metrics: Callable[[], None] = lambda: None  # noqa: E731
+    scheduler: SchedulerProcess | None = None
     try:
         folder = await serving.start()
         notes = [*folder.notes]
@@ -61,6 +64,9 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
             except OSError as error:
                 # No reason to do without the node.
                 notes.append(f"no figures are served at {where}: {error}")
+        if config.schedulers and serving.node is not None:
+            scheduler = SchedulerProcess(serving.node, config.scheduler_hello())
+            scheduler.start()
         _say(ready=config.node, clients=shown_address(serving.clients), notes=notes)
         if until_input_ends:
             loop.add_reader(sys.stdin.fileno(), _at_end_of_input, end)
@@ -69,6 +75,8 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
             await _retire(serving.node)
         return code
     finally:
+        if scheduler is not None:
+            await scheduler.close()
         await asyncio.to_thread(end_metrics)
         await serving.close()
 

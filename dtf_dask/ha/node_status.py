@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dtf_dask.ha.ledger.protocol import Role
+from dtf_dask.ha.scheduler_status import SchedulerStatus
 
 if TYPE_CHECKING:
     from dtf_dask.ha.node import Node
@@ -42,6 +43,8 @@ class NodeStatus:
         What the state holds.
     contents_bytes, contents_lacking
         What contents take on the disk, and how many have yet to be fetched.
+    scheduler
+        Its scheduler process.
     disk_full, removed, not_taken, failure
         What is wrong, in words; empty if nothing is. ``not_taken`` is about a snapshot
         of another node.
@@ -71,6 +74,7 @@ class NodeStatus:
     sessions: int
     time_ms: int
     metrics: str
+    scheduler: SchedulerStatus
     disk_full: str
     removed: str
     not_taken: str
@@ -111,6 +115,7 @@ class NodeStatus:
             sessions=len(state.sessions.by_id),
             time_ms=state.time_ms,
             metrics=node.metrics_at,
+            scheduler=node.scheduler,
             disk_full=node.disk_full,
             removed=node.removed,
             not_taken=node.snapshots.not_taken,

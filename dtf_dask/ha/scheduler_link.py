@@ -67,7 +67,8 @@ class SchedulerLink:
     beyond_term
         It is made to lead only in a later term: in this one another process led here.
     heard
-        Called with what the process says of itself: `ready`, `leading`, `settled`.
+        Called with what the process says of itself (`ready`, `leading`, `settled`), and
+        when it is told to `lead`.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class SchedulerLink:
         """In which the process was made to lead; 0 before."""
         self.lets_in = False
         """Whether it leads, and lets workers and clients in."""
+        self.over = False
+        """Whether it ended since there is nothing to lead any more."""
         self._node = node
         self._hello = hello
         self._beyond_term = beyond_term
@@ -121,6 +124,8 @@ class SchedulerLink:
         finally:
             if self._proposals is not None:
                 self._proposals.end()
+                self.over = not self._proposals.leads
+            self.over |= self._node.ended
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
@@ -232,6 +237,7 @@ class SchedulerLink:
             self._node, term, self._say_outcome, self._break
         )
         self._say(words.lead(term))
+        self._heard(words.lead(term))
 
     def _say_outcome(self, ticket: int, why: str) -> None:
         self._say(words.outcome(ticket, why))

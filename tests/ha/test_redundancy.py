@@ -238,6 +238,14 @@ def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
+def _one_node(more: str) -> str:
+    return (
+        '{"cluster": "lab", "node": 1, "peers": {"1": "h:1"}, "clients": {"1": "h:2"}, '
+        + more
+        + "}"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -263,6 +271,12 @@ def test_a_node_ends_with_who_started_it(tmp_path: Path) -> None:
             ' "clients": {"1": "h:1"}, "content_keep_s": "1h"}',
             "content_keep_s is a number of seconds from 10",
         ),
+        (_one_node('"schedulers": {"2": "h:3"}'), "that of node 1 listens"),
+        (_one_node('"schedulers": {"1": "h:3"}, "scheduler": 1'), "holds no object"),
+        (_one_node('"scheduler": {"sing": true}'), "sing is none of dashboard: str"),
+        (_one_node('"scheduler": {"tls": "yes"}'), "tls is none of"),
+        (_one_node('"scheduler": {"preload": [1]}'), "names of modules"),
+        (_one_node('"names": {"1": 2}'), "names by node"),
         ("[" * 100_000, "node.json"),
     ],
 )
@@ -283,6 +297,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (config.cluster, config.node, config.joins) == ("lab", 1, False)
     config.write()
     assert read_config(folder) == config
+    whole = replace(
+        config,
+        names={NodeId(1): "a"},
+        schedulers={NodeId(1): ("::1", 8786), NodeId(2): ("h", 8786)},
+        scheduler={"dashboard": ":8787", "preload": ["one.py"], "tls": True},
+    )
+    whole.write()
+    assert read_config(folder) == whole
+    assert whole.contact == "dtf://[::1]:8786,h:8786/lab"
+    told = whole.scheduler_hello()
+    assert told["listens_at"] == "[::1]:8786"
+    assert told["options"] == {"dashboard": ":8787", "preload": ["one.py"]}
+    assert told["tls"]["key"] == str(folder / config.key)
+    assert replace(whole, scheduler={}).scheduler_hello()["tls"] is None
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:70000", "host:x", 1])

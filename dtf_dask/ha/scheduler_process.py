@@ -1,0 +1,248 @@
+"""The scheduler process of a node: started, watched, killed, started again.
+
+A process is a shadow until its node leads; it leads once, and is killed as soon as its
+node leads no more, so that nobody acts for a leader who is none. One that crashes or
+hangs takes the leadership with it: another node's shadow is there already, while a new
+process takes seconds to start. No two processes lead in one term, on whatever node:
+what they number (runs of tasks) begins with the term.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dtf_dask.frames import Frame
+from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.node import Node
+from dtf_dask.ha.raft.messages import NO_NODE, Role
+from dtf_dask.ha.scheduler_link import LinkOptions, SchedulerLink
+from dtf_dask.ha.scheduler_status import SchedulerStatus
+
+_LOG = logging.getLogger(__name__)
+
+_STDERR = 2
+
+COMMAND = (sys.executable, "-m", "dtf_dask.standby.process")
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisionOptions:
+    """Times of the supervision.
+
+    Parameters
+    ----------
+    pause_s, pause_max_s
+        Before a process that crashed is started again: doubled with each crash.
+    steady_s
+        One that lived so long was none of a row of crashes.
+    alarm_crashes
+        So many in a row are an alarm.
+    unready_s
+        A node that leads so long without a process that is ready hands over.
+    """
+
+    pause_s: float = 0.2
+    pause_max_s: float = 30.0
+    steady_s: float = 60.0
+    alarm_crashes: int = 3
+    unready_s: float = 5.0
+    link: LinkOptions = field(default_factory=LinkOptions)
+
+
+class SchedulerProcess:
+    """The one of a node, from `start` until `close`.
+
+    Parameters
+    ----------
+    node
+        Whose it is.
+    hello
+        The first word to each process: see `scheduler_words.hello`.
+    command
+        What is run; the number of its socket is added.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        hello: Mapping[str, Any],
+        command: Sequence[str] = COMMAND,
+        options: SupervisionOptions | None = None,
+    ) -> None:
+        self.status = SchedulerStatus("starting", str(hello["listens_at"]))
+        self._node = node
+        self._hello = hello
+        self._command = command
+        self._options = options or SupervisionOptions()
+        self._link: SchedulerLink | None = None
+        self._led_in = 0
+        self._row = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Look after a process from now on."""
+        loop = asyncio.get_running_loop()
+        self._set()
+        self._tasks = [
+            loop.create_task(self._guarded(part))
+            for part in (self._supervise(), self._watch_leadership())
+        ]
+
+    async def close(self) -> None:
+        """Kill it, and start none any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._set(role="none", pid=0)
+
+    async def _guarded(self, part: Coroutine[Any, Any, None]) -> None:
+        """A node that no more looks after its scheduler is of no use."""
+        try:
+            await part
+        except Exception as error:
+            _LOG.exception("a defect of dtf")
+            self._node.fail(f"a defect of dtf: {error!r}")
+
+    def _set(self, **changes: Any) -> None:
+        self.status = replace(self.status, **changes)
+        self._node.scheduler = self.status
+
+    async def _supervise(self) -> None:
+        loop, node, options = asyncio.get_running_loop(), self._node, self._options
+        while not node.ended:
+            began = loop.time()
+            why, its_fault = await self._live()
+            if node.ended:
+                return
+            if not its_fault:
+                _LOG.info("the scheduler process of node %d: %s", node.node, why)
+                self._set(role="starting", pid=0, last_end=why)
+                continue
+            self._hand_over()
+            self._row = self._row + 1 if loop.time() - began < options.steady_s else 1
+            pause_s = min(options.pause_s * 2 ** (self._row - 1), options.pause_max_s)
+            alarm = ""
+            if self._row >= options.alarm_crashes:
+                alarm = f"its scheduler ended {self._row} times in a row: {why}"
+            self._set(
+                role="pausing",
+                pid=0,
+                crashes=self.status.crashes + 1,
+                last_end=why,
+                alarm=alarm,
+            )
+            _LOG.error(
+                "the scheduler process of node %d ended: %s; %d in a row, the next one"
+                " is started in %.1f s",
+                *(node.node, why, self._row, pause_s),
+            )
+            await asyncio.sleep(pause_s)
+
+    async def _live(self) -> tuple[str, bool]:
+        """One process, to its end: why it ended, and whether that is its own fault."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *(*self._command, str(theirs.fileno())),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=_STDERR,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            ours.close()
+            return f"no process can be started: {error}", True
+        self._set(role="starting", pid=process.pid, starts=self.status.starts + 1)
+        self._link = link = SchedulerLink(
+            self._node,
+            self._hello,
+            beyond_term=self._led_in,
+            options=self._options.link,
+            heard=self._heard,
+        )
+        ours.setblocking(False)
+        try:
+            why = await link.serve(ours)
+        finally:
+            # At once, whatever the reason: what it does now it does for nobody.
+            self._link = None
+            self._led_in = max(self._led_in, link.term)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            code = await asyncio.shield(process.wait())
+        if link.over:
+            return why, False
+        if code != -signal.SIGKILL:
+            why = f"{why}, code {code}"
+        return why, True
+
+    def _heard(self, frame: Frame) -> None:
+        """A process said how far it is."""
+        if frame["op"] == words.READY:
+            self._set(role="shadow")
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._options.steady_s, self._steady, self._link)
+        elif frame["op"] == words.LEADING:
+            self._set(
+                role="leads",
+                leading_after_s=frame["after_s"],
+                tasks=frame["tasks"],
+                settled_after_s=-1.0,
+            )
+        elif frame["op"] == words.SETTLED:
+            self._set(
+                settled_after_s=frame["after_s"],
+                workers=frame["workers"],
+                missing=frame["missing"],
+            )
+        elif frame["op"] == words.LEAD:
+            self._set(role="taking over", term=frame["term"], led_at_s=time.time())
+
+    def _steady(self, link: SchedulerLink | None) -> None:
+        """A process has lived for a while: what was wrong before is over."""
+        if link is not None and link is self._link:
+            self._row = 0
+            self._set(alarm="")
+
+    # Who is to lead
+
+    def _hand_over(self) -> None:
+        """Have another node lead, if this one does and is not alone."""
+        if self._node.raw.core.role is Role.LEADER:
+            self._node.disk_answers.hand_over()
+
+    async def _watch_leadership(self) -> None:
+        """A leader without a process that may lead ends its term, somehow."""
+        loop, node, options = asyncio.get_running_loop(), self._node, self._options
+        since, pause_s = loop.time(), options.unready_s
+        while not node.ended:
+            core = node.raw.core
+            if core.role is not Role.LEADER or (self._link and self._link.term):
+                since, pause_s = loop.time(), options.unready_s
+                await node.change()
+                continue
+            if self._link is not None and self._link.pid and core.term <= self._led_in:
+                # Nobody took over, and a new process is ready: it needs a new term.
+                self._new_term()
+            elif loop.time() - since > pause_s and core.transferee == NO_NODE:
+                self._hand_over()
+                since, pause_s = loop.time(), pause_s * 2
+            with suppress(TimeoutError):
+                await asyncio.wait_for(node.change(), options.link.ping_s)
+
+    def _new_term(self) -> None:
+        node = self._node
+        node.raw.step_down()
+        node.raw.campaign()
+        node.wake()
