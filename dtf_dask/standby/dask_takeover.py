@@ -1,0 +1,191 @@
+"""The private names of Dask's scheduler by which it takes over what workers have.
+
+Nothing here decides; `adoption` does. `broken` says what an installed version of Dask
+no longer has of it, and of what `dask_adopting` uses; a contract test keeps it empty.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable
+from inspect import unwrap
+from typing import Any, TypeAlias
+
+from distributed import Scheduler
+from distributed.scheduler import SchedulerState, TaskState, WorkerState
+from distributed.shuffle._core import ShuffleRunSpec
+
+from dtf_dask.standby.adoption import Known, Standing
+
+Key: TypeAlias = Any  # Dask's are no bytes, and ours are more than it says
+RUN_ID_BITS = 32
+OPEN = frozenset({"released", "waiting", "queued", "no-worker"})
+_STANDINGS: dict[str, Standing] = {
+    **dict.fromkeys(OPEN, "open"),
+    "processing": "processing",
+    "memory": "memory",
+    "erred": "erred",
+}
+
+_CALLED = (
+    *("transition", "transitions", "worker_send", "send_all", "add_replica"),
+    *("acquire_resources", "check_idle_saturated", "release_worker_data"),
+    *("send_task_to_worker", "_client_releases_keys", "_transition"),
+)
+_STATE = ("tasks", "workers", "clients", "plugins", "extensions", "stream_handlers")
+_TASK_FIELDS = (
+    *("state", "run_id", "waiters", "waiting_on", "dependents", "dependencies"),
+    *("who_has", "who_wants", "processing_on", "exception", "exception_blame"),
+    *("exception_text", "traceback", "traceback_text", "erred_on", "retries", "actor"),
+    *("type", "run_spec", "group", "priority", "suspicious"),
+)
+_WORKER_NAMES = (
+    *("add_to_processing", "add_to_long_running", "long_running", "processing"),
+    *("actors", "executing", "has_what"),
+)
+_ENTRIES = (
+    ("released", "waiting"),
+    ("released", "erred"),
+    ("released", "forgotten"),
+    ("waiting", "released"),
+    ("queued", "released"),
+    ("no-worker", "released"),
+    ("memory", "released"),
+    ("processing", "released"),
+)
+_CALL_SITES = (
+    (SchedulerState, "_task_to_msg", "_run_id_iterator"),
+    (SchedulerState, "_transition_released_erred", "exception_blame"),
+    (Scheduler, "stimulus_task_finished", "run_id"),
+    (Scheduler, "stimulus_task_erred", "retries"),
+)
+
+
+def broken(scheduler: Scheduler) -> tuple[str, ...]:
+    """Say what is missing of what the functions below use; empty if all is there."""
+    missing = [
+        f"Scheduler.{name}"
+        for name in (*_CALLED, *_STATE)
+        if not hasattr(scheduler, name)
+    ]
+    missing += [
+        f"TaskState.{name}" for name in _TASK_FIELDS if not hasattr(TaskState, name)
+    ]
+    missing += [
+        f"WorkerState.{name}"
+        for name in _WORKER_NAMES
+        if not hasattr(WorkerState, name)
+    ]
+    table = getattr(scheduler, "_TRANSITIONS_TABLE", {})
+    missing += [f"{a} -> {b}" for a, b in _ENTRIES if (a, b) not in table]
+    streams = getattr(scheduler, "stream_handlers", {})
+    missing += [
+        f"stream {op}"
+        for op in ("task-finished", "task-erred", "long-running")
+        if not callable(streams.get(op))
+    ]
+    for owner, caller, name in _CALL_SITES:
+        code = getattr(unwrap(getattr(owner, caller, broken)), "__code__", None)
+        if code is None or name not in code.co_names:
+            missing.append(f"{name} in {owner.__name__}.{caller}")
+    if not isinstance(getattr(TaskState, "_run_id_iterator", None), itertools.count):
+        missing.append("TaskState._run_id_iterator")
+    if not _shuffle_numbers():
+        missing.append("ShuffleRunSpec.run_id")
+    return tuple(missing)
+
+
+def _shuffle_numbers() -> Any:
+    """What numbers the runs of P2P shuffles: a partial of next over a count."""
+    field = getattr(ShuffleRunSpec, "__dataclass_fields__", {}).get("run_id")
+    numbers = getattr(field, "default_factory", None)
+    known = getattr(numbers, "func", None) is next and hasattr(numbers, "__setstate__")
+    return numbers if known else None
+
+
+def number_runs(term: int) -> None:
+    """Number attempts of tasks from now on so that all of earlier terms are lower."""
+    first = term << RUN_ID_BITS
+    TaskState._run_id_iterator = itertools.count(first)
+    # In place: the class's constructor holds this very object.
+    _shuffle_numbers().__setstate__((next, (itertools.count(first + 1),), {}, {}))
+
+
+class SchedulerView:
+    """A scheduler, as `adoption.plan` looks at it."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._tasks, self._workers = scheduler.tasks, scheduler.workers
+
+    def known(self, key: Key) -> Known | None:
+        """A task, or None if nobody wants it any more."""
+        ts = self._tasks.get(key)
+        if ts is None:
+            return None
+        run_id = -1 if ts.run_id is None else ts.run_id
+        on = ts.processing_on
+        return Known(_STANDINGS[ts.state], on.address if on else "", run_id)
+
+    def needs(self, key: Key) -> list[Key]:
+        """The inputs of a task."""
+        return [dts.key for dts in self._tasks[key].dependencies]
+
+    def has(self, worker: str, key: Key) -> bool:
+        """Whether a worker is known to have a result."""
+        ws = self._workers.get(worker)
+        return ws is not None and self._tasks[key] in ws.has_what
+
+    def held_by(self, worker: str) -> list[Key]:
+        """All results that a worker is known to have."""
+        ws = self._workers.get(worker)
+        return [ts.key for ts in ws.has_what] if ws is not None else []
+
+    def processing_on(self, worker: str) -> list[Key]:
+        """All tasks that were sent to a worker, the most urgent first."""
+        ws = self._workers.get(worker)
+        if ws is None:
+            return []
+        return [ts.key for ts in sorted(ws.processing, key=_urgency)]
+
+
+def _urgency(ts: TaskState) -> Any:
+    return ts.priority or ()
+
+
+# -- what is wanted --------------------------------------------------------------------
+
+
+def wanted(scheduler: Scheduler) -> list[Key]:
+    """Open tasks that clients want, the most urgent first."""
+    found = [
+        ts
+        for ts in scheduler.tasks.values()
+        if ts.state == "released" and ts.who_wants and ts.run_spec
+    ]
+    found.sort(key=_urgency)
+    return [ts.key for ts in found]
+
+
+def forget_lost_values(scheduler: Scheduler) -> list[Key]:
+    """Forget values that were scattered and that nobody has; clients are told."""
+    lost = [
+        ts.key
+        for ts in scheduler.tasks.values()
+        if ts.state == "released" and not ts.run_spec
+    ]
+    scheduler.transitions(dict.fromkeys(lost, "forgotten"), f"dtf-lost-{time.time()}")
+    return lost
+
+
+def want(scheduler: Scheduler, keys: Iterable[Key]) -> None:
+    """Have tasks computed that are still open, with all that they need."""
+    tasks = scheduler.tasks
+    # Recommendations are processed from the last one on.
+    wishes: Any = {
+        key: "waiting"
+        for key in reversed(list(keys))
+        if key in tasks and tasks[key].state == "released"
+    }
+    scheduler.transitions(wishes, f"dtf-wanted-{time.time()}")
