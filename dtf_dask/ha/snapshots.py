@@ -244,7 +244,8 @@ class SnapshotStore:
         names = [name for _, _, name in self._stored()]
         if len(names) <= self._limits.kept:
             return
-        kept = 1
+        # Another thread may have put newer ones in its place already.
+        kept = int(os.path.basename(written) in names)
         going: list[str] = []
         for name in reversed(names):
             path = os.path.join(self._folder, name)

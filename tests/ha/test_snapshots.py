@@ -226,6 +226,20 @@ def test_the_one_that_was_just_written_is_always_kept(tmp_path: Path) -> None:
     assert names(tmp_path) == [10, 30]
 
 
+def test_one_that_another_thread_has_removed_counts_for_nothing(
+    tmp_path: Path,
+) -> None:
+    """Two are to be kept, and the one just written is none of them any more."""
+    store = store_in(tmp_path)
+    gone = store.write(at(1), [b"a"])
+    others = store_in(tmp_path, kept=3)
+    for index in (2, 3, 4):
+        others.write(at(index), [b"a"])
+    assert names(tmp_path) == [2, 3, 4]
+    store._keep(gone)
+    assert names(tmp_path) == [3, 4]
+
+
 def test_snapshots_are_kept_while_others_come(tmp_path: Path) -> None:
     """Two threads write at once: none fails, and the last few are there."""
     store = store_in(tmp_path)

@@ -71,7 +71,7 @@ def run(check: Callable[[TableClient], Awaitable[None]]) -> None:
                 processes=False,
                 protocol="tcp://",
                 asynchronous=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 scheduler_port=0,
                 host="127.0.0.1",
             ) as cluster,
