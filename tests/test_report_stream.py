@@ -143,7 +143,8 @@ class _Air:
         self.heard: list[int] = []
         self.now = 0.0
         self.line = ReportLine(
-            self.ask, "r1", self.deliver, lambda _: None, clock=lambda: self.now
+            *(self.ask, "r1", self.deliver, lambda _: None, asyncio.Event()),
+            clock=lambda: self.now,
         )
         self.line.opened("w", self.kept.stream)
 
@@ -161,9 +162,9 @@ class _Air:
     def say(self, number: int) -> None:
         event = self.kept.put("gw0", number, bytes(20))
         if self.rng.random() < 0.6:
-            self.line.hear(event)
+            self.line.on_event((0.0, event))
         if self.rng.random() < 0.2:
-            self.line.hear(event)
+            self.line.on_event((0.0, event))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -203,18 +204,20 @@ def test_another_worker_at_the_address(tmp_path):
         async def ask(*_, **__):
             return {"stream": ""}
 
-        line = ReportLine(ask, "r1", heard.append, replaced.append)
+        missed = asyncio.Event()
+        line = ReportLine(ask, "r1", heard.append, replaced.append, missed)
         kept = KeptEvents(tmp_path)
         line.opened("w", kept.stream)
         kept.put("gw0", 1, b"lost")
-        assert not line.hear(kept.put("gw0", 2, b"x"))
+        line.on_event((0.0, kept.put("gw0", 2, b"x")))
+        assert missed.is_set()
         assert line.due() == ["w"]
         assert not await line.mend("w")
         assert replaced == ["w"]
         assert heard == []
         line.lost("w")
         assert [told.batch for told in heard] == [2]
-        assert line.hear(kept.put("gw0", 3, b"late"))  # of a worker that is gone
+        line.on_event((0.0, kept.put("gw0", 3, b"late")))  # of a worker that is gone
         assert len(heard) == 1
         assert (line.heard("w"), await line.mend("w")) == (0, False)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dtf_dask.errors import DtfError
 from dtf_dask.runs.roster import Roster, Slot
+from dtf_dask.runs.task_set import TaskSet
 
 _LOOKS, _LOOK_AGAIN_S = 20, 0.5  # a scheduler that begins to lead waits for some 5 s
 
@@ -34,7 +35,7 @@ class Attendance:
     ) -> None:
         self._roster = roster
         self._came, self._gone, self._refused = came, gone, refused
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = TaskSet()
 
     async def open_all(self) -> None:
         """Make all ready that are there; `DtfError` when one cannot be."""
@@ -48,24 +49,23 @@ class Attendance:
         if message.get("action") == "remove-worker":
             self._gone(message["worker"])
         elif message.get("action") == "add-worker":
-            self._begin(self._join(message["worker"]))
+            self._tasks.begin(self._join(message["worker"]))
 
     def replaced(self, address: str) -> None:
         """A worker was started anew where another one was."""
         self._gone(address)
-        self._begin(self._join(address))
+        self._tasks.begin(self._join(address))
 
     def look(self) -> None:
         """Another scheduler leads: who did not come to it is gone, after a while.
 
         Those that it never had it does not call removed.
         """
-        self._begin(self._look())
+        self._tasks.begin(self._look())
 
     def close(self) -> None:
         """Open none any more."""
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     async def _join(self, address: str) -> None:
         try:
@@ -84,8 +84,3 @@ class Attendance:
             self._gone(address)
         for address in there:
             await self._join(address)
-
-    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

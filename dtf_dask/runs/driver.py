@@ -22,6 +22,7 @@ from dtf_dask.runs.batch_room import BatchRoom
 from dtf_dask.runs.batch_tasks import cause_of_end, submit_batch
 from dtf_dask.runs.driver_options import DrivenCase, DriverOptions
 from dtf_dask.runs.fetching import Fetcher
+from dtf_dask.runs.leaders import away_text, noted
 from dtf_dask.runs.misfits import Misfits
 from dtf_dask.runs.mismatch import MISMATCHES
 from dtf_dask.runs.out_batches import OutBatches
@@ -30,6 +31,7 @@ from dtf_dask.runs.roster import Roster, Slot
 from dtf_dask.runs.scheduler_line import Led, SchedulerLine
 from dtf_dask.runs.taking_back import TakingBack
 from dtf_dask.runs.tally import RunEnd, Tally
+from dtf_dask.runs.task_set import TaskSet
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.hardware.topic import TOPIC as HARDWARE_TOPIC
 from dtf_dask.worker_plugins.runner.plugin import topic
@@ -88,9 +90,10 @@ class RunDriver:
         self._cases, self._planner = cases, planner
         self._options = options
         self._sink, self._keep, self._may_go_on = sink, keep, may_go_on
-        self._line = SchedulerLine(client, self._led)
+        self._line = SchedulerLine(client, self._led, self._long_away)
+        self._news = asyncio.Event()
         self._reports = ReportLine(
-            self._line.ask, run.id, self._told, lambda a: self._attendance.replaced(a)
+            self._line.ask, run.id, self._told, self._replaced, self._news
         )
         door = WorkerDoor(self._line.ask, spec, travel, self._notice)
         self._roster = Roster(
@@ -100,13 +103,14 @@ class RunDriver:
         self._attendance = Attendance(
             self._roster, self._welcome, self._lose_worker, self._refused
         )
-        self._topics = {topic(run.id): self._on_event, "all": self._attendance.hear}
+        self._topics = {
+            topic(run.id): self._reports.on_event,
+            "all": self._attendance.hear,
+        }
         if planner.asks:
             self._topics[HARDWARE_TOPIC] = self._on_hardware
         self._out = OutBatches()
-        self._tasks: set[asyncio.Task[Any]] = set()  # the end waits for these
-        self._asides: set[asyncio.Task[Any]] = set()
-        self._news = asyncio.Event()
+        self._tasks, self._asides = TaskSet(), TaskSet()  # the end waits for the first
         self._taking_back = TakingBack(
             self._line.ask, run.id, planner, self._out, self._slots, self._news
         )
@@ -127,7 +131,7 @@ class RunDriver:
         """Run everything; returns when each case ended, or after a stop."""
         for name, hear in self._topics.items():
             self._client.subscribe_topic(name, hear)
-        watching = asyncio.ensure_future(self._line.watch())
+        watching = asyncio.ensure_future(self._watch())
         try:
             await self._room.look()
             self._opening = asyncio.ensure_future(self._attendance.open_all())
@@ -158,7 +162,7 @@ class RunDriver:
             self._fill()
             self._give_up_misfits()
             for address in self._reports.due():
-                self._spawn(self._reports.mend(address), self._asides)
+                self._asides.begin(self._reports.mend(address))
             try:
                 idle = any(not slot.outstanding for slot in self._slots.values())
                 patience_s = _IDLE_ROUND_S if idle else _LOOK_ROUND_S
@@ -169,21 +173,18 @@ class RunDriver:
     async def _close(self) -> None:
         grace_s, run_id = self._options.cancel_grace_s, self._run.id
         self._attendance.close()
-        for task in self._asides:
-            task.cancel()
+        self._asides.cancel()
         if self._stopping:
             addresses = self._roster.addresses()
             await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
         while self._tasks and not self._stopping:
-            await asyncio.wait(self._tasks)
+            await self._tasks.wait()
         addresses = self._roster.addresses()
         await self._line.tell(addresses, "dtf_close", grace_s, run=run_id)
         # Not before: what ended just before the stop may still be on its way here.
         self._out.end_all()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_s)
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.wait(grace_s)
+        self._tasks.cancel()
         for name in self._topics:
             self._client.unsubscribe_topic(name)
 
@@ -201,11 +202,26 @@ class RunDriver:
         else:  # nobody else is there: say so now, not after a minute
             self.stop(error=error)
 
+    async def _watch(self) -> None:
+        try:
+            await self._line.watch()
+        except DtfError as error:
+            self.stop(error=error)
+
+    def _replaced(self, address: str) -> None:
+        self._attendance.replaced(address)
+
     def _led(self, led: Led) -> None:
         """The client is connected again, perhaps to another scheduler."""
+        running = sum(1 for slot in self._slots.values() if slot.outstanding)
+        text = noted(self.end.leaders, led, time.time(), running)
+        self._sink({"op": "leader", "text": text})
         self._reports.doubt()
         self._attendance.look()
         self._news.set()
+
+    def _long_away(self, away_s: float) -> None:
+        self._sink({"op": "leader", "text": away_text(time.time() - away_s)})
 
     def _notice(self, text: str) -> None:
         self._sink({"op": "notice", "text": text})
@@ -220,7 +236,7 @@ class RunDriver:
         self._news.set()
 
     def _drop(self, slot: Slot, batches: Sequence[int], why: str) -> None:
-        """Batches that a slot will not run, or not to their end."""
+        """Batches that a slot will not run to their end."""
         for batch in batches:
             left = self._out.left(batch)
             first = slot.outstanding[0] == batch
@@ -255,11 +271,11 @@ class RunDriver:
                 if len(slot.outstanding) <= depth:
                     self._submit_next(slot)
         for question in self._taking_back.due(time.monotonic()):
-            self._spawn(question)
+            self._tasks.begin(question)
 
     def _submit_next(self, slot: Slot) -> None:
         if not self._room.take():
-            self._spawn(self._room.wait(self._news), self._asides)
+            self._asides.begin(self._room.wait(self._news))
             return
         batch = self._planner.next_batch(slot.name, now=time.monotonic())
         if batch is None:
@@ -280,7 +296,7 @@ class RunDriver:
             self._reports.heard(slot.address),
         )
         self._out.begin(batch.id, batch.indices, slot.name, future)
-        self._spawn(self._await_batch(batch.id, future))
+        self._tasks.begin(self._await_batch(batch.id, future))
 
     async def _await_batch(self, batch: int, future: distributed.Future) -> None:
         """A batch is over by event; this notices the task that failed instead."""
@@ -303,10 +319,6 @@ class RunDriver:
 
     # -- what runners tell ------------------------------------
 
-    def _on_event(self, event: tuple[float, Any]) -> None:
-        if not self._reports.hear(event[1]):
-            self._news.set()  # one is missing: its worker is to be asked
-
     def _told(self, told: Told) -> None:
         slot, batch = told.slot, told.batch
         for raw in FrameBuffer().split(told.frames):
@@ -324,8 +336,7 @@ class RunDriver:
                 self._sink(frame | {"slot": slot})
             else:
                 handle(frame, slot, batch)
-        # At once, not by way of the loop: the slot is idle until it has work.
-        if not self._stopping:
+        if not self._stopping:  # at once: the slot is idle until it has work
             self._fill()
 
     def _on_report(
@@ -344,7 +355,7 @@ class RunDriver:
         place = self._slots.get(slot)
         attempt, fate = self._tally.judge(frame, slot, place.host if place else "")
         if (files := frame.get("artifacts")) and place is not None:
-            self._spawn(self._keep_with(files, attempt, place.address))
+            self._tasks.begin(self._keep_with(files, attempt, place.address))
         else:
             self._keep(attempt)
         if fate != "late":
@@ -384,12 +395,3 @@ class RunDriver:
         if frame["stop"] is not None:
             self._sink({"op": "stop", "slot": slot} | frame["stop"])
             self.stop()
-
-    def _spawn(
-        self, coroutine: Any, among: set[asyncio.Task[Any]] | None = None
-    ) -> None:
-        """Run something beside the loop; the run's end waits for it, or cancels it."""
-        tasks = self._tasks if among is None else among
-        task = asyncio.ensure_future(coroutine)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)

@@ -208,7 +208,7 @@ class RunHandle:
         self._came.put(attempt)
 
     def _hear(self, event: dict[str, Any]) -> None:
-        if event["op"] == "notice":
+        if event["op"] in ("notice", "leader"):
             self.notices.append(event["text"])
 
     async def _travel(self) -> Travel | None:

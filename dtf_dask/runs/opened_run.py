@@ -19,6 +19,7 @@ from dtf_dask.runs.batch_groups import atomic_groups
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import MISFIT_PATIENCE_S, DrivenCase, DriverOptions
 from dtf_dask.runs.kinds import kinds_of, orders, with_moments
+from dtf_dask.runs.leaders import KEY as LEADERS
 from dtf_dask.runs.planning import RunPlanner
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.snapshot import Snapshot, build
@@ -178,7 +179,11 @@ class OpenedRun:
         ``notice`` is told when runs were removed, or could not be.
         """
         stored = await asyncio.to_thread(
-            self.recorder.close, run_status(end), exit_code(end), time.time()
+            self.recorder.close,
+            run_status(end),
+            exit_code(end),
+            time.time(),
+            environment={LEADERS: end.leaders} if end.leaders else {},
         )
         keep_s = self._settings.results.keep_s
         # After Ctrl-C nobody wants to wait, and a store that failed has work to come.

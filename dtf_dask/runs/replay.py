@@ -73,6 +73,8 @@ class Replay:
             self._show_output(event["slot"], event["data"])
         elif event["op"] == "notice":
             self._controller.notice(event["text"])
+        elif event["op"] == "leader" and self._config.option.verbose >= -1:
+            self._print(f"dtf: {event['text']}")  # now: it explains what one sees
         elif event["op"] == "leaked":
             for process in event["leaked"]:
                 self._controller.leaked(self._culprit(process, event["slot"]))

@@ -58,6 +58,8 @@ class ReportLine:
     replaced
         Told the address of a worker that knows nothing of the run: it is another one,
         which was started there since.
+    missed
+        Set when a worker is to be asked; see `due`.
     clock
         Monotonic, in seconds.
     """
@@ -68,10 +70,11 @@ class ReportLine:
         run_id: str,
         deliver: Callable[[Told], None],
         replaced: Callable[[str], None],
+        missed: asyncio.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask, self._run_id, self._clock = ask, run_id, clock
-        self._deliver, self._replaced = deliver, replaced
+        self._deliver, self._replaced, self._missed = deliver, replaced, missed
         self._streams: dict[str, _Worker] = {}
         self._workers: dict[str, _Worker] = {}
 
@@ -95,21 +98,23 @@ class ReportLine:
         one = self._workers.get(address)
         return one.reports.heard if one is not None else 0
 
-    def hear(self, message: dict[str, Any]) -> bool:
-        """An event has come by Dask; False if one before it has not."""
+    def on_event(self, event: tuple[float, Any]) -> None:
+        """An event has come by Dask."""
+        message = event[1]
         told = Told(message["slot"], message["batch"], message["frames"])
         stream = message.get("stream")
-        if stream is None:
+        if stream is None:  # it cannot be lost
             self._deliver(told)
-            return True
+            return
         one = self._streams.get(stream)
         if one is None:
             logger.debug("an event of a worker that is gone: %s", told.slot)
-            return True
+            return
         one.heard_at = self._clock()
         self._give(one.reports.hear(message["number"], told))
-        one.in_doubt = one.in_doubt or one.reports.misses
-        return not one.reports.misses
+        if one.reports.misses:
+            one.in_doubt = True
+            self._missed.set()
 
     def due(self) -> list[str]:
         """The workers that are to be asked now; see `mend`."""

@@ -17,10 +17,13 @@ import distributed
 
 from dtf_dask.comm.address import PREFIX
 from dtf_dask.comm.greeting import KEY as GREETING
+from dtf_dask.errors import ClusterUnreachableError
+from dtf_dask.quantities import format_duration
 
 _T = TypeVar("_T")
 
 _LOOK_S = 0.02  # between looks at the connection, which are cheap
+_LONG_AWAY_S = 3.0  # by then another one should lead: somebody may want to know
 _NOTICED_S = 1.0  # in which Dask notices that the connection broke, if that it was
 
 
@@ -50,6 +53,8 @@ class SchedulerLine:
         Its scheduler carries the messages.
     led
         Told when the client is connected again. See `watch`.
+    long_away
+        Told for how many seconds it has not been, once, if these are some.
 
     Attributes
     ----------
@@ -58,9 +63,12 @@ class SchedulerLine:
     """
 
     def __init__(
-        self, client: distributed.Client, led: Callable[[Led], None] = lambda _: None
+        self,
+        client: distributed.Client,
+        led: Callable[[Led], None] = lambda _: None,
+        long_away: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._client, self._led = client, led
+        self._client, self._led, self._long_away = client, led, long_away
         scheduler: Any = client.scheduler
         self.outlives = str(scheduler.address).startswith(PREFIX)
         self._connection: Any = client.scheduler_comm
@@ -74,19 +82,32 @@ class SchedulerLine:
         return not self._back.is_set()
 
     async def watch(self) -> None:
-        """See the connection break, and come back; until cancelled."""
-        if not self.outlives:
-            return
-        while self._client.status != "closed":
+        """See the connection break, and come back; until cancelled.
+
+        Raises
+        ------
+        ClusterUnreachableError
+            The client has given up.
+        """
+        while self.outlives:
             while self._is_up():
                 await asyncio.sleep(_LOOK_S)
             since = time.monotonic()
             self._back.clear()
             self._broke.set_result(None)
+            told = False
             while not self._is_new():
-                if self._client.status in ("closing", "closed"):
+                if self._is_over():
                     self._back.set()
-                    return
+                    raise ClusterUnreachableError(
+                        "the client has given up: no coordinator led for"
+                        f" {format_duration(round(time.monotonic() - since))}"
+                        " (ha.client-patience)"
+                    )
+                away_s = time.monotonic() - since
+                if away_s > _LONG_AWAY_S and not told:
+                    self._long_away(away_s)
+                    told = True
                 await asyncio.sleep(_LOOK_S)
             self._connection = self._client.scheduler_comm
             self._broke = asyncio.get_running_loop().create_future()
@@ -138,8 +159,11 @@ class SchedulerLine:
                     raise
             finally:
                 asked.cancel()
-            if self._client.status in ("closing", "closed"):
+            if self._is_over():
                 raise OSError("the client was closed")
+
+    def _is_over(self) -> bool:
+        return self._client.status in ("closing", "closed")
 
     def _is_up(self) -> bool:
         return self._client.scheduler_comm is self._connection and not _is_closed(

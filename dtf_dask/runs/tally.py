@@ -18,12 +18,16 @@ Fate = Literal["settled", "retry", "lost", "late"]
 
 @dataclass(slots=True)
 class RunEnd:
-    """How a run ended: cases by outcome, and the error that broke it, if any."""
+    """How a run ended: cases by outcome, and the error that broke it, if any.
+
+    ``leaders`` are the schedulers that took over while it went on.
+    """
 
     outcomes: Counter[str] = field(default_factory=Counter)
     flaky: list[CaseId] = field(default_factory=list)
     interrupted: bool = False
     error: DtfError | None = None
+    leaders: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Tally:

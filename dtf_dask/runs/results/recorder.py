@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from dtf_dask.errors import DtfError, ResultsCorruptError, ResultsUnavailableError
 from dtf_dask.model import Attempt, CaseId, Run, RunStatus
@@ -27,6 +28,9 @@ RETRY_INTERVAL_S = 30.0
 RETRY_AT_CLOSE_S = 2.0
 CLOSE_TIMEOUT_S = 30.0
 _ATTEMPT_BYTES = 1000  # an attempt without its texts, roughly
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_End = tuple[RunStatus, int | None, float, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Recorder:
         self._queue: deque[Attempt] = deque()
         self._queue_bytes = 0
         self._in_flight: list[Attempt] = []
-        self._end: tuple[RunStatus, int | None, float] | None = None
+        self._end: _End | None = None
         self._abandoned = self._end_spooled = False
         self._ingested = SpoolIngest()
         self._rejected_path = ""
@@ -134,16 +138,19 @@ class Recorder:
         exit_code: int | None,
         finished_at: float,
         *,
+        environment: Mapping[str, Any] = _NOTHING,
         timeout_s: float = CLOSE_TIMEOUT_S,
     ) -> RecorderStatus:
         """Store or spool what is left, record the run's end, and say how it went.
+
+        ``environment`` adds to the run's: what became known while it went on.
 
         Calling it again returns the same status. A store that hangs for longer than
         ``timeout_s`` is left behind: what it did not confirm is spooled.
         """
         with self._changed:
             if self._end is None:
-                self._end = (status, exit_code, finished_at)
+                self._end = (status, exit_code, finished_at, environment)
             self._changed.notify_all()
         self._thread.join(timeout_s)
         if self._thread.is_alive() and not self._abandoned:
@@ -222,7 +229,7 @@ class Recorder:
         if self._store is None and self._may_retry(RETRY_AT_CLOSE_S):
             self._open()
         if self._store is not None:
-            status, exit_code, finished_at = self._end
+            status, exit_code, finished_at, environment = self._end
             try:
                 self._ingest_own(self._store)
                 self._store.finish_run(
@@ -230,6 +237,7 @@ class Recorder:
                     status=status,
                     exit_code=exit_code,
                     finished_at=finished_at,
+                    environment=environment,
                 )
             except Exception as error:
                 self._fail(error)

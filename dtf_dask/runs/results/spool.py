@@ -14,7 +14,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -61,8 +61,14 @@ class Spool:
             for attempt in attempts
         )
 
-    def write_end(self, status: str, exit_code: int | None, finished_at: float) -> None:
-        """Append how the run ended."""
+    def write_end(
+        self,
+        status: str,
+        exit_code: int | None,
+        finished_at: float,
+        environment: Mapping[str, Any],
+    ) -> None:
+        """Append how the run ended, and what is new of its environment."""
         self._write(
             [
                 {
@@ -70,6 +76,7 @@ class Spool:
                     "status": status,
                     "exit_code": exit_code,
                     "finished_at": finished_at,
+                    "environment": codec.plain_value(environment),
                 }
             ]
         )
@@ -228,11 +235,15 @@ class _Reader:
             raise ProtocolError("an end needs a status and a time")
         if not (code is None or isinstance(code, int)):
             raise ProtocolError("an exit code is an integer")
+        environment = record.get("environment", {})
+        if not isinstance(environment, dict):
+            raise ProtocolError("a run's environment is an object")
         self._store.finish_run(
             self._run_id,
             status=status,
             exit_code=code,
             finished_at=float(at),
+            environment=environment,
         )
 
     def flush(self) -> None:

@@ -132,10 +132,16 @@ class ResultsStore:
         status: RunStatus,
         exit_code: int | None,
         finished_at: float,
+        environment: Mapping[str, Any] | None = None,
     ) -> None:
-        """Record how a run ended, and count its cases by outcome."""
+        """Record how a run ended, and count its cases by outcome.
+
+        ``environment`` is added to that of the run.
+        """
         with engines.guarded(self._url), self._writer.begin() as connection:
-            writes.finish_run(connection, run_id, status, exit_code, finished_at)
+            writes.finish_run(
+                connection, run_id, status, exit_code, finished_at, environment or {}
+            )
 
     def ingest_spool(self, folder: str | Path) -> SpoolIngest:
         """Take in every spool file of ``folder`` that no run is still writing.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -124,9 +125,15 @@ def finish_run(
     status: RunStatus,
     exit_code: int | None,
     finished_at: float,
+    environment: Mapping[str, Any],
 ) -> None:
     """Record a run's end and count its cases by outcome."""
     run = _locked_run(connection, run_id)
+    more = {}
+    if environment:
+        known = sa.select(runs.c.environment).where(runs.c.key == run.key)
+        before = json.loads(connection.execute(known).scalar_one())
+        more["environment"] = json_line(plain_value({**before, **environment}))
     counts = count_outcomes(verdicts(queries.verdict_rows(connection, run.key)))
     connection.execute(
         sa.update(runs)
@@ -136,6 +143,7 @@ def finish_run(
             exit_code=exit_code,
             finished_at=finished_at,
             counts=json_line({str(name): count for name, count in counts.items()}),
+            **more,
         )
     )
 
