@@ -12,11 +12,13 @@ import distributed
 from dask.base import get_annotations
 
 from dtf_dask.annotations import validate
+from dtf_dask.durable.client_methods import DurableMethods
 from dtf_dask.errors import SchedulingUnavailableError
 from dtf_dask.explanation import Explanation
 from dtf_dask.held_graphs import HeldGraphs
 from dtf_dask.model import Case
 from dtf_dask.pressure import Pressure
+from dtf_dask.quantities import format_duration
 from dtf_dask.room_gate import RoomGate
 from dtf_dask.wishes import annotated, class_of, keep, key_of, several, takes_wishes
 
@@ -28,7 +30,7 @@ _HEARD_S, _AGAIN_S = 5.0, 0.01
 _PORTIONS = 16  # so many fill the queue, where nobody can wait for its free room
 
 
-class Client(distributed.Client):
+class Client(DurableMethods, distributed.Client):
     """A `distributed.Client` whose `submit` and `map` also take what a task needs.
 
     Each wish becomes part of the Dask annotation ``dtf``, merged into what an enclosing
@@ -83,6 +85,7 @@ class Client(distributed.Client):
         super().__init__(*args, **kwargs)
 
     def _failed(self, key: Hashable, error: BaseException) -> None:
+        self._durable.sending.leave([key])
         self._handle_task_erred(key=key, exception=error)  # type: ignore[no-untyped-call]
 
     @takes_wishes
@@ -130,7 +133,7 @@ class Client(distributed.Client):
         return self.room_gate.pressure
 
     async def _ensure_connected(self, timeout: Any = None) -> None:
-        await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
+        await super()._ensure_connected(timeout)
         if self.status == "running":
             await self.room_gate.look()
 
@@ -146,8 +149,21 @@ class Client(distributed.Client):
             self.room_gate.pay(count)
         return super()._graph_to_futures(expr, keys, *args, **kwargs)
 
+    async def _flush(self, timeout_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._held_graphs.sent()
+        except TimeoutError:
+            raise TimeoutError(
+                f"after {format_duration(timeout_s or 0)} there is no room for all that"
+                " was submitted in the queue of the scheduler"
+            ) from None
+        await super()._flush(timeout_s)
+
     def _send_to_scheduler_safe(self, message: Any) -> None:
-        if self.status != "running" or not self._held_graphs.takes(message):
+        # Where there is a ledger nothing may overtake, with a scheduler or without.
+        held = self.status == "running" or self._durable.durable
+        if not held or not self._held_graphs.takes(message):
             self._send_now(message)
 
     def _send_now(self, message: Any) -> None:

@@ -214,6 +214,24 @@ class ContentUnavailableError(DtfError):
     exit_code = 51
 
 
+class ClientVersionError(DtfError):
+    """A client is older or newer than the cluster, and they do not talk."""
+
+    exit_code = 56
+
+
+class ClientReplacedError(DtfError):
+    """A cluster knows another client of the same id, and takes nothing of this one."""
+
+    exit_code = 57
+
+
+class TaskLostError(DtfError):
+    """What a task made is lost with its worker, and cannot be made again."""
+
+    exit_code = 58
+
+
 class NodeProcessError(DtfError):
     """The process of a node could not be started, or ended by itself."""
 

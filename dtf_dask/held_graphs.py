@@ -71,6 +71,12 @@ class HeldGraphs:
         if self._task is not None:
             self._task.cancel()
 
+    async def sent(self) -> None:
+        """Wait until nothing is held any more."""
+        await asyncio.sleep(0)  # what a coroutine just submitted is a callback away
+        while self._held and self._task is not None:
+            await asyncio.wait([self._task])
+
     def _concerns(self, keys: Iterable[Hashable]) -> bool:
         return bool(self._unsent) and any(key in self._unsent for key in keys)
 

@@ -282,6 +282,13 @@ class SchedulingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HaSettings:
+    """A cluster whose scheduler may die."""
+
+    client_patience_s: float = _key("ha.client-patience", Duration(0, 30 * _DAY))
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of the configuration, checked. Durations in seconds, sizes in bytes."""
 
@@ -292,6 +299,7 @@ class Settings:
     driver: DriverSettings
     hardware: HardwareSettings
     scheduling: SchedulingSettings
+    ha: HaSettings
 
 
 # A section's class by its attribute in Settings; a test keeps the two equal.
@@ -303,6 +311,7 @@ SECTIONS: dict[str, Any] = {
     "driver": DriverSettings,
     "hardware": HardwareSettings,
     "scheduling": SchedulingSettings,
+    "ha": HaSettings,
 }
 
 READERS: dict[str, Reader] = {

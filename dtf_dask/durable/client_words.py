@@ -27,6 +27,9 @@ HELLO, DURABLE, STATES = "dtf-hello", "dtf-durable", "dtf-states"
 """Ops to schedulers, which add ``client`` to each as they do to all."""
 
 TOKEN_CHARS_MAX = 64
+LOST = "dtf-lost"
+"""The reason in ``cancelled-keys`` of what can be neither found nor made again; its
+``msg`` says why, and clients raise `TaskLostError` with it."""
 
 
 def welcome(

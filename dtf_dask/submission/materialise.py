@@ -30,6 +30,8 @@ def broken() -> tuple[str, ...]:
         for owner, name in (
             (_expr.Expr, "__dask_graph__"),
             (_expr.Expr, "__dask_annotations__"),
+            (_expr.Expr, "_layer"),
+            (_expr.Expr, "dependencies"),
             (_expr, "LLGExpr"),
             (order, "order"),
             (_task_spec, "convert_legacy_graph"),
@@ -52,6 +54,7 @@ def materialise(
     client: str,
     seq: int,
     annotations: Mapping[str, Any] | None = None,
+    places: Mapping[Key, int] | None = None,
 ) -> Table:
     """What a client would send to compute an expression, as a table.
 
@@ -64,6 +67,9 @@ def materialise(
     annotations
         For all tasks; those of the graph's parts come first. A function is called with
         the key of each task, as Dask's scheduler does.
+    places
+        In which order tasks had better run, if the caller knows; those that it does not
+        name come first.
 
     Raises
     ------
@@ -71,11 +77,10 @@ def materialise(
         A task cannot be sent, or what is annotated is not plain.
     """
     held = tuple(dict.fromkeys(wanted))
-    graph: dict[Key, GraphNode] = convert_legacy_graph(dict(expr.__dask_graph__()))
-    if isinstance(expr, _expr.LLGExpr):
+    graph = _graph_of(expr)
+    if isinstance(expr, _expr.LLGExpr) and not _all_wanted(held, graph):
         graph = _needed(graph, held)
     noted = _Annotations(annotations or {}, expr.__dask_annotations__())
-    places = order.order(cast(Any, graph)) if graph else {}
     payloads = Payloads()
     rows = tuple(
         Row(
@@ -85,9 +90,44 @@ def materialise(
             bool(graph[key].data_producer),
             noted.of(key),
         )
-        for key in sorted(graph, key=lambda one: places[cast(Any, one)])
+        for key in _in_order(graph, places)
     )
     return Table(client, seq, held, tuple(payloads.functions), rows)
+
+
+def _graph_of(expr: _expr.Expr) -> dict[Key, GraphNode]:
+    """All tasks, by key. Those of the calls that are submitted one by one are there.
+
+    What Dask does to find the parts of an expression takes several times as long.
+    """
+    whole = type(expr).__dask_graph__ is _expr.Expr.__dask_graph__
+    if whole and not expr.dependencies():
+        found = expr._layer()
+    else:
+        found = expr.__dask_graph__()
+    if all(isinstance(node, GraphNode) for node in found.values()):
+        return {
+            key: node
+            for key, node in found.items()
+            if type(node) is not Alias or node.target != key
+        }
+    return convert_legacy_graph(dict(found))
+
+
+def _all_wanted(held: Sequence[Key], graph: Mapping[Key, GraphNode]) -> bool:
+    """Whether every task of a graph is wanted, so that none can be left out."""
+    return len(held) == len(graph) and all(key in graph for key in held)
+
+
+def _in_order(
+    graph: dict[Key, GraphNode], places: Mapping[Key, int] | None
+) -> Iterable[Key]:
+    if len(graph) < 2:
+        return graph
+    if not places:
+        places = cast("dict[Key, int]", order.order(cast(Any, graph)))
+    known = places
+    return sorted(graph, key=lambda one: known.get(one, -1))
 
 
 def opened(row: Row, functions: Sequence[bytes]) -> GraphNode:
@@ -136,24 +176,26 @@ class _Annotations:
         self._for_all = for_all
         self._by_name = {name: values for name, values in by_name.items() if values}
         self._plain = {
-            name: _plain(value)
-            for name, value in for_all.items()
-            if not callable(value)
+            name: plain(value) for name, value in for_all.items() if not callable(value)
         }
 
+        self._one_by_one = bool(self._by_name) or len(self._plain) < len(for_all)
+
     def of(self, key: Key) -> dict[str, Plain]:
+        if not self._one_by_one:
+            return self._plain
         found = dict(self._plain)
         for name, value in self._for_all.items():
             if callable(value):
-                found[name] = _plain(value(key))
+                found[name] = plain(value(key))
         for name, values in self._by_name.items():
             value = values.get(key)
             if value is not None:
-                found[name] = _plain(value)
+                found[name] = plain(value)
         return found
 
 
-def _plain(value: Any) -> Plain:
+def plain(value: Any) -> Plain:
     """A value as it can travel. What cannot is left, to be refused with its name."""
     if value is None or isinstance(value, bool | str | bytes):
         return value
@@ -162,9 +204,9 @@ def _plain(value: Any) -> Plain:
     if isinstance(value, Real):
         return float(value)
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(_plain(one) for one in value)
+        return tuple(plain(one) for one in value)
     if isinstance(value, Set):
-        return tuple(sorted((_plain(one) for one in value), key=repr))
+        return tuple(sorted((plain(one) for one in value), key=repr))
     return cast(Plain, value)

@@ -7,7 +7,7 @@ better run, so that the scheduler need not find one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -84,6 +84,8 @@ def shown(key: object) -> str:
 
 def key_fault(key: object) -> str:
     """Why something is no key; empty if it is one."""
+    if type(key) is str and len(key) <= KEY_BYTES_MAX:
+        return ""  # nearly all are
     parts = 0
     size = 0
     stack: list[tuple[object, int]] = [(key, 0)]
@@ -177,9 +179,12 @@ def fault(table: Table) -> str:
 
 def _circle(rows: Iterable[Row]) -> str:
     """Name a task that waits for itself, over others or not; empty if there is none."""
+    rows = tuple(rows)
+    own = {row.key for row in rows}
+    if _is_sorted(rows, own):
+        return ""
     open_needs: dict[Key, int] = {}
     waiting: dict[Key, list[Key]] = {}
-    own = {row.key for row in rows}
     for row in rows:
         needs = [need for need in set(row.needs) if need in own]
         open_needs[row.key] = len(needs)
@@ -197,3 +202,14 @@ def _circle(rows: Iterable[Row]) -> str:
         return ""
     one = shown(next(iter(open_needs)))
     return f"has tasks that wait for each other, {one} among them"
+
+
+def _is_sorted(rows: Iterable[Row], own: Set[Key]) -> bool:
+    """Whether each row stands behind all that it needs: then none waits in a circle."""
+    seen: set[Key] = set()
+    for row in rows:
+        for need in row.needs:
+            if need not in seen and need in own:
+                return False
+        seen.add(row.key)
+    return True

@@ -30,6 +30,7 @@ TABLE_BYTES_MAX = 512 * 2**20
 _MAGIC = "dtf-tasks"
 _COLUMNS = 13
 _KEYS_MAX = 2 * TASKS_MAX
+_NOTHING: bytes = msgpack.packb({})
 
 
 def encode_table(table: Table) -> bytes:
@@ -52,9 +53,7 @@ def encode_table(table: Table) -> bytes:
         if why := key_fault(key):
             raise TaskRefusedError(f"the key {shown(key)} {why}")
     palette: dict[bytes, int] = {}
-    painted = [
-        palette.setdefault(_packed_annotations(row), len(palette)) for row in table.rows
-    ]
+    painted = _painted(table.rows, palette)
     try:
         body: bytes = msgpack.packb(
             (
@@ -156,7 +155,22 @@ def _numbered(keys: Iterable[Key], numbers: Mapping[Key, int]) -> list[int]:
     return sorted({numbers[key] for key in keys})
 
 
+def _painted(rows: Iterable[Row], palette: dict[bytes, int]) -> list[int]:
+    """What is annotated for each row, as a number; most rows share one mapping."""
+    painted: list[int] = []
+    last: Mapping[str, Plain] | None = None
+    number = 0
+    for row in rows:
+        if row.annotations is not last:
+            last = row.annotations
+            number = palette.setdefault(_packed_annotations(row), len(palette))
+        painted.append(number)
+    return painted
+
+
 def _packed_annotations(row: Row) -> bytes:
+    if not row.annotations:
+        return _NOTHING
     for name, value in row.annotations.items():
         if why := plain_fault({name: value}):
             raise TaskRefusedError(

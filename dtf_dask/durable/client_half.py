@@ -1,0 +1,385 @@
+"""What makes a client of Dask outlive its scheduler: `DurableHalf`, one for each.
+
+It hears whether the scheduler is a coordinator's, which keeps a ledger. If so, all that
+the client asks for good becomes operations (`client_sending`), and a connection that
+breaks is followed by another to whoever leads then, to whom is said again what the
+ledger may lack. If not, it does nothing. All of it is on the client's loop, but for
+what says otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import secrets
+from collections.abc import Collection, Hashable, Mapping
+from typing import Any
+
+from dtf_dask import config
+from dtf_dask.durable import client_words, dask_client
+from dtf_dask.durable.client_sending import RETRIES, Sending
+from dtf_dask.durable.client_standing import ClientStanding
+from dtf_dask.errors import (
+    ClientReplacedError,
+    ClientVersionError,
+    ClusterUnreachableError,
+    DtfError,
+    ProtocolError,
+    SchedulingUnavailableError,
+    TaskLostError,
+    TaskRefusedError,
+)
+from dtf_dask.quantities import format_duration
+
+logger = logging.getLogger(__name__)
+
+_WELCOME_S = 30.0  # for a coordinator's scheduler to say its first words
+_AGAIN_S = 0.05  # between two attempts to connect, each of which waits for a leader
+_STATES_MAX = 10_000  # keys in one question
+_FAREWELL_S = 5.0  # for the ledger to have what was submitted before the client closes
+_OPERATIONS = frozenset(
+    (
+        dask_client.GRAPH,
+        dask_client.RELEASES,
+        dask_client.DESIRES,
+        dask_client.CANCELS,
+        RETRIES,
+    )
+)
+_TAKES_HOLD = frozenset(("variable-future-received-confirm", "queue-future-release"))
+"""Messages by which a client holds a key from then on."""
+
+
+class Mode(enum.Enum):
+    """What kind of scheduler it is."""
+
+    UNKNOWN = enum.auto()
+    PLAIN = enum.auto()
+    DURABLE = enum.auto()
+
+
+class DurableHalf:
+    """The durable half of one client.
+
+    Parameters
+    ----------
+    client
+        A `distributed.Client`, with `client_methods.DurableMethods` before its own.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.mode = Mode.UNKNOWN
+        self.token = secrets.token_hex(16)
+        self.term = 0
+        self.cluster = ""
+        self.waiting = ""
+        self._sending: Sending | None = None
+        self._stream: Any = None
+        self._early: list[Mapping[str, Any]] = []
+        self._cancelled: Any = None
+
+    @property
+    def sending(self) -> Sending:
+        """Its operations; made late, as the client's id is."""
+        if self._sending is None:
+            self._sending = Sending(
+                self.client.id, self._say, self._fail, lambda: str(self.standing())
+            )
+        return self._sending
+
+    def register(self) -> None:
+        """Have the client's stream hear what a coordinator says."""
+        handlers = dask_client.handlers(self.client)
+        self._cancelled = handlers["cancelled-keys"]
+        handlers.update(
+            {
+                client_words.WELCOME: self._heard_welcome,
+                client_words.ACK: self._heard_ack,
+                client_words.REFUSED: self._heard_refused,
+                client_words.WAITING: self._heard_waiting,
+                "cancelled-keys": self._heard_cancelled,
+            }
+        )
+
+    # -- from any thread -------------------------------------------------------------
+
+    @property
+    def durable(self) -> bool:
+        """Whether the scheduler keeps a ledger."""
+        return self.mode is Mode.DURABLE
+
+    def standing(self) -> ClientStanding:
+        """What has come of what was asked."""
+        return ClientStanding(
+            self.durable,
+            self.sending.live,
+            self.cluster,
+            self.term,
+            self.sending.outbox.pending,
+            self.waiting or self.sending.ended,
+        )
+
+    def has(self, key: Hashable) -> bool:
+        """Whether the ledger has what makes the value of a key."""
+        return (
+            self.durable
+            and key in self.client.futures
+            and not self.sending.outbox.begun(key)  # type: ignore[arg-type]
+        )
+
+    def patience_s(self) -> float:
+        """How long a submission waits for room, and a lost client for a scheduler."""
+        return config.load().ha.client_patience_s
+
+    # -- what the client sends -------------------------------------------------------
+
+    def takes(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message is none that Dask's client is to send."""
+        op = message["op"]
+        if self.mode is Mode.PLAIN:
+            return False
+        if op not in _OPERATIONS:
+            if op in _TAKES_HOLD and self.durable:
+                held = {"op": dask_client.DESIRES, "keys": [message["key"]]}
+                self.sending.give(held)
+            return False
+        if op == dask_client.RELEASES and self.client.status in ("closing", "closed"):
+            return True  # it is gone with all that it holds
+        if self.mode is Mode.UNKNOWN:
+            self._early.append(message)
+        else:
+            self.sending.give(message)
+        return True
+
+    async def flush(self, timeout_s: float | None = None) -> None:
+        """Wait until all that was asked is in the ledger.
+
+        Raises
+        ------
+        SchedulingUnavailableError
+            There is no ledger.
+        TimeoutError
+            It is not, after so long.
+        """
+        if self.mode is Mode.PLAIN:
+            raise SchedulingUnavailableError(
+                "the scheduler keeps no ledger that could be waited for: it belongs to"
+                " no cluster of coordinators (dtf coordinator)"
+            )
+        try:
+            async with asyncio.timeout(timeout_s):
+                upto = await self.sending.given()
+                await self.sending.settled(upto)
+        except TimeoutError:
+            raise TimeoutError(
+                f"after {format_duration(timeout_s or 0)}: {self.standing()}"
+            ) from None
+
+    async def retry(self, keys: Collection[Hashable]) -> None:
+        """Run failed tasks again; returns once the scheduler does."""
+        self.sending.give({"op": RETRIES, "keys": list(keys)})
+        await self.sending.settled(await self.sending.given())
+        for key in keys:
+            dask_client.retried(self.client, key)
+
+    async def before_close(self) -> None:
+        """The client closes: let the ledger have what was submitted before."""
+        if not self.durable:
+            return
+        sending = self.sending
+        if sending.live and not sending.ended:
+            try:
+                async with asyncio.timeout(_FAREWELL_S):
+                    await sending.given()
+                    await sending.settled(sending.owed)
+            except (TimeoutError, DtfError):
+                logger.warning("A client closes: %s", self.standing())
+        sending.end("the client is closed")
+
+    # -- the connection ----------------------------------------------------------------
+
+    async def greeted(self, timeout_s: float | None) -> None:
+        """The client has connected: hear whether it is to a coordinator.
+
+        Raises
+        ------
+        OSError
+            The connection broke, or the scheduler is not what it was.
+        ClientVersionError, ClientReplacedError
+            It takes nothing of this client.
+        """
+        stream = dask_client.stream_of(self.client)
+        if stream is None or stream is self._stream:
+            return
+        self._stream = stream
+        try:
+            if dask_client.is_coordinator(stream):
+                await self._meet(stream, timeout_s)
+            elif self.durable:
+                raise OSError("the scheduler is no coordinator's any more")
+            else:
+                self._become(Mode.PLAIN)
+        except BaseException:
+            dask_client.drop_stream(self.client)
+            raise
+
+    async def _meet(self, stream: Any, timeout_s: float | None) -> None:
+        welcome, others = None, []
+        try:
+            async with asyncio.timeout(timeout_s or _WELCOME_S):
+                while welcome is None:
+                    for message in await dask_client.heard(stream):
+                        if welcome is None and message["op"] == client_words.WELCOME:
+                            welcome = message
+                        else:
+                            others.append(message)
+        except TimeoutError:
+            raise OSError("the scheduler of a coordinator does not greet") from None
+        self._welcomed(stream, welcome)
+        for message in others:
+            handler = dask_client.handlers(self.client).get(message.pop("op"))
+            if handler is not None:
+                handler(**message)
+
+    def _welcomed(self, stream: Any, welcome: Mapping[str, Any]) -> None:
+        version = welcome["version"]
+        if version != client_words.VERSION:
+            age = "older" if version > client_words.VERSION else "newer"
+            raise ClientVersionError(
+                f"this client is {age} than the cluster {welcome.get('cluster', '')!r}:"
+                f" it speaks version {client_words.VERSION}, the cluster {version}; run"
+                " the same version of dtf on both"
+            )
+        again, sending = self.durable, self.sending
+        try:
+            sending.acknowledged(welcome["seen"])
+        except ProtocolError as error:
+            raise ClientReplacedError(
+                f"the cluster knows another client of the id {self.client.id}: {error}"
+            ) from None
+        self.term, self.cluster = welcome["term"], welcome["cluster"]
+        sending.bytes_max = welcome["operation_bytes_max"]
+        self.waiting = ""
+        dask_client.say(stream, client_words.hello(self.token))
+        sending.resume()
+        if again:
+            self._ask_again(stream)
+        else:
+            self._become(Mode.DURABLE)
+
+    def _ask_again(self, stream: Any) -> None:
+        """What the scheduler before knew of this client, and the next does not."""
+        for topic in dask_client.topics(self.client):
+            message = {
+                "op": "subscribe-topic",
+                "topic": topic,
+                "client": self.client.id,
+            }
+            dask_client.say(stream, message)
+        begun = self.sending.outbox.begun
+        keys = [key for key in dask_client.unfinished(self.client) if not begun(key)]  # type: ignore[arg-type]
+        for start in range(0, len(keys), _STATES_MAX):
+            some = keys[start : start + _STATES_MAX]
+            dask_client.say(stream, client_words.states(some))
+
+    def _become(self, mode: Mode) -> None:
+        self.mode = mode
+        early, self._early = self._early, []
+        for message in early:
+            if self.durable:
+                self.sending.give(message)
+            else:
+                dask_client.say(dask_client.stream_of(self.client), message)
+
+    async def reconnect(self) -> None:
+        """The connection broke: look for whoever leads now, and go on with it."""
+        client, sending = self.client, self.sending
+        clock = asyncio.get_running_loop().time
+        sending.live = False
+        client.status = "connecting"
+        dask_client.drop_stream(client)
+        begun, patience_s = clock(), self.patience_s()
+        logger.info("The scheduler is gone; %s", self.standing())
+        why = f"no scheduler leads since {format_duration(patience_s)}"
+        while client.status == "connecting":
+            left_s = patience_s - (clock() - begun)
+            if left_s <= 0:
+                self._give_up(ClusterUnreachableError(f"{why} (ha.client-patience)"))
+                break
+            try:
+                await client._ensure_connected(timeout=min(left_s, client._timeout))
+            except OSError as error:
+                why = f"no scheduler leads since {format_duration(patience_s)}: {error}"
+                await asyncio.sleep(_AGAIN_S)
+            except (ImportError, DtfError) as error:
+                self._give_up(error)
+                break
+            else:
+                if client.status == "running":
+                    took_s = clock() - begun
+                    logger.info(
+                        "A scheduler leads again, after %.2f s (term %d)",
+                        *(took_s, self.term),
+                    )
+        if client.status == "connecting":
+            await client._close(fast=True)
+
+    def _give_up(self, error: Exception) -> None:
+        """There is no way back for this client: its futures say so."""
+        pending = self.sending.outbox.pending
+        why = f"{error}. {pending} operations of this client are in no ledger."
+        logger.error("This client gives up: %s", why)
+        self.sending.end(str(error))
+        # Without a word: of two clients with one id the other goes on.
+        dask_client.drop_stream(self.client)
+        dask_client.cancel_all(self.client, "scheduler-connection-lost", why)
+
+    def _say(self, message: Mapping[str, Any]) -> bool:
+        return dask_client.say(dask_client.stream_of(self.client), message)
+
+    def _fail(self, key: Hashable, error: BaseException) -> None:
+        dask_client.fail(self.client, key, error)
+
+    # -- what the scheduler says -------------------------------------------------------
+
+    def _heard_welcome(self, **welcome: Any) -> None:
+        """It says it once, before all else; again, only what it has is of interest."""
+        self._heard_ack(welcome["seen"])
+
+    def _heard_ack(self, upto: int) -> None:
+        try:
+            self.sending.acknowledged(upto)
+        except ProtocolError as error:
+            logger.error("The scheduler acknowledges what was never said: %s", error)
+
+    async def _heard_refused(self, seq: int, why: str, keys: Collection[Any]) -> None:
+        if not seq:
+            self._give_up(
+                ClientReplacedError(f"the cluster takes nothing of it: {why}")
+            )
+            await self.client._close(fast=True)
+            return
+        given = self.sending.refused(seq, why)
+        failing = keys or (given.keys if given else ())
+        for key in failing:
+            self._fail(key, TaskRefusedError(why))
+        if not failing:
+            logger.warning("The scheduler refused something: %s", why)
+
+    def _heard_waiting(self, why: str) -> None:
+        self.waiting = why
+        if why:
+            logger.warning("What is submitted waits: %s", why)
+        else:
+            logger.info("What is submitted waits no more")
+
+    def _heard_cancelled(
+        self, keys: Collection[Any], reason: str | None = None, msg: str | None = None
+    ) -> None:
+        if reason != client_words.LOST:
+            self._cancelled(keys=keys, reason=reason, msg=msg)
+            return
+        for key in keys:
+            self._fail(key, TaskLostError(msg or f"{key!r} is lost with its worker"))

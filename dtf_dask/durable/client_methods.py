@@ -1,0 +1,235 @@
+"""Methods that a client of Dask has before its own, so that it outlives its scheduler.
+
+`DurableMethods` is a base class of `dtf_dask.client.Client`; to another client that is
+there already, `attach` adds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from distributed.protocol.serialize import ToPickle
+
+from dtf_dask.durable import dask_client
+from dtf_dask.durable.client_graphs import Submission, operation_of
+from dtf_dask.durable.client_half import DurableHalf, Mode
+from dtf_dask.durable.client_sending import MADE, Made, is_small
+from dtf_dask.durable.client_standing import ClientStanding
+from dtf_dask.errors import DtfError, SchedulingUnavailableError
+from dtf_dask.quantities import parse_duration
+
+if TYPE_CHECKING:
+    from distributed import Client as _Base
+else:
+    _Base = object
+
+
+class DurableMethods(_Base):
+    """What is done otherwise; on a plain scheduler it is all as Dask does it."""
+
+    _durable: DurableHalf
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._durable = DurableHalf(self)
+        super().__init__(*args, **kwargs)
+
+    # -- what users call -------------------------------------------------------------
+
+    def flush(self, timeout: float | str | None = None) -> Any:
+        """Wait until all that was submitted, released and cancelled is in the ledger.
+
+        Whatever dies then, it is known; before, it is as long as this client lives.
+
+        Parameters
+        ----------
+        timeout
+            Seconds, or text such as ``"1 min"``; None waits as long as it takes.
+
+        Returns
+        -------
+        None
+            Or something to await if the client is asynchronous.
+
+        Raises
+        ------
+        TimeoutError
+            Something is not in the ledger yet; it says how much, and why.
+        SchedulingUnavailableError
+            The scheduler keeps no ledger.
+
+        Examples
+        --------
+        >>> futures = client.map(train, models)  # doctest: +SKIP
+        >>> client.flush("1 min")  # doctest: +SKIP
+        """
+        timeout_s = None if timeout is None else parse_duration(timeout)
+        return self.sync(self._flush, timeout_s)  # type: ignore[no-untyped-call]
+
+    async def _flush(self, timeout_s: float | None) -> None:
+        await self._durable.flush(timeout_s)
+
+    @property
+    def durability(self) -> ClientStanding:
+        """How much of what was submitted is in the ledger, and what the rest waits for.
+
+        See `dtf_dask.durable.client_standing.ClientStanding`, which prints as a line.
+        """
+        return self._durable.standing()
+
+    # -- what Dask's client calls ----------------------------------------------------
+
+    def start(self, **kwargs: Any) -> None:
+        """Connect; Dask's client calls this as it is made."""
+        if self.status == "newly-created":
+            self._durable.register()
+        super().start(**kwargs)  # type: ignore[no-untyped-call]
+
+    async def _start(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._start(*args, **kwargs)  # type: ignore[no-untyped-call]
+        except DtfError:
+            await self._close()
+            raise
+
+    async def _ensure_connected(self, timeout: Any = None) -> None:
+        await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
+        await self._durable.greeted(timeout)
+
+    async def _reconnect(self) -> None:
+        if self._durable.durable:
+            await self._durable.reconnect()
+        else:
+            await super()._reconnect()  # type: ignore[no-untyped-call]
+
+    async def _handle_report(self) -> None:
+        """Listen to the scheduler, and to the next if it ends the stream itself."""
+        while True:
+            await super()._handle_report()  # type: ignore[no-untyped-call]
+            task = asyncio.current_task()
+            ends = task is not None and task.cancelling()
+            if ends or not self._durable.durable or self.status != "running":
+                return
+            await self._durable.reconnect()
+
+    async def _close(self, fast: bool = False) -> None:
+        await self._durable.before_close()
+        await super()._close(fast)  # type: ignore[no-untyped-call]
+
+    def _send_to_scheduler_safe(self, msg: Mapping[str, Any]) -> None:
+        if self._durable.takes(msg):
+            return
+        if self._durable.durable and self.status == "running":
+            if not dask_client.say(dask_client.stream_of(self), msg):
+                dask_client.keep_for_later(self, msg)
+            return
+        super()._send_to_scheduler_safe(msg)  # type: ignore[no-untyped-call]
+
+    async def _retry(self, futures: Any) -> None:
+        if not self._durable.durable:
+            await super()._retry(futures)  # type: ignore[no-untyped-call]
+            return
+        await self._durable.retry({one.key for one in self.futures_of(futures)})  # type: ignore[no-untyped-call]
+
+    def _graph_to_futures(
+        self,
+        expr: Any,
+        keys: Any,
+        span_metadata: Any,
+        workers: Any = None,
+        allow_other_workers: Any = None,
+        internal_priority: Any = None,
+        user_priority: Any = 0,
+        resources: Any = None,
+        retries: Any = None,
+        fifo_timeout: Any = 0,
+        actors: Any = None,
+    ) -> Any:
+        """What all submissions come to: a table, where there is a ledger."""
+        half = self._durable
+        keys = tuple(dict.fromkeys(keys))
+        waits = not self.asynchronous
+        if half.mode is not Mode.DURABLE or not (waits or is_small(expr, keys)):
+            return self._plain_graph(
+                *(expr, keys, span_metadata, workers, allow_other_workers),
+                *(internal_priority, user_priority, resources, retries, fifo_timeout),
+                actors,
+            )
+        submission = Submission(
+            keys,
+            dask_client.annotations_of(
+                workers, allow_other_workers, user_priority, resources, retries
+            ),
+            internal_priority,
+            dask_client.submitting_task(),
+            fifo_timeout,
+            dask_client.actors_of(self, actors),
+            dask_client.code_of(self),
+            span_metadata,
+        )
+        sending = half.sending
+        number = sending.next_number()
+        operation = operation_of(expr, submission, self.id, number, sending.bytes_max)
+        size = len(operation)
+        sending.enter(keys, size, waits=waits, patience_s=half.patience_s())
+        try:
+            futures = dask_client.make_futures(self, keys)
+            self._send_to_scheduler(  # type: ignore[no-untyped-call]
+                {
+                    "op": dask_client.GRAPH,
+                    "keys": keys,
+                    "annotations": ToPickle(submission.annotations),
+                    MADE: Made(operation, keys),
+                }
+            )
+        except BaseException:
+            sending.leave(keys, size)
+            raise
+        return futures
+
+    def _plain_graph(self, expr: Any, keys: Any, *arguments: Any) -> Any:
+        """As Dask does it. What the message becomes is seen as it is sent."""
+        half = self._durable
+        if half.mode is Mode.PLAIN:
+            return super()._graph_to_futures(expr, keys, *arguments)  # type: ignore[no-untyped-call]
+        half.sending.enter(
+            keys, 0, waits=not self.asynchronous, patience_s=half.patience_s()
+        )
+        try:
+            return super()._graph_to_futures(expr, keys, *arguments)  # type: ignore[no-untyped-call]
+        except BaseException:
+            half.sending.leave(keys)
+            raise
+
+
+def attach(client: Any) -> DurableHalf:
+    """Add the methods to a client of Dask, before those of its class.
+
+    Raises
+    ------
+    SchedulingUnavailableError
+        The installed Dask is not as this was made for.
+    """
+    half: DurableHalf
+    if isinstance(client, DurableMethods):
+        return client._durable
+    if missing := dask_client.broken():
+        raise SchedulingUnavailableError(
+            "this version of distributed is not known, so that a client of it does not"
+            f" outlive its scheduler: {', '.join(missing)}"
+        )
+    kind = type(client)
+    half = client._durable = DurableHalf(client)
+    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    client.__class__ = type(kind.__name__, (DurableMethods, kind), named)
+    half.register()
+    return half
+
+
+def _is_durable(future: Any) -> bool:
+    half = getattr(future.client, "_durable", None)
+    return half is not None and half.has(future.key)
+
+
+dask_client.show_durable(_is_durable)

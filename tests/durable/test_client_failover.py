@@ -1,0 +1,412 @@
+"""A client whose scheduler dies: its futures live, and each task is asked for once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import dask
+import dask.array
+import distributed
+import pytest
+from coordinator import Journal, Lab, lab, lab_thread
+from dask import delayed
+from distributed import as_completed, fire_and_forget, wait
+from distributed.client import FutureCancelledError
+
+from dtf_dask.client import Client
+from dtf_dask.durable import client_preload, operations, outbox
+from dtf_dask.errors import (
+    ClientReplacedError,
+    ClientVersionError,
+    ClusterUnreachableError,
+    OverloadedError,
+    SchedulingUnavailableError,
+    TaskLostError,
+    TaskRefusedError,
+)
+
+KINDS: dict[str, Callable[..., Any]] = {"dtf": Client, "stock": distributed.Client}
+
+
+def run(check: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await check()
+
+    asyncio.run(limited())
+
+
+@pytest.fixture(params=KINDS)
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """A client of dtf, and one of Dask that is configured to load our half."""
+    with dask.config.set({"distributed.client.preload": []}):
+        if request.param == "stock":
+            client_preload.configure()
+            client_preload.configure()  # the second time is nothing
+        yield KINDS[request.param]
+
+
+def slowly(x: int) -> int:
+    time.sleep(0.05)
+    return x + 1
+
+
+def doubled(x: int) -> int:
+    return 2 * x
+
+
+async def replaced(one: Lab) -> None:
+    await one.die()
+    await asyncio.sleep(0.1)
+    await one.lead()
+
+
+def test_what_waits_for_futures_goes_on(make: Callable[..., Any]) -> None:
+    """wait, as_completed and gather end as if nothing had been; nothing is asked twice.
+
+    What is submitted, cancelled and released while nobody leads is known afterwards.
+    """
+
+    async def check() -> None:
+        async with lab() as one, make(one.address, asynchronous=True) as client:
+            assert client.durability.ledger
+            futures = client.map(slowly, range(30))
+            assert not futures[0].durable
+            await client.flush(20)
+            assert all(future.durable for future in futures)
+            waits = asyncio.create_task(distributed.client._wait(futures[:10]))
+            gathers = asyncio.create_task(client.gather(futures[10:20]))
+
+            async def completes() -> set[int]:
+                iterator = as_completed(futures[20:], with_results=True)
+                return {value async for _, value in iterator}
+
+            completing = asyncio.create_task(completes())
+            await asyncio.sleep(0.1)
+            await one.die()
+            assert all(not future.cancelled() for future in futures)
+            late = client.submit(doubled, futures[0])
+            gone = client.submit(doubled, 7, key="gone")
+            await client.cancel([gone])
+            assert not late.durable
+            assert not client.durability.connected
+            await asyncio.sleep(0.2)
+            await one.lead()
+            assert await late == 2
+            assert late.durable
+            assert len((await waits).done) == 10
+            assert await gathers == list(range(11, 21))
+            assert await completing == set(range(21, 31))
+            assert client.durability.term == 2
+            assert one.leader is not None
+            assert "gone" not in one.leader.tasks
+            submitted = one.journal.submitted()
+            assert len(submitted) == len(set(submitted)) == 32
+
+    run(check)
+
+
+def test_a_leader_dies_in_the_middle_of_a_submission(make: Callable[..., Any]) -> None:
+    """Several times: each task is in the journal once, in order, its value right."""
+    count = 600
+    with lab_thread() as thread, make(thread.lab.address) as client:
+        futures: list[Any] = []
+
+        def submits() -> None:
+            for number in range(count):
+                key = f"one-{number}"
+                futures.append(client.submit(doubled, number, key=key))
+                time.sleep(0.001)
+
+        submitting = threading.Thread(target=submits)
+        submitting.start()
+        for _ in range(3):
+            time.sleep(0.2)
+            thread.do(replaced(thread.lab))
+        submitting.join()
+        client.flush(30)
+        journal = thread.lab.journal
+        assert journal.submitted() == [f"one-{number}" for number in range(count)]
+        assert client.gather(futures) == [2 * number for number in range(count)]
+        assert thread.lab.term == 4
+
+
+def test_all_that_is_asked_for_good_is_an_operation(make: Callable[..., Any]) -> None:
+    """In the order of what was asked; releases that come together are one."""
+
+    async def check() -> None:
+        async with lab() as one, make(one.address, asynchronous=True) as client:
+            kinds = one.journal.kinds
+            futures = client.map(doubled, range(10))
+            await client.gather(futures)
+            fails = client.submit(divmod, 1, 0)
+            assert isinstance(await fails.exception(), ZeroDivisionError)
+            await client.retry([fails])
+            assert isinstance(await fails.exception(), ZeroDivisionError)
+            fire_and_forget(client.submit(slowly, 1, key="forgotten"))
+            await client.cancel([fails], reason="enough")
+            del futures
+            await client.flush(20)
+            assert kinds() == [
+                *(operations.TABLE, operations.TABLE, operations.RETRY),
+                *(operations.TABLE, operations.DESIRE),
+                *(operations.CANCEL, operations.RELEASE),
+            ]
+            released = operations.decode_operation(one.journal.records[-1])
+            assert len(released.body[0]) == 11
+            cancelled = operations.decode_operation(one.journal.records[-2])
+            assert cancelled.body == ((fails.key,), False, "enough")
+            left = [task.key for task in one.leader.tasks.values()]  # type: ignore[union-attr]
+            assert left in ([], ["forgotten"])
+
+    run(check)
+
+
+def test_collections_and_graphs_go_the_same_way(make: Callable[..., Any]) -> None:
+    """Also those that are made in a thread, as a loop must not wait for them."""
+
+    async def check() -> None:
+        async with lab() as one, make(one.address, asynchronous=True) as client:
+            total = dask.array.ones((40, 40), chunks=2).sum()
+            first = client.compute(total)
+            second = client.submit(doubled, 21)  # behind the first, in the journal
+            assert await second == 42
+            assert await first == 1600
+            kept = client.persist(dask.array.arange(10, chunks=5))
+            assert await client.compute(kept.sum()) == 45
+            assert await client.compute(delayed(doubled)(delayed(doubled)(3))) == 12
+            found = await client.get({"x": 1, "y": (doubled, "x")}, "y", sync=False)
+            assert found == 2
+            tables = [kind for kind in one.journal.kinds() if kind == operations.TABLE]
+            assert len(tables) == 6
+            journal = [str(key) for key in one.journal.submitted()]
+            assert journal.index(second.key) > 400
+
+    run(check)
+
+
+def test_what_is_submitted_before_there_is_a_connection_is_kept() -> None:
+    """A client that is not connected yet keeps it, and sends it as a table."""
+
+    async def check() -> None:
+        async with lab() as one:
+            client = Client(one.address, asynchronous=True)
+            early = client.submit(doubled, 1, key="early")
+            async with client:
+                assert await early == 2
+                assert early.durable
+            assert one.journal.submitted() == ["early"]
+
+    run(check)
+
+
+def test_events_are_heard_of_the_next_leader(make: Callable[..., Any]) -> None:
+    """Topics are subscribed again."""
+
+    async def check() -> None:
+        heard: list[Any] = []
+        async with lab() as one, make(one.address, asynchronous=True) as client:
+            client.subscribe_topic("weather", lambda event: heard.append(event[1]))
+            await replaced(one)
+            while heard != ["rain"]:
+                if client.durability.connected and not heard:
+                    await client.log_event("weather", "rain")
+                await asyncio.sleep(0.05)
+
+    run(check)
+
+
+@pytest.mark.logs("What is submitted waits: there is no quorum", "A submission waits: ")
+def test_without_a_quorum_submissions_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said why; flush ends in time, and a thread that submits more is slowed."""
+    monkeypatch.setattr(outbox, "OPERATIONS_MAX", 3)
+    with lab_thread() as thread, Client(thread.lab.address) as client:
+        thread.lab.journal.quorum.clear()
+        futures = [client.submit(doubled, number) for number in range(3)]
+        with pytest.raises(TimeoutError, match=r"3 operations are not .*no quorum"):
+            client.flush("300 ms")
+        assert client.durability.waiting == "there is no quorum"
+        with (
+            dask.config.set({"dtf.ha.client-patience": "1500 ms"}),
+            pytest.raises(ClusterUnreachableError, match="no room for more since"),
+        ):
+            client.submit(doubled, 4)
+        assert len(client.futures) == 3
+        threading.Timer(0.3, thread.lab.journal.quorum.set).start()
+        futures.append(client.submit(doubled, 3))
+        assert client.gather(futures) == [0, 2, 4, 6]
+        client.flush(20)
+        assert not client.durability.waiting
+
+
+@pytest.mark.logs("What is submitted waits")
+def test_on_the_loop_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can wait there, and what is kept does not grow without bound."""
+    monkeypatch.setattr(outbox, "OPERATIONS_MAX", 1)
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            one.journal.quorum.clear()
+            futures = [client.submit(doubled, n) for n in range(outbox.HARD_FACTOR)]
+            with pytest.raises(OverloadedError, match=r"await client.flush\(\)"):
+                client.submit(doubled, 9)
+            one.journal.quorum.set()
+            await client.flush(20)
+            futures.append(client.submit(doubled, 9))
+            assert await client.gather(futures) == [0, 2, 4, 6, 18]
+
+    run(check)
+
+
+@pytest.mark.logs("This client gives up")
+def test_patience_ends(make: Callable[..., Any]) -> None:
+    """Futures are cancelled and say why, flush fails, and the client is closed."""
+
+    async def check() -> None:
+        async with lab() as one:
+            client = await make(one.address, asynchronous=True)
+            future = client.submit(slowly, 1)
+            await client.flush(20)
+            with dask.config.set({"dtf.ha.client-patience": "300 ms"}):
+                await one.die()
+                with pytest.raises(FutureCancelledError, match="no scheduler leads"):
+                    await future
+            with pytest.raises(ClusterUnreachableError):
+                await client.flush(20)
+            while client.status != "closed":
+                await asyncio.sleep(0.01)
+
+    run(check)
+
+
+@pytest.mark.logs("This client gives up")
+def test_two_clients_of_one_id() -> None:
+    """The second is told so, whether the cluster has anything of the first or not."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as first:
+
+            class Twin(Client):
+                @property
+                def id(self) -> str:  # type: ignore[override]
+                    return first.id
+
+                @id.setter
+                def id(self, _: str) -> None:
+                    pass
+
+            one.journal.tokens[first.id] = "another"
+            twin = await Twin(one.address, asynchronous=True)
+            while twin.status != "closed":
+                await asyncio.sleep(0.01)
+            assert "another has its id" in twin.durability.waiting
+            one.journal.seen[first.id] = 3
+            with pytest.raises(ClientReplacedError, match="another client of the id"):
+                await Twin(one.address, asynchronous=True)
+
+    run(check)
+
+
+@pytest.mark.parametrize(("version", "age"), [(0, "newer"), (2, "older")])
+def test_another_version(version: int, age: str) -> None:
+    """The client says which of the two is the older."""
+
+    async def check() -> None:
+        async with lab(Journal(version=version)) as one:
+            with pytest.raises(ClientVersionError, match=f"this client is {age} than"):
+                await Client(one.address, asynchronous=True)
+
+    run(check)
+
+
+def test_what_is_too_large_names_the_task() -> None:
+    """At once, and nothing of it is kept."""
+
+    async def check() -> None:
+        async with (
+            lab(Journal(bytes_max=10_000)) as one,
+            Client(one.address, asynchronous=True) as client,
+        ):
+            with pytest.raises(TaskRefusedError, match="10000 are the most that"):
+                client.submit(len, b"x" * 20_000, key="large")
+            large = bytes(65 * 2**20)
+            with pytest.raises(TaskRefusedError, match="'huge', of 68"):
+                client.submit(len, large, key="huge")
+            assert not client.futures
+            assert not client.durability.pending
+            assert await client.submit(doubled, 2) == 4
+
+    run(check)
+
+
+def test_what_is_refused_and_what_is_lost_fails_with_a_reason() -> None:
+    """The future raises an error of dtf with what the scheduler said."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            one.journal.refuses = "not today"
+            refused = client.submit(doubled, 1)
+            with pytest.raises(TaskRefusedError, match="not today"):
+                await refused
+            one.journal.refuses = ""
+            lost = client.submit(slowly, 2)
+            await client.flush(20)
+            await one.die()
+            one.journal.records.clear()
+            await one.lead()
+            with pytest.raises(TaskLostError, match="is nowhere"):
+                await lost
+
+    run(check)
+
+
+def test_what_was_submitted_before_the_client_closes_is_kept() -> None:
+    """It waits for the ledger: nothing of a fire_and_forget goes with the client."""
+    with lab_thread() as thread:
+        with Client(thread.lab.address) as client:
+            for number in range(20):
+                fire_and_forget(client.submit(doubled, number))
+        kinds = thread.lab.journal.kinds()
+        assert kinds.count(operations.TABLE) == kinds.count(operations.DESIRE) == 20
+
+
+def test_a_plain_scheduler_keeps_no_ledger(make: Callable[..., Any]) -> None:
+    """All is as with Dask; what asks for the ledger says that there is none."""
+
+    async def check() -> None:
+        async with (
+            distributed.LocalCluster(
+                n_workers=1,
+                processes=False,
+                asynchronous=True,
+                dashboard_address=None,
+            ) as cluster,
+            make(cluster, asynchronous=True) as client,
+        ):
+            future = client.submit(doubled, 4)
+            assert await future == 8
+            assert not future.durable
+            assert not client.durability.ledger
+            assert len((await distributed.client._wait([future])).done) == 1
+            with pytest.raises(SchedulingUnavailableError, match="keeps no ledger"):
+                await client.flush()
+
+    run(check)
+
+
+def test_it_waits_in_threads_as_well(make: Callable[..., Any]) -> None:
+    """Results, wait and as_completed in the user's thread, while leaders die."""
+    with lab_thread() as thread, make(thread.lab.address) as client:
+        futures = client.map(slowly, range(40))
+        dies = threading.Timer(0.3, lambda: thread.do(replaced(thread.lab)))
+        dies.start()
+        assert {future.result() for future in as_completed(futures)} == set(
+            range(1, 41)
+        )
+        dies.join()
+        assert not wait(futures).not_done
+        assert client.submit(doubled, futures[3]).result() == 8
