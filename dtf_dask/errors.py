@@ -232,6 +232,12 @@ class TaskLostError(DtfError):
     exit_code = 58
 
 
+class FailoverError(DtfError):
+    """The scheduler died before it answered: whether it acted is not known."""
+
+    exit_code = 60
+
+
 class NodeProcessError(DtfError):
     """The process of a node could not be started, or ended by itself."""
 
