@@ -1,0 +1,395 @@
+"""Acts on the operations of a journal, one after the other, on a real scheduler.
+
+A shadow and a leader do the same, so that who takes over has what the leader had: a
+shadow only makes nothing run, and has nobody to tell. It acts on a journal from which
+what is over may be gone, so it keeps what it forgets until it has acted on all of it
+(see `dtf_dask.standby.living`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.scheduler import TaskState
+
+from dtf_dask.durable import operations
+from dtf_dask.durable.operations import Operation, encode_operation
+from dtf_dask.standby import dask_seam
+from dtf_dask.standby.living import Living
+from dtf_dask.standby.submitted import possible, prepare
+from dtf_dask.submission.table import shown
+
+logger = logging.getLogger(__name__)
+
+FIRE_AND_FORGET = "fire-and-forget"
+"""Dask's own client that wants what nobody waits for."""
+Key = Any
+"""Dask's keys are narrower than those of tables."""
+PLUGIN = "dtf-durability"
+
+Slices = Generator[None, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Buried:
+    run_spec: Any
+    annotations: dict[str, Any] | None
+    priority: Any
+    actor: bool
+    needs: tuple[Key, ...]
+    erred: Operation | None
+
+
+class Applier:
+    """Acts on operations.
+
+    Parameters
+    ----------
+    tell_more
+        Takes operations that the scheduler itself adds to the journal, when it leads.
+    outcome
+        Acts on what the journal says of tasks that failed, or were tried (ERRED,
+        COUNTS).
+
+    Attributes
+    ----------
+    leads
+        Whether others are told.
+    quiet
+        Whether nothing runs yet.
+    scattered
+        Sizes of what was scattered, by key.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        tell_more: Callable[[bytes], None],
+        outcome: Callable[[Scheduler, Operation], None],
+    ) -> None:
+        self.scheduler = scheduler
+        self.living = Living()
+        self.leads = False
+        self.quiet = True
+        self.scattered: dict[Key, int] = {}
+        self._tell_more = tell_more
+        self._outcome = outcome
+        self._failures: dict[Key, Operation] = {}
+        self._buried: dict[Key, _Buried] = {}
+        self._revived: set[Key] = set()
+        self._restricted: set[Key] = set()
+        self._acting = False
+        scheduler.add_plugin(_Watch(self), name=PLUGIN)
+        self._acts: dict[int, Callable[[Operation, bytes, float, Any], Slices]] = {
+            operations.TABLE: self._table,
+            operations.DESIRE: self._desire,
+            operations.RELEASE: self._release,
+            operations.CANCEL: self._cancel,
+            operations.RETRY: self._retry,
+            operations.SCATTER: self._scatter,
+            operations.CLIENT_GONE: self._client_gone,
+            operations.RESTART: self._restart,
+            operations.ERRED: self._describe,
+            operations.COUNTS: self._describe,
+        }
+
+    def act(
+        self, operation: Operation, packed: bytes, at_s: float, read: Any = None
+    ) -> Slices:
+        """Act on one operation, with pauses if it is large.
+
+        Parameters
+        ----------
+        packed
+            The operation as the journal has it.
+        read
+            What `prepare` made of it, if that was done before.
+        """
+        yield from self._acts[operation.kind](operation, packed, at_s, read)
+
+    def settle(self) -> None:
+        """All that is in the ledger was acted on: nothing is revived any more."""
+        self._buried.clear()
+        self._revived.clear()
+
+    def lead(self) -> None:
+        """From now on others are told what becomes of what they ask."""
+        self.settle()
+        self.leads = True
+
+    def schedule(self) -> None:
+        """From now on tasks run."""
+        tasks = self.scheduler.tasks
+        dask_seam.restrict(
+            self.scheduler, [tasks[key] for key in self._restricted if key in tasks]
+        )
+        self._restricted.clear()
+        self.quiet = False
+
+    def forgotten(self, ts: TaskState) -> None:
+        """A task is known no more, for whatever reason."""
+        key: Key = ts.key
+        self.living.forgotten(key)
+        erred = self._failures.pop(key, None)
+        self.scattered.pop(key, None)
+        if not self.leads:
+            self._revived.discard(key)
+            self._buried[key] = _Buried(
+                ts.run_spec,
+                ts.annotations,
+                ts.priority,
+                ts.actor,
+                tuple(dts.key for dts in ts.dependencies),
+                erred,
+            )
+        elif not self._acting:
+            # A worker died with what cannot be made again: no operation said so yet.
+            for cs in ts.who_wants or ():
+                self._more(operations.RELEASE, cs.client_key, (key,))
+
+    def finished(self, key: Key) -> None:
+        """A task is done, of which Dask itself may void a wish."""
+        cs = self.scheduler.clients.get(FIRE_AND_FORGET)
+        wishes = self.living.wanted(FIRE_AND_FORGET)
+        if self.leads and key in wishes and cs is not None:
+            ts = self.scheduler.tasks.get(key)
+            if ts is None or ts not in cs.wants_what:
+                self._more(operations.RELEASE, FIRE_AND_FORGET, (key,))
+
+    def _more(self, kind: int, client: str, *body: Any) -> None:
+        self._tell_more(encode_operation(kind, client, *body))
+
+    @contextmanager
+    def _forgetting(self) -> Any:
+        """What is forgotten in here is, for the reason of the operation."""
+        before, self._acting = self._acting, True
+        try:
+            yield
+        finally:
+            self._acting = before
+
+    # The operations.
+
+    def _table(self, op: Operation, packed: bytes, at_s: float, read: Any) -> Slices:
+        given = read if read is not None else prepare(op)
+        assert given is not None
+        scheduler = self.scheduler
+        wanted = given.table.wanted
+        why = f"update-graph-{at_s}"
+        lost = [key for key in given.elsewhere if not self._is_there(key)]
+        dask_seam.known_client(scheduler, op.client)
+        if lost and self.leads:
+            self._lost(op.client, packed, wanted, why)
+            return
+        rows = possible(given.rows, lost, self._is_there) if lost else given.rows
+        anew = self._revived & {row.key for _, row in rows} if self._revived else ()
+        self._revived.difference_update(anew)
+        made = yield from dask_seam.make_tasks(
+            scheduler, given, at_s, rows, schedules=not self.quiet, anew=anew
+        )
+        if self.quiet:
+            self._restricted.update(
+                ts.key for ts in made if dask_seam.is_restricted(ts)
+            )
+        there, vain = self._parted(wanted)
+        keys = [ts.key for ts in made]
+        self.living.asserted(packed, op.client, keys, there, vain)
+        scheduler.client_desires_keys(keys=there, client=op.client)
+        yield from dask_seam.submit(
+            scheduler, op.client, given, why, schedules=not self.quiet
+        )
+
+    def _lost(
+        self, client: str, packed: bytes, wanted: tuple[Key, ...], why: str
+    ) -> None:
+        self.living.asserted(packed, client, vain=wanted)
+        self._cancelled(client, wanted, "lost dependencies")
+        self._more(operations.RELEASE, client, wanted)
+        with self._forgetting():
+            self.scheduler.client_releases_keys(
+                keys=list(wanted), client=client, stimulus_id=why
+            )
+
+    def _desire(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        there, vain = self._parted(op.body[0])
+        self.living.asserted(packed, op.client, (), there, vain)
+        dask_seam.known_client(self.scheduler, op.client)
+        self.scheduler.client_desires_keys(keys=there, client=op.client)
+        if vain and self.leads:
+            self._cancelled(op.client, vain, "lost")
+            self._more(operations.RELEASE, op.client, tuple(vain))
+        yield from ()
+
+    def _release(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys = op.body[0]
+        self.living.denied(packed, [(op.client, key) for key in keys])
+        dask_seam.known_client(self.scheduler, op.client)
+        with self._forgetting():
+            self.scheduler.client_releases_keys(
+                keys=list(keys),
+                client=op.client,
+                stimulus_id=f"client-releases-keys-{at_s}",
+            )
+        yield from ()
+
+    def _cancel(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys, force, reason = op.body
+        self.living.denied(packed, ())
+        tasks = self.scheduler.tasks
+        above = {key: tasks[key] for key in keys if key in tasks}
+        stack = list(above.values())
+        while stack:
+            for dependent in stack.pop().dependents:
+                if dependent.key not in above:
+                    above[dependent.key] = dependent
+                    stack.append(dependent)
+        # From the top, or what is wanted below would be thought to be needed there.
+        by_client: dict[str, list[Key]] = {}
+        for ts in reversed(above.values()):
+            for cs in ts.who_wants or ():
+                if force or cs.client_key == op.client:
+                    by_client.setdefault(cs.client_key, []).append(ts.key)
+        with self._forgetting():
+            for client, wanted in sorted(by_client.items()):
+                if self.leads:
+                    # What it made void is written: a shadow may know fewer tasks above.
+                    self._more(operations.RELEASE, client, tuple(wanted))
+                    self._cancelled(client, wanted, reason)
+                self.scheduler.client_releases_keys(
+                    keys=wanted, client=client, stimulus_id=f"cancel-key-{at_s}"
+                )
+        yield from ()
+
+    def _retry(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys = [key for key in op.body[0] if key in self.scheduler.tasks]
+        self.living.described(operations.ERRED, packed, keys)
+        for key in keys:
+            self._failures.pop(key, None)
+        if self.quiet:
+            dask_seam.retry_quietly(self.scheduler, keys, f"stimulus-retry-{at_s}")
+        else:
+            self.scheduler.stimulus_retry(keys=keys, client=op.client or None)
+        yield from ()
+
+    def _scatter(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        scheduler = self.scheduler
+        made = []
+        for key, size in zip(*op.body, strict=True):
+            if not self._is_there(key):
+                made.append(key)
+                scheduler.new_task(key, None, "released")
+            self.scattered[key] = size
+        self.living.asserted(packed, op.client, made, op.body[0])
+        dask_seam.known_client(scheduler, op.client)
+        scheduler.client_desires_keys(keys=op.body[0], client=op.client)
+        yield from ()
+
+    def _client_gone(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        self.living.left(packed, [op.client])
+        with self._forgetting():
+            Scheduler.remove_client(
+                self.scheduler, op.client, stimulus_id=f"remove-client-{at_s}"
+            )
+        yield from ()
+
+    def _restart(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        self.living.left(packed, self.living.clients())
+        with self._forgetting():
+            for client, cs in list(self.scheduler.clients.items()):
+                self.scheduler.client_releases_keys(
+                    keys=[ts.key for ts in cs.wants_what],
+                    client=client,
+                    stimulus_id=f"restart-{at_s}",
+                )
+                yield
+
+    def _describe(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys = op.body[0] if op.kind == operations.COUNTS else (op.body[0],)
+        known = [key for key in keys if key in self.scheduler.tasks]
+        self.living.described(op.kind, packed, known)
+        if not self.leads:
+            if op.kind == operations.ERRED:
+                self._failures.update((key, op) for key in known)
+            self._outcome(self.scheduler, op)
+        yield from ()
+
+    # What others hear, and what is there.
+
+    def _cancelled(self, client: str, keys: Iterable[Key], reason: str) -> None:
+        self.scheduler.report(
+            {"op": "cancelled-keys", "keys": list(keys), "reason": reason, "msg": ""},
+            client=client,
+        )
+
+    def _parted(self, keys: Iterable[Key]) -> tuple[list[Key], list[Key]]:
+        there: list[Key] = []
+        vain: list[Key] = []
+        for key in keys:
+            (there if self._is_there(key) else vain).append(key)
+        return there, vain
+
+    def _is_there(self, key: Key) -> bool:
+        """Whether a task is known; a shadow revives it if it had better be."""
+        if key in self.scheduler.tasks:
+            return True
+        if key not in self._buried:
+            return False
+        stack = [key]
+        while stack:
+            one = stack[-1]
+            if one in self.scheduler.tasks:
+                stack.pop()
+                continue
+            found = self._buried.get(one)
+            if found is None:
+                return False
+            missing = [dep for dep in found.needs if dep not in self.scheduler.tasks]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            self._revive(one, self._buried.pop(one))
+        return True
+
+    def _revive(self, key: Key, found: _Buried) -> None:
+        ts = self.scheduler.new_task(key, found.run_spec, "released")
+        ts.annotations, ts.priority = found.annotations, found.priority
+        ts.actor = found.actor
+        for need in found.needs:
+            ts.add_dependency(self.scheduler.tasks[need])
+        self._revived.add(key)
+        self.living.revived(key)
+        dask_seam.tell_plugins(self.scheduler, "", [ts], set(), "revived")
+        if dask_seam.is_restricted(ts):
+            self._restricted.add(key)
+        if found.erred is not None:
+            self._failures[key] = found.erred
+            self._outcome(self.scheduler, found.erred)
+
+
+class _Watch(SchedulerPlugin):
+    """Sees what becomes of tasks."""
+
+    name = PLUGIN
+
+    def __init__(self, applier: Applier) -> None:
+        self._applier = applier
+
+    def transition(
+        self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        """Called by Dask after each transition, and guarded: see `Applier`."""
+        try:
+            if finish == "forgotten":
+                # Dask puts it back for plugins to look at.
+                self._applier.forgotten(self._applier.scheduler.tasks[key])
+            elif start == "processing" and finish in ("memory", "erred", "released"):
+                self._applier.finished(key)
+        except Exception:
+            logger.exception("cannot follow what became of task %s", shown(key))

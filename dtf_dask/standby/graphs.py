@@ -1,0 +1,119 @@
+"""Tasks whose insides a scheduler never opens; a worker does, where they arrive.
+
+Dask's scheduler reads of a task what it depends on and little more, and pickles the
+rest for a worker. So it is given an `OpaqueTask`, which has just that, and which is
+unpickled as the task itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.submission.table import Key, Row, Table, shown
+
+
+class OpaqueTask:
+    """A row of a table, as Dask's scheduler sees a task.
+
+    Parameters
+    ----------
+    functions
+        Those that the payload refers to, by their numbers in the table.
+    at_s
+        When it was submitted, in seconds since 1970 of the leader's clock.
+    replaced
+        Inputs that are values by now, as `substitute` was told.
+    """
+
+    __slots__ = (
+        *("at_s", "data_producer", "dependencies", "functions"),
+        *("key", "payload", "replaced"),
+    )
+
+    def __init__(
+        self,
+        key: Key,
+        dependencies: frozenset[Key],
+        payload: bytes,
+        functions: Mapping[int, bytes],
+        data_producer: bool,
+        at_s: float,
+        replaced: Mapping[Key, Any] | None = None,
+    ) -> None:
+        self.key = key
+        self.dependencies = dependencies
+        self.payload = payload
+        self.functions = functions
+        self.data_producer = data_producer
+        self.at_s = at_s
+        self.replaced = replaced
+
+    def substitute(self, values: Mapping[Key, Any]) -> OpaqueTask:
+        """The same task, with nodes of a graph in the place of inputs."""
+        return OpaqueTask(
+            self.key,
+            self.dependencies - set(values),
+            self.payload,
+            self.functions,
+            self.data_producer,
+            self.at_s,
+            {**(self.replaced or {}), **values},
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_task, (self.key, self.payload, self.functions, self.replaced)
+
+    def __repr__(self) -> str:
+        return f"<OpaqueTask {shown(self.key)}>"
+
+
+_NO_FUNCTIONS: Mapping[int, bytes] = {}
+
+
+def opaque_tasks(table: Table, at_s: float) -> dict[Key, OpaqueTask]:
+    """The tasks of a table, by key, in the order in which they had better run."""
+    return {row.key: _opaque(row, table.functions, at_s) for row in table.rows}
+
+
+def open_task(
+    key: Key,
+    payload: bytes,
+    functions: Mapping[int, bytes],
+    replaced: Mapping[Key, Any] | None,
+) -> Any:
+    """The task that a payload is. It executes what a client sent: in workers only.
+
+    What cannot be opened becomes a task that fails for that reason: an exception here
+    would break the worker's connection, and with it all its other tasks.
+    """
+    from dask._task_spec import Task
+
+    from dtf_dask.submission.materialise import opened
+
+    try:
+        known = [b""] * (max(functions, default=-1) + 1)
+        for number, function in functions.items():
+            known[number] = function
+        node = opened(Row(key, (), payload, (), False, {}), known)
+        return node.substitute(cast(Any, replaced)) if replaced else node
+    except Exception as error:
+        return Task(key, _fail, f"{type(error).__name__}: {error}"[:10_000], shown(key))
+
+
+def _fail(why: str, key: str) -> None:
+    raise TaskRefusedError(f"task {key} cannot be opened on this worker: {why}")
+
+
+def _opaque(row: Row, functions: tuple[bytes, ...], at_s: float) -> OpaqueTask:
+    return OpaqueTask(
+        row.key,
+        frozenset(row.needs),
+        row.payload,
+        {number: functions[number] for number in row.uses}
+        if row.uses
+        else _NO_FUNCTIONS,
+        row.produces,
+        at_s,
+    )

@@ -1,0 +1,286 @@
+"""Which operations of a journal matter still: the rest of it may go. Pure.
+
+What is left must make the same tasks and the same wishes as the whole journal did.
+
+- What made a task, or added a wish, matters while that task is known, or that wish is
+  not denied.
+- What denied wishes matters while a record holds an operation before it that would add
+  one of them, even one that matters no more.
+- What describes a task (its error, its counts) matters while the task is known and
+  nothing newer of that kind describes it.
+
+Operations share records. A record goes when nothing that it holds matters; one of which
+much matters no more is written again with the rest. With all that a record holds in
+place of what it denies, no wish stays that was denied. But a task that others wanted
+meanwhile is forgotten too early when what is left is acted on: so whoever does keeps
+what it forgets until it has acted on all, and revives what is mentioned again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from dtf_dask.submission.table import Key
+
+HELD_UP_MAX = 64
+"""Operations that may wait for a record that could be written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What may become of a record: those must be written in the order they come in.
+
+    Parameters
+    ----------
+    number, count
+        Its number, and how many records it takes.
+    at_s
+        When it was written.
+    rest
+        What it is to hold instead; nothing if it goes.
+    """
+
+    number: int
+    count: int
+    at_s: float
+    rest: tuple[bytes, ...]
+
+
+class Living:
+    """Keeps what matters of a journal, while its operations are acted on."""
+
+    def __init__(self) -> None:
+        self._makers: dict[Key, _Entry] = {}
+        self._wishes: dict[str, dict[Key, _Wish]] = {}
+        self._described: dict[Key, dict[int, _Entry]] = {}
+        self._buried: dict[Key, tuple[_Entry | None, dict[int, _Entry]]] = {}
+        self._records: dict[int, _Record] = {}
+        self._touched: dict[_Record, None] = {}
+        self._open = _Record(0, 0, 0.0)
+
+    def __len__(self) -> int:
+        """How many records are left, parts of one counted once."""
+        return len(self._records)
+
+    def begin(self, number: int, count: int, at_s: float) -> None:
+        """What comes next stands in this record."""
+        self._open = self._records[number] = _Record(number, count, at_s)
+
+    def end(self) -> None:
+        """It holds no more."""
+        self._touched[self._open] = None
+        if len(self._open.entries) == 1:
+            self._open.entries[0].operation = b""  # never written again
+        self._open = _Record(0, 0, 0.0)
+
+    def asserted(
+        self,
+        operation: bytes,
+        client: str,
+        made: Iterable[Key] = (),
+        wanted: Iterable[Key] = (),
+        vain: Iterable[Key] = (),
+    ) -> None:
+        """An operation made these tasks, and adds these wishes of a client.
+
+        ``vain`` are wishes for what was not there to be wanted.
+        """
+        entry = self._entry(operation)
+        for key in made:
+            self._makers[key] = entry
+            entry.matters += 1
+        wishes = self._wishes.setdefault(client, {})
+        for key in wanted:
+            wish = wishes.setdefault(key, _Wish())
+            wish.entries.append(entry)
+            if wish.counting is None:
+                wish.counting = entry
+                entry.matters += 1
+        for key in vain:
+            wishes.setdefault(key, _Wish()).entries.append(entry)
+        self._look(entry)
+
+    def denied(self, operation: bytes, wishes: Iterable[tuple[str, Key]]) -> None:
+        """An operation made these wishes void, if they were there."""
+        found: dict[_Entry, None] = {}
+        for client, key in wishes:
+            self._void(self._wishes.get(client, {}).pop(key, None), found)
+        self._denies(operation, found)
+
+    def left(self, operation: bytes, clients: Iterable[str]) -> None:
+        """An operation made all wishes of these clients void."""
+        found: dict[_Entry, None] = {}
+        for client in clients:
+            for wish in self._wishes.pop(client, {}).values():
+                self._void(wish, found)
+        self._denies(operation, found)
+
+    def described(self, kind: int, operation: bytes, keys: Iterable[Key]) -> None:
+        """An operation says something of that kind about these known tasks."""
+        entry = self._entry(operation)
+        for key in keys:
+            kinds = self._described.setdefault(key, {})
+            before, kinds[kind] = kinds.get(kind), entry
+            entry.matters += 1
+            if before is not None:
+                self._matters_less(before)
+        self._look(entry)
+
+    def forgotten(self, key: Key) -> None:
+        """A task is known no more."""
+        maker = self._makers.pop(key, None)
+        kinds = self._described.pop(key, {})
+        self._buried[key] = maker, kinds
+        for entry in (maker, *kinds.values()):
+            if entry is not None:
+                self._matters_less(entry)
+
+    def revived(self, key: Key) -> None:
+        """It had better not been: what kept it known is no longer in the journal."""
+        maker, kinds = self._buried.pop(key)
+        if maker is not None:
+            self._makers[key] = maker
+        if kinds:
+            self._described[key] = kinds
+        for entry in (maker, *kinds.values()):
+            if entry is not None:
+                self._matters_again(entry)
+
+    def clients(self) -> list[str]:
+        """Those with wishes, or that had some."""
+        return list(self._wishes)
+
+    def wanted(self, client: str) -> Collection[Key]:
+        """What a client wants, or wanted in vain."""
+        return self._wishes.get(client, {}).keys()
+
+    def take_gone(self) -> list[Gone]:
+        """Records that may go, or hold less, by now; one may come twice.
+
+        What was forgotten until now is not revived.
+        """
+        self._buried.clear()
+        found: list[Gone] = []
+        while self._touched:
+            record = next(iter(self._touched))
+            del self._touched[record]
+            if record.gone:
+                continue
+            if record.over == len(record.entries):
+                record.gone = True
+                del self._records[record.number]
+                self._remove(record.entries)
+                found.append(Gone(record.number, record.count, record.at_s, ()))
+            elif record.worth_writing_again:
+                out = [one for one in record.entries if one.over]
+                record.entries = [one for one in record.entries if not one.over]
+                record.size -= record.over_size
+                record.over = record.over_size = record.holds_up = 0
+                self._remove(out)
+                rest = tuple(one.operation for one in record.entries)
+                found.append(Gone(record.number, record.count, record.at_s, rest))
+        return found
+
+    def _void(self, wish: _Wish | None, found: dict[_Entry, None]) -> None:
+        if wish is None:
+            return
+        found.update(dict.fromkeys(one for one in wish.entries if not one.gone))
+        if wish.counting is not None:
+            self._matters_less(wish.counting)
+
+    def _denies(self, operation: bytes, found: Iterable[_Entry]) -> None:
+        entry = self._entry(operation, denies=True)
+        for one in found:
+            one.holds_up.append(entry)
+            entry.matters += 1
+            if one.over:
+                one.record.holds_up += 1
+                self._touch(one.record)
+        self._look(entry)
+
+    def _entry(self, operation: bytes, *, denies: bool = False) -> _Entry:
+        record = self._open
+        # What denies is small, and waits for others: it must not keep them waiting.
+        entry = _Entry(operation, 0 if denies else len(operation), record)
+        record.entries.append(entry)
+        record.size += entry.size
+        return entry
+
+    def _matters_less(self, entry: _Entry) -> None:
+        entry.matters -= 1
+        self._look(entry)
+
+    def _matters_again(self, entry: _Entry) -> None:
+        entry.matters += 1
+        if entry.over:
+            entry.over = False
+            record = entry.record
+            record.over -= 1
+            record.over_size -= entry.size
+            record.holds_up -= len(entry.holds_up)
+
+    def _look(self, entry: _Entry) -> None:
+        if entry.matters or entry.over:
+            return
+        entry.over = True
+        record = entry.record
+        record.over += 1
+        record.over_size += entry.size
+        record.holds_up += len(entry.holds_up)
+        self._touch(record)
+
+    def _touch(self, record: _Record) -> None:
+        if record is not self._open:
+            self._touched[record] = None
+
+    def _remove(self, entries: Iterable[_Entry]) -> None:
+        for entry in entries:
+            entry.gone = True
+            for denying in entry.holds_up:
+                self._matters_less(denying)
+            entry.holds_up = []
+
+
+@dataclass(slots=True, eq=False)
+class _Record:
+    number: int
+    count: int
+    at_s: float
+    entries: list[_Entry] = field(default_factory=list)
+    size: int = 0
+    over: int = 0
+    over_size: int = 0
+    holds_up: int = 0
+    """Operations that matter only because it holds what they deny."""
+    gone: bool = False
+
+    @property
+    def worth_writing_again(self) -> bool:
+        if not self.over:
+            return False
+        if self.over_size:
+            return 2 * self.over_size >= self.size or self.holds_up >= HELD_UP_MAX
+        return 2 * self.over >= len(self.entries)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """An operation, which matters for so many reasons."""
+
+    operation: bytes
+    size: int
+    record: _Record
+    matters: int = 0
+    holds_up: list[_Entry] = field(default_factory=list)
+    """What denies its wishes, and matters while a record holds it."""
+    over: bool = False
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class _Wish:
+    """What added one wish of a client, or would add it alone; the first one counts."""
+
+    entries: list[_Entry] = field(default_factory=list)
+    counting: _Entry | None = None
