@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +13,8 @@ from typing import Any, TypeVar
 import click
 
 from dtf_dask.cli.ha_backup import backup, folder_argument, restore, verify
+from dtf_dask.cli.ha_prepare import issue, prepare
+from dtf_dask.cli.ha_running import until_stopped
 from dtf_dask.cli.ha_text import status_lines
 from dtf_dask.cli.results_json import print_json
 from dtf_dask.cli.results_text import show
@@ -58,7 +59,7 @@ def ha() -> None:
     """
 
 
-for _command in (backup, verify, restore):
+for _command in (prepare, issue, backup, verify, restore):
     ha.add_command(_command)
 
 
@@ -155,7 +156,7 @@ def start(folder: Path) -> None:
     manager = RedundancyManager(folder)
     config = manager.config
     click.echo(f"Starting node {config.node} of cluster {config.cluster}.", err=True)
-    _until_stopped([manager], ready=lambda: _say_ready(config))
+    until_stopped([manager], ready=lambda: _say_ready(config))
 
 
 def _say_ready(config: NodeConfig) -> None:
@@ -327,28 +328,7 @@ def dev(nodes: int, folder: Path | None, metrics: bool) -> None:
             click.echo(f"They take part. Look: dtf ha status {made[0]} --watch")
             click.echo("Ctrl-C ends them.")
 
-        _until_stopped(managers, ready=say)
-
-
-def _until_stopped(
-    managers: Sequence[RedundancyManager], ready: Callable[[], None]
-) -> None:
-    """Start nodes, wait for Ctrl-C or SIGTERM, end them."""
-
-    async def run() -> None:
-        stopped = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, stopped.set)
-        try:
-            await asyncio.gather(*(manager.start() for manager in managers))
-            ready()
-            await stopped.wait()
-            click.echo("Ending: what was acknowledged is on the disk.", err=True)
-        finally:
-            await asyncio.gather(*(manager.stop() for manager in managers))
-
-    asyncio.run(run())
+        until_stopped(managers, ready=say)
 
 
 def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:

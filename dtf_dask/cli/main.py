@@ -17,6 +17,12 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("dtf_dask.cli.run:run", "Run a test suite on a Dask cluster."),
     "resume": ("dtf_dask.cli.resume:resume", "Run what an earlier run left undone."),
     "results": ("dtf_dask.cli.results:results", "Show, compare and export results."),
+    "dev": ("dtf_dask.cli.dev:dev", "Run a whole cluster on this machine."),
+    "coordinator": (
+        "dtf_dask.cli.coordinator:coordinator",
+        "Start one of several schedulers, of which one leads.",
+    ),
+    "status": ("dtf_dask.cli.status:status", "Show who leads, and what is wrong."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),
     "hardware": ("dtf_dask.cli.hardware:hardware", "Show what tests can ask for here."),

@@ -112,7 +112,8 @@ class NodeConfig:
 
     def scheduler_hello(self) -> dict[str, Any]:
         """What its scheduler process is told first."""
-        options = dict(self.scheduler)
+        names = {str(node): name for node, name in self.names.items()}
+        options: dict[str, Any] = {**self.scheduler, "names": names}
         tls = self.security() if options.pop("tls", False) else None
         return hello(
             *(self.cluster, self.node),

@@ -12,7 +12,7 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dtf_dask import frames
@@ -22,6 +22,7 @@ from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.history import Compacted
 from dtf_dask.ha.ledger.records import Change
 from dtf_dask.ha.node import Node
+from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import Role
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
 
@@ -30,7 +31,10 @@ _LOG = logging.getLogger(__name__)
 FRAME_BYTES_MAX = words.PROPOSAL_BYTES_MAX * 2
 """Of what a process says."""
 
+GONE = "its end of the socket is closed"
+
 _OVERSLEPT_S = 1.0
+_STANDING_PINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +141,8 @@ class SchedulerLink:
     async def _guarded(self, part: Coroutine[Any, Any, str]) -> str:
         try:
             return await part
-        except (OSError, EOFError) as error:
-            return f"its socket broke ({type(error).__name__})"
+        except (OSError, EOFError):
+            return GONE
         except ProtocolError as error:
             return f"it does not keep to the protocol: {error}"
         except Exception as error:
@@ -315,9 +319,15 @@ class SchedulerLink:
             elif self._answered == self._asked:
                 self._asked += 1
                 self._asked_at = now
-                self._say(words.ping(self._asked))
+                self._say(words.ping(self._asked, self._standing()))
             elif now > max(self._busy_until, self._asked_at + self._patience_s()):
                 return f"it has not answered for {now - self._asked_at:.1f} s"
+
+    def _standing(self) -> dict[str, Any] | None:
+        """What a scheduler that leads says of the cluster, now and then."""
+        if not self.term or self._asked % _STANDING_PINGS:
+            return None
+        return asdict(NodeStatus.of(self._node))
 
     def _patience_s(self) -> float:
         return self._options.hang_s if self.lets_in else self._options.busy_s

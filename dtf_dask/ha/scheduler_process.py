@@ -25,7 +25,7 @@ from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.raft.messages import NO_NODE, Role
-from dtf_dask.ha.scheduler_link import LinkOptions, SchedulerLink
+from dtf_dask.ha.scheduler_link import GONE, LinkOptions, SchedulerLink
 from dtf_dask.ha.scheduler_status import SchedulerStatus
 
 _LOG = logging.getLogger(__name__)
@@ -87,11 +87,13 @@ class SchedulerProcess:
         self._link: SchedulerLink | None = None
         self._led_in = 0
         self._row = 0
+        self._leader_seen_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Look after a process from now on."""
         loop = asyncio.get_running_loop()
+        self._leader_seen_at = loop.time()
         self._set()
         self._tasks = [
             loop.create_task(self._guarded(part))
@@ -183,8 +185,8 @@ class SchedulerProcess:
             code = await asyncio.shield(process.wait())
         if link.over:
             return why, False
-        if code != -signal.SIGKILL:
-            why = f"{why}, code {code}"
+        if why == GONE:
+            why = f"it ended with code {code}"
         return why, True
 
     def _heard(self, frame: Frame) -> None:
@@ -207,7 +209,13 @@ class SchedulerProcess:
                 missing=frame["missing"],
             )
         elif frame["op"] == words.LEAD:
-            self._set(role="taking over", term=frame["term"], led_at_s=time.time())
+            now = asyncio.get_running_loop().time()
+            self._set(
+                role="taking over",
+                term=frame["term"],
+                led_at_s=time.time(),
+                without_leader_s=now - self._leader_seen_at,
+            )
 
     def _steady(self, link: SchedulerLink | None) -> None:
         """A process has lived for a while: what was wrong before is over."""
@@ -228,9 +236,11 @@ class SchedulerProcess:
         since, pause_s = loop.time(), options.unready_s
         while not node.ended:
             core = node.raw.core
+            if core.lead not in (NO_NODE, node.node):
+                self._leader_seen_at = loop.time()
             if core.role is not Role.LEADER or (self._link and self._link.term):
                 since, pause_s = loop.time(), options.unready_s
-                await node.change()
+                await self._next_change(None)
                 continue
             if self._link is not None and self._link.pid and core.term <= self._led_in:
                 # Nobody took over, and a new process is ready: it needs a new term.
@@ -238,8 +248,16 @@ class SchedulerProcess:
             elif loop.time() - since > pause_s and core.transferee == NO_NODE:
                 self._hand_over()
                 since, pause_s = loop.time(), pause_s * 2
-            with suppress(TimeoutError):
-                await asyncio.wait_for(node.change(), options.link.ping_s)
+            await self._next_change(options.link.ping_s)
+
+    async def _next_change(self, limit_s: float | None) -> None:
+        """Wait; a leader that is known until then was there until then."""
+        core = self._node.raw.core
+        known = core.lead not in (NO_NODE, self._node.node)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._node.change(), limit_s)
+        if known:
+            self._leader_seen_at = asyncio.get_running_loop().time()
 
     def _new_term(self) -> None:
         node = self._node

@@ -187,7 +187,7 @@ class SchedulerProposals:
     def _try_again(self) -> None:
         """Once it is known of all that came after the refused one, too."""
         if not self.leads:
-            self._broken(self._held[0].why)
+            self._broken(f"term {self._term} is over")
         elif self._retry is None and not any(
             one.state is _State.PLACED for one in self._held
         ):
@@ -199,7 +199,7 @@ class SchedulerProposals:
         if self._ended:
             return
         if not self.leads:
-            self._broken(self._held[0].why)
+            self._broken(f"term {self._term} is over")
             return
         for one in self._held:
             if one.state is _State.REFUSED:

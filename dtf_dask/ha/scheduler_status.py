@@ -33,6 +33,8 @@ class SchedulerStatus:
         In which this node's scheduler led last.
     led_at_s
         When it began to, in seconds since 1970.
+    without_leader_s
+        How long this node had known of no leader then.
     leading_after_s, tasks
         How long after the node's election others were let in, and how many tasks were
         known.
@@ -50,6 +52,7 @@ class SchedulerStatus:
     alarm: str = ""
     term: int = 0
     led_at_s: float = 0.0
+    without_leader_s: float = 0.0
     leading_after_s: float = -1.0
     tasks: int = 0
     settled_after_s: float = -1.0

@@ -152,9 +152,12 @@ def settled(
     }
 
 
-def ping(number: int) -> dict[str, Any]:
-    """Are you there?"""
-    return {"op": PING, "number": number}
+def ping(number: int, standing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Are you there? Now and then with how the node stands, for who asks a leader."""
+    frame: dict[str, Any] = {"op": PING, "number": number}
+    if standing is not None:
+        frame["standing"] = standing
+    return frame
 
 
 def pong(number: int) -> dict[str, Any]:

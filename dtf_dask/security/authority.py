@@ -1,7 +1,8 @@
 """The authority of a cluster: who signs the certificates of its nodes and clients.
 
 One key that stays where it was made. A certificate names its owner in one URI,
-``dtf://CLUSTER/node/ID`` or ``dtf://CLUSTER/client/NAME``; nothing else is believed.
+``dtf://CLUSTER/node/ID``, ``.../client/NAME`` or ``.../worker/NAME``; nothing else is
+believed. Workers serve each other, but are no clients of the ledger.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Authority:
         Raises
         ------
         UsageError
-            The URI is not of a node or a client.
+            The URI is not of a node, a client or a worker.
         ConfigurationError
             There is no authority, or a file cannot be read or written.
         """
@@ -116,7 +117,7 @@ class Authority:
             [x509.NameAttribute(NameOID.COMMON_NAME, f"{cluster} {kind} {name}")]
         )
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
-        if kind == "node":
+        if kind in ("node", "worker"):
             usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
         names = [x509.UniformResourceIdentifier(uri), *map(_host, hosts)]
         builder = _builder(subject, own.subject, key.public_key(), CERTIFICATE_DAYS)
@@ -154,11 +155,11 @@ _SIGNS = x509.KeyUsage(
 
 
 def _owner(uri: str) -> tuple[str, str, str]:
-    match = re.fullmatch(r"dtf://([^/]+)/(node|client)/([^/]+)", uri)
+    match = re.fullmatch(r"dtf://([^/]+)/(node|client|worker)/([^/]+)", uri)
     if match is None:
         raise UsageError(
-            f"{uri!r} is no owner of a certificate: dtf://CLUSTER/node/ID or"
-            " dtf://CLUSTER/client/NAME"
+            f"{uri!r} is no owner of a certificate: dtf://CLUSTER/node/ID,"
+            " dtf://CLUSTER/client/NAME or dtf://CLUSTER/worker/NAME"
         )
     cluster, kind, name = match.groups()
     _check_name(cluster, "a cluster")

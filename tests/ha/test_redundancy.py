@@ -308,7 +308,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert whole.contact == "dtf://[::1]:8786,h:8786/lab"
     told = whole.scheduler_hello()
     assert told["listens_at"] == "[::1]:8786"
-    assert told["options"] == {"dashboard": ":8787", "preload": ["one.py"]}
+    assert told["options"] == {
+        "dashboard": ":8787",
+        "preload": ["one.py"],
+        "names": {"1": "a"},
+    }
     assert told["tls"]["key"] == str(folder / config.key)
     assert replace(whole, scheduler={}).scheduler_hello()["tls"] is None
 

@@ -1,0 +1,143 @@
+"""``dtf dev``: coordinators and workers on this machine, to try things out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from dtf_dask.cli.ha_prepare import make_coordinators
+from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.ha.coordinators import (
+    CLIENTS_ABOVE,
+    COORDINATORS_MAX,
+    PEERS_ABOVE,
+    numbered,
+)
+from dtf_dask.ha.node_config import FILE, NodeConfig, read_config
+from dtf_dask.ha.redundancy import RedundancyManager
+
+_LOOPBACK = "127.0.0.1"
+_END_S = 10.0
+
+
+@click.command()
+@click.option(
+    "--coordinators",
+    type=click.IntRange(1, COORDINATORS_MAX),
+    default=3,
+    show_default=True,
+    help="How many; one of 3, or two of 5, may be killed.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Worker processes, of one thread each.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where it is kept, and found again; by default nothing is left of it.",
+)
+@click.option(
+    "--dashboard",
+    default=f"{_LOOPBACK}:0",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the dashboard of who leads listens.",
+)
+def dev(coordinators: int, workers: int, folder: Path | None, dashboard: str) -> None:
+    """Run a cluster whose scheduler may die, on this machine, until Ctrl-C.
+
+    The first line on stdout is its address.
+    """
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="dtf-dev-")
+            folder = Path(stack.enter_context(temporary))
+        made = _known(folder) or _made(folder, coordinators, dashboard)
+        contact = made[0].contact
+        click.echo(contact)
+        sys.stdout.flush()
+        click.echo(f"Starting {len(made)} coordinators in {folder}.", err=True)
+        stack.callback(_end, started := _started(contact, workers))
+
+        async def end_workers() -> None:
+            _end(started)
+
+        def say() -> None:
+            for config in made:
+                click.echo(f"{config.names[config.node]}: {config.folder}", err=True)
+            click.echo(
+                f"Who leads: dtf status {made[0].folder}"
+                f"  Tests: pytest --dtf={contact}  Ctrl-C ends all.",
+                err=True,
+            )
+
+        managers = [RedundancyManager(one.folder) for one in made]
+        until_stopped(managers, ready=say, beside=end_workers)
+
+
+def _known(folder: Path) -> list[NodeConfig]:
+    """The coordinators that were made there before."""
+    return [read_config(one.parent) for one in sorted(folder.glob(f"*/{FILE}"))]
+
+
+def _made(folder: Path, count: int, dashboard: str) -> list[NodeConfig]:
+    names = "abcdefghi"[:count]
+    places = {
+        name: (_LOOPBACK, port) for name, port in zip(names, _ports(count), strict=True)
+    }
+    scheduler = {"dashboard": dashboard, "tls": False}
+    return make_coordinators(folder, "dev", numbered(places), scheduler)
+
+
+def _ports(count: int) -> list[int]:
+    """Ports of this machine that are free, with those that belong to each."""
+    found: list[int] = []
+    with contextlib.ExitStack() as stack:
+        while len(found) < count:
+            one = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+            port = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for above in (PEERS_ABOVE, CLIENTS_ABOVE):
+                    stack.enter_context(socket.create_server((_LOOPBACK, port + above)))
+                found.append(port)
+    return found
+
+
+def _started(contact: str, workers: int) -> subprocess.Popen[bytes] | None:
+    """The process of workers: they look for who leads until they find him."""
+    if not workers:
+        return None
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "dtf_dask.cli.dev_workers", contact),
+            *("--nworkers", str(workers)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    """End the workers, kindly at first."""
+    if process is None or process.stdin is None or process.stdin.closed:
+        return
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdin.close()

@@ -1,0 +1,52 @@
+"""What a scheduler that leads answers `dtf status`: how its cluster stands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from distributed import Scheduler
+
+OP = "dtf_standing"
+
+
+class Standing:
+    """What the node beside the scheduler said last, and what the scheduler has.
+
+    Parameters
+    ----------
+    scheduler
+        Which leads.
+    hello
+        What the process was told first.
+    """
+
+    def __init__(self, scheduler: Scheduler, hello: Mapping[str, Any]) -> None:
+        self._scheduler = scheduler
+        self._hello = hello
+        self.node: dict[str, Any] = {}
+        """A `NodeStatus`, as of the last `ping` that had one."""
+        scheduler.handlers[OP] = self.answer
+
+    def answer(self) -> dict[str, Any]:
+        """The answer (Dask calls this when a client asks)."""
+        scheduler = self._scheduler
+        return {
+            "cluster": self._hello["cluster"],
+            "address": self._hello["contact"],
+            "names": self._hello["options"].get("names", {}),
+            "node": self._hello["node"],
+            "status": self.node,
+            **holdings(scheduler),
+        }
+
+
+def holdings(scheduler: Scheduler) -> dict[str, Any]:
+    """How many workers and clients a scheduler has, and tasks by state."""
+    states = Counter(one.state for one in scheduler.tasks.values())
+    return {
+        "workers": len(scheduler.workers),
+        "clients": len(scheduler.clients),
+        "tasks": dict(sorted(states.items())),
+    }
