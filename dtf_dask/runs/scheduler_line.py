@@ -8,6 +8,7 @@ what is asked here has to bear being asked twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from dtf_dask.comm.address import PREFIX
 from dtf_dask.comm.greeting import KEY as GREETING
 from dtf_dask.errors import ClusterUnreachableError
 from dtf_dask.quantities import format_duration
+
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -112,8 +115,9 @@ class SchedulerLine:
             self._connection = self._client.scheduler_comm
             self._broke = asyncio.get_running_loop().create_future()
             self._back.set()
-            node, term = self._leader()
-            self._led(Led(node, term, time.monotonic() - since))
+            away_s = time.monotonic() - since
+            node, term = await self._leader()
+            self._led(Led(node, term, away_s))
 
     async def ask(self, address: str, op: str, **arguments: Any) -> Any:
         """Send a message to a worker; its answer."""
@@ -171,20 +175,31 @@ class SchedulerLine:
         )
 
     def _is_new(self) -> bool:
-        now = self._client.scheduler_comm
+        now, client = self._client.scheduler_comm, self._client
+        standing = getattr(client, "durability", None)  # of a client of dtf
         return (
             now is not None
             and now is not self._connection
-            and self._client.status == "running"
+            and client.status == "running"
             and not _is_closed(now)
+            and (standing is None or bool(standing.connected))
         )
 
-    def _leader(self) -> tuple[str, int]:
+    async def _leader(self) -> tuple[str, int]:
+        """The name of who leads, and the term, as far as it says so."""
         comm = getattr(self._connection, "comm", None)
         said = getattr(comm, "remote_info", {}).get(GREETING)
         if not isinstance(said, dict):
             return "", 0
-        return str(said.get("node", "")), int(said.get("term", 0))
+        node, term = str(said.get("node", "")), int(said.get("term", 0))
+        scheduler: Any = self._client.scheduler
+        try:
+            told = await asyncio.wait_for(scheduler.dtf_standing(), _NOTICED_S)
+            names = {str(number): name for number, name in told["names"].items()}
+        except Exception as error:  # then its number has to do
+            logger.debug("coordinator %s does not tell its name: %s", node, error)
+            return node, term
+        return str(names.get(node, node)), term
 
 
 def _is_closed(stream: Any) -> bool:
