@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from dtf_dask.errors import DtfError
 from dtf_dask.runs.roster import Roster, Slot
 from dtf_dask.runs.task_set import TaskSet
 
+logger = logging.getLogger(__name__)
+
+_JOINS, _JOIN_AGAIN_S = 5, 1.0  # for one that cannot be reached
 _LOOKS, _LOOK_AGAIN_S = 20, 0.5  # a scheduler that begins to lead waits for some 5 s
 
 
@@ -38,8 +42,14 @@ class Attendance:
         self._tasks = TaskSet()
 
     async def open_all(self) -> None:
-        """Make all ready that are there; `DtfError` when one cannot be."""
-        self._came(await self._roster.open_all())
+        """Make all ready that are there; `DtfError` when one cannot be.
+
+        Of those that cannot be reached some may be there yet: they are asked again.
+        """
+        slots, unreached = await self._roster.open_all()
+        self._came(slots)
+        for address in unreached:
+            self._tasks.begin(self._join(address))
 
     def hear(self, event: tuple[float, Any]) -> None:
         """What the scheduler tells everybody."""
@@ -68,10 +78,16 @@ class Attendance:
         self._tasks.cancel()
 
     async def _join(self, address: str) -> None:
-        try:
-            self._came(await self._roster.join(address))
-        except DtfError as error:
-            self._refused(error)
+        for _ in range(_JOINS):
+            try:
+                self._came(await self._roster.join(address))
+                return
+            except DtfError as error:
+                self._refused(error)
+                return
+            except OSError as error:
+                logger.debug("worker %s is not reached: %s", address, error)
+                await asyncio.sleep(_JOIN_AGAIN_S)
 
     async def _look(self) -> None:
         for _ in range(_LOOKS):

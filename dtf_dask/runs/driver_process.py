@@ -20,6 +20,7 @@ from dtf_dask.runs.private_cluster import PrivateCluster  # isort: skip
 import distributed
 
 from dtf_dask import config
+from dtf_dask.comm.address import PREFIX as COORDINATORS
 from dtf_dask.environment_facts import facts
 from dtf_dask.errors import ClusterUnreachableError, DtfError
 from dtf_dask.frames import FrameBuffer, pack
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dtf_dask.runs.opened_run import OpenedRun
     from dtf_dask.runs.planning import RunPlanner
 
+_AGAIN_S = 0.1
 _HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
@@ -87,8 +89,7 @@ class DriverProcess:
             await self._connect(address)
         else:
             await self._start_private()
-        line: Any = self._client.scheduler
-        workers = (await line.identity())["workers"]
+        workers = await self._workers()
         count = sum(worker["nthreads"] for worker in workers.values())
         runs = self._settings.runs
         self._send(
@@ -110,6 +111,10 @@ class DriverProcess:
 
     async def _connect(self, address: str) -> None:
         timeout_s = self._settings.driver.connect_timeout_s
+        if address.startswith(COORDINATORS):  # whose leader may die: outlive it
+            from dtf_dask.durable.client_preload import configure
+
+            configure()
         try:
             self._client = await distributed.Client(
                 address, asynchronous=True, timeout=timeout_s, set_as_default=False
@@ -122,6 +127,18 @@ class DriverProcess:
         self._closers.append(self._client.close)
         await self._client.register_plugin(RunnerPlugin())
         await self._client.register_plugin(TopicPlugin())
+
+    async def _workers(self) -> dict[str, Any]:
+        """Those that are there; who leads may die as he is asked."""
+        line: Any = self._client.scheduler
+        until = time.monotonic() + self._settings.driver.connect_timeout_s
+        while True:
+            try:
+                return dict((await line.identity())["workers"])
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
 
     async def _start_private(self) -> None:
         count = self._settings.runs.workers

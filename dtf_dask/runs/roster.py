@@ -59,11 +59,26 @@ class Roster:
         """The addresses of all workers that the scheduler has."""
         return list(await self._line.workers())
 
-    async def open_all(self) -> list[Slot]:
-        """Make every worker ready that is there; `DtfError` when one cannot be."""
+    async def open_all(self) -> tuple[list[Slot], list[str]]:
+        """Make every worker ready that is there; `DtfError` when one cannot be.
+
+        Returns the slots, and the addresses of those that could not be reached.
+        """
         workers = await self._line.workers()
-        opened = [self._open(address, workers[address]) for address in workers]
-        return [slot for slots in await asyncio.gather(*opened) for slot in slots]
+        opened = await asyncio.gather(
+            *(self._open(address, workers[address]) for address in workers),
+            return_exceptions=True,
+        )
+        slots: list[Slot] = []
+        unreached = []
+        for address, came in zip(workers, opened, strict=True):
+            if isinstance(came, OSError):
+                unreached.append(address)
+            elif isinstance(came, BaseException):
+                raise came
+            else:
+                slots += came
+        return slots, unreached
 
     async def join(self, address: str) -> list[Slot]:
         """Make a worker ready that has come late; nothing if it is here, or gone."""
