@@ -37,9 +37,22 @@ def visible_devices(annotations: Mapping[str, Any] | None) -> str | None:
     >>> visible_devices({}) is None
     True
     """
+    words = [str(gpu)[:_ID_LENGTH_MAX] for gpu in granted_devices(annotations)]
+    if not words or any("," in word for word in words):
+        return None
+    return ",".join(words)
+
+
+def granted_devices(annotations: Mapping[str, Any] | None) -> tuple[int | str, ...]:
+    """What `granted` was given: ids or numbers; none if it makes no sense.
+
+    Examples
+    --------
+    >>> granted_devices({ANNOTATION: granted([("GPU-1f", 0), ("fake", 3)])})
+    ('GPU-1f', 3)
+    """
     grant = (annotations or {}).get(ANNOTATION)
     gpus = grant.get("gpus") if isinstance(grant, Mapping) else None
-    if not isinstance(gpus, list | tuple) or not 0 < len(gpus) <= GPUS_MAX:
-        return None
-    words = [str(gpu)[:_ID_LENGTH_MAX] for gpu in gpus]
-    return ",".join(words) if all("," not in word for word in words) else None
+    if not isinstance(gpus, list | tuple) or len(gpus) > GPUS_MAX:
+        return ()
+    return tuple(gpus)

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler, Worker
+from distributed.protocol.pickle import dumps
+
+from dtf_dask.comm.address import PREFIX
 
 if TYPE_CHECKING:
     from dtf_dask.runs.results.store import ResultsStore
@@ -44,8 +47,13 @@ async def dask_setup(server: Any) -> None:
     elif isinstance(server, Worker):
         from dtf_dask.worker_plugins.hardware.plugin import NAME as HARDWARE
         from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin
+        from dtf_dask.worker_plugins.rejoin import NAME as REJOIN
+        from dtf_dask.worker_plugins.rejoin import RejoinPlugin
         from dtf_dask.worker_plugins.runner.plugin import NAME as RUNNER
         from dtf_dask.worker_plugins.runner.plugin import RunnerPlugin
+
+        if REJOIN not in server.plugins and server.scheduler.address.startswith(PREFIX):
+            await server.plugin_add(plugin=RejoinPlugin(), name=REJOIN)
 
         if RUNNER not in server.plugins:
             await server.plugin_add(plugin=RunnerPlugin(), name=RUNNER)
@@ -57,6 +65,17 @@ async def dask_setup(server: Any) -> None:
             MODULE,
             type(server).__name__,
         )
+
+
+def upgrade_workers(scheduler: Scheduler) -> None:
+    """Have all workers outlive this scheduler, also those that load no preload.
+
+    Each gets the plugin with the answer to its registration. A worker that has no dtf
+    says so, and ends; it could not have run anything.
+    """
+    from dtf_dask.worker_plugins.rejoin import NAME, RejoinPlugin
+
+    scheduler.worker_plugins[NAME] = dumps(RejoinPlugin())
 
 
 def _open_results(settings: Settings) -> Callable[[], ResultsStore] | None:

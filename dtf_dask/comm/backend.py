@@ -14,11 +14,18 @@ from typing import Any
 
 from distributed.comm.addressing import unparse_host_port
 from distributed.comm.core import Connector, Listener
-from distributed.comm.registry import Backend
+from distributed.comm.registry import Backend, get_backend
 from distributed.utils import ensure_ip, get_ip
 
 from dtf_dask.comm import dask_seam
-from dtf_dask.comm.address import PREFIX, Contact, is_contact, parse_contact
+from dtf_dask.comm.address import (
+    PREFIX,
+    SCHEME,
+    Contact,
+    Coordinator,
+    is_contact,
+    parse_contact,
+)
 from dtf_dask.comm.greeting import KEY, Greeting
 from dtf_dask.comm.known import Known
 from dtf_dask.comm.looks import Looks
@@ -59,6 +66,21 @@ def announce(listens_at: str, contact: Contact, greeting: Greeting) -> None:
     _announced[dask_seam.host_and_port(listens_at)] = Announcement(contact, greeting)
 
 
+def heard_of_leader(
+    contact: Contact, coordinator: Coordinator | None, term: int
+) -> None:
+    """Have connections of this process look for who leads this term, or a newer one.
+
+    Parameters
+    ----------
+    coordinator
+        Who it is, if that is known: it is asked first.
+    """
+    backend = get_backend(SCHEME)
+    if isinstance(backend, DtfBackend):
+        backend.known.heard_of(contact, coordinator, term)
+
+
 class DtfBackend(Backend):
     """What Dask asks about ``dtf://``.
 
@@ -78,6 +100,11 @@ class DtfBackend(Backend):
             )
         self._known = Known()
         self._looks = Looks()
+
+    @property
+    def known(self) -> Known:
+        """What this process remembers of clusters."""
+        return self._known
 
     def get_connector(self) -> Connector:
         """What connects to the leader."""

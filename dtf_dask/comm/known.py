@@ -66,6 +66,18 @@ class Known:
         memory.term = max(memory.term, greeting.term)
         memory.said = ""
 
+    def heard_of(
+        self, contact: Contact, coordinator: Coordinator | None, term: int
+    ) -> None:
+        """Somebody leads this term, who has not been met: no older leader is one.
+
+        Without a coordinator all are asked at once.
+        """
+        memory = self._of(contact)
+        if term > memory.term:
+            memory.term = term
+            memory.leader = coordinator
+
     def said(self, contact: Contact) -> str:
         """What the coordinators said when last a search ended without a leader."""
         memory = self._by_contact.get(contact)
