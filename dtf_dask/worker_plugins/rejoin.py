@@ -17,6 +17,7 @@ from distributed.comm.core import Comm, FatalCommClosedError
 
 from dtf_dask.comm.address import PREFIX
 from dtf_dask.durable.inventory import KEY
+from dtf_dask.worker_plugins import dask_holdings as holdings
 from dtf_dask.worker_plugins import dask_rejoin as seam
 from dtf_dask.worker_plugins.rejoin_plugins import ReceivedPlugins
 from dtf_dask.worker_plugins.rejoin_standing import Standing
@@ -199,12 +200,12 @@ class Membership:
         seam.leave(self._worker)
         if comm is not None:
             comm.abort()
-        dropped = seam.drop(self._worker, seam.UNBEGUN, "dtf-scheduler-lost")
+        dropped = holdings.drop(self._worker, holdings.UNBEGUN, "dtf-scheduler-lost")
         logger.info(
             "This worker has no scheduler: %s. It goes on with %d tasks, has dropped %d"
             " that had not begun, and waits for the next leader.",
             why,
-            seam.running_count(self._worker),
+            holdings.running_count(self._worker),
             dropped,
         )
 
@@ -239,7 +240,7 @@ class Membership:
         if not self._standing.may_join(term):
             return False
         if term != self._standing.term:
-            seam.end_shuffles(worker, "the scheduler of the shuffle is gone")
+            holdings.end_shuffles(worker, "the scheduler of the shuffle is gone")
             self._leaving = seam.stay(worker) or self._leaving
         self._asking = comm
         try:
@@ -283,14 +284,14 @@ class Membership:
             " joins as another one",
             answer.get("message", ""),
         )
-        seam.end_shuffles(worker, "this worker was given up")
-        seam.drop(worker, None, "dtf-fenced")
+        holdings.end_shuffles(worker, "this worker was given up")
+        holdings.drop(worker, None, "dtf-fenced")
         self._unsaid.take()
         seam.be_another(worker)
         until_s = seam.now_s() + FENCED_GRACE_S
-        while seam.running_count(worker) and seam.now_s() < until_s:
+        while holdings.running_count(worker) and seam.now_s() < until_s:
             await asyncio.sleep(AGAIN_S)
-        if seam.running_count(worker) and worker.nanny:
+        if holdings.running_count(worker) and worker.nanny:
             # Threads cannot be ended, and would be missing for as long as they go on.
             await self._close(
                 nanny=False, executor_wait=False, reason="dtf-fenced-and-busy"
@@ -306,8 +307,8 @@ class Membership:
 
     def _inventory(self) -> dict[str, Any]:
         worker = self._worker
-        ending = self._unsaid.settle(lambda key: seam.state_of(worker, key))
-        found = seam.inventory(worker, self._standing.term)
+        ending = self._unsaid.settle(lambda key: holdings.state_of(worker, key))
+        found = holdings.inventory(worker, self._standing.term)
         return not_yet_ended(found, ending).words()
 
 

@@ -16,7 +16,7 @@ from rejoin_kit import free_contact, leading, run, working
 
 from dtf_dask.durable.serialized import pack, unpack
 from dtf_dask.errors import ProtocolError
-from dtf_dask.worker_plugins import dask_rejoin
+from dtf_dask.worker_plugins import dask_holdings, dask_rejoin
 from dtf_dask.worker_plugins.rejoin import NAME
 
 
@@ -40,8 +40,8 @@ def test_states_are_those_of_dask() -> None:
     known = {state for pair in WorkerState._TRANSITIONS_TABLE for state in pair}
     told = {"memory", "error", "executing", "long-running", "cancelled"}
     passing = {"released", "forgotten", "rescheduled"}
-    assert known == dask_rejoin.UNBEGUN | told | passing
-    for state in dask_rejoin.UNBEGUN:
+    assert known == dask_holdings.UNBEGUN | told | passing
+    for state in dask_holdings.UNBEGUN:
         assert (state, "released") in WorkerState._TRANSITIONS_TABLE
 
 

@@ -13,6 +13,7 @@ from rejoin_kit import Leader, cut, free_contact, leading, run, until, working
 
 from dtf_dask.durable.serialized import unpack
 from dtf_dask.preload import upgrade_workers
+from dtf_dask.worker_plugins.dask_rejoin import is_open
 
 
 def noted(path: str, seconds: float) -> int:
@@ -115,6 +116,8 @@ def test_what_happens_meanwhile_is_said_in_order(tmp_path: Path) -> None:
             await until(lambda: "speaking" in worker.active_keys)
             run_id = first.tasks["speaking"].run_id
             cut(first)
+            # What goes into a connection that is broken, unknown to it, is lost.
+            await until(lambda: not is_open(worker))
             (tmp_path / "gate").touch()
             await until(lambda: "speaking" in worker.data)
             async with leading(contact, 2) as second:

@@ -1,0 +1,150 @@
+"""The tasks of Dask's worker: what it has, and how it drops some.
+
+With `dask_rejoin`, whose `broken` asks this one's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dask.utils import typename
+from distributed import Worker
+from distributed.metrics import time
+from distributed.shuffle._exceptions import ShuffleClosedError
+from distributed.worker_state_machine import FreeKeysEvent, TaskState, WorkerState
+
+from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
+from dtf_dask.durable.serialized import pack
+from dtf_dask.grant import granted_devices
+
+UNBEGUN = frozenset(
+    {"waiting", "ready", "constrained", "fetch", "flight", "missing", "resumed"}
+)
+"""States of tasks that are dropped when the scheduler is gone."""
+
+_TASK = (
+    *("run_id", "state", "nbytes", "type", "start_time", "exception", "traceback"),
+    *("exception_text", "traceback_text", "previous", "annotations", "prefix"),
+)
+_STATE = ("tasks", "data", "actors", "executing", "long_running")
+
+
+def broken() -> list[str]:
+    """Say what is missing of what the functions below use; empty if all is there."""
+    missing = [
+        f"TaskState.{name}" for name in _TASK if name not in TaskState.__annotations__
+    ]
+    missing += [
+        f"WorkerState.{name}"
+        for name in _STATE
+        if name not in WorkerState.__annotations__
+    ]
+    return missing
+
+
+def state_of(worker: Worker, key: Any) -> str | None:
+    """A task's state on the worker, in Dask's words."""
+    task = worker.state.tasks.get(key)
+    return None if task is None else task.state
+
+
+def drop(worker: Worker, states: Iterable[str] | None, why: str) -> int:
+    """Drop tasks in these states, or all; returns how many.
+
+    A thread that runs one goes on, and what it makes is thrown away.
+    """
+    wanted = None if states is None else frozenset(states)
+    keys = [
+        task.key
+        for task in worker.state.tasks.values()
+        if wanted is None or task.state in wanted
+    ]
+    _free(worker, keys, why)
+    return len(keys)
+
+
+def _free(worker: Worker, keys: list[Any], why: str) -> None:
+    if keys:
+        stimulus = f"{why}-{time()}"
+        worker.handle_stimulus(FreeKeysEvent(keys=keys, stimulus_id=stimulus))
+
+
+def running_count(worker: Worker) -> int:
+    """How many tasks threads run, wanted or not."""
+    return len(worker.state.executing) + len(worker.state.long_running)
+
+
+def inventory(worker: Worker, term: int) -> Inventory:
+    """What the worker has now."""
+    memory, running, erred, actors, parting = [], [], [], [], []
+    for key, task in worker.state.tasks.items():
+        match task.state:
+            case "memory":
+                memory.append(
+                    Held(key, int(task.nbytes or 0), typename(task.type), task.run_id)
+                )
+                if key in worker.state.actors:
+                    actors.append(key)
+            case "executing" | "long-running":
+                running.append(_begun(task, task.state))
+            case "cancelled" | "resumed" if task.previous != "flight":
+                parting.append(_begun(task, task.previous))
+            case "error":
+                erred.append(
+                    Erred(
+                        key,
+                        task.run_id,
+                        pack(task.exception),
+                        pack(task.traceback),
+                        task.exception_text,
+                        task.traceback_text,
+                    )
+                )
+    return Inventory(
+        worker.id,
+        term,
+        tuple(memory),
+        tuple(running),
+        tuple(erred),
+        tuple(actors),
+        tuple(parting),
+    )
+
+
+def _begun(task: TaskState, state: str | None) -> Running:
+    for_s = 0.0 if task.start_time is None else max(0.0, time() - task.start_time)
+    gpus = granted_devices(task.annotations or {})
+    return Running(task.key, task.run_id, for_s, state == "long-running", gpus)
+
+
+# Shuffles (P2P). A run of one lives in a scheduler and in all workers; it ends with the
+# scheduler, and another begins it anew from its inputs.
+
+SHUFFLING = frozenset(
+    {
+        *("shuffle-transfer", "rechunk-transfer", "hash-join-transfer"),
+        "shuffle-barrier",
+    }
+)
+"""Prefixes of tasks whose results mean something to one run of a shuffle only."""
+
+
+def end_shuffles(worker: Worker, why: str) -> int:
+    """End the runs of shuffles here, and drop what only they need; returns how many.
+
+    Tasks that take results out of such a run are told to be run again, not that they
+    failed.
+    """
+    runs: Any = getattr(worker.extensions.get("shuffle"), "shuffle_runs", None)
+    found = list(getattr(runs, "_active_runs", {}).items())
+    for name, run in found:
+        runs.fail(name, run.run_id, why)
+        run.fail(ShuffleClosedError(why))
+    keys = [
+        task.key
+        for task in worker.state.tasks.values()
+        if task.prefix in SHUFFLING and task.state not in ("cancelled", "released")
+    ]
+    _free(worker, keys, "dtf-shuffle-ended")
+    return len(found)
