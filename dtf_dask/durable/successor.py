@@ -26,6 +26,9 @@ from typing import Protocol, runtime_checkable
 
 from dtf_dask.submission.table import Key
 
+RECORDS = "dtf_durability"
+"""The attribute of a scheduler that has its `Records`, if it has any."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

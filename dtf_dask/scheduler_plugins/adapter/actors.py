@@ -29,7 +29,7 @@ _REFUSED = (
 class _Wish(NamedTuple):
     hardware: Expression | None
     facts: dict[str, Any]  # that it tells to a worker's ``accept``
-    refused: bool
+    refused: TaskRefusedError | None
 
 
 class Actors:
@@ -61,18 +61,16 @@ class Actors:
                 )
         except TaskRefusedError as bad:
             error = bad
-        self._wishes[ts.key] = _Wish(hardware, facts, error is not None)
-        if error is not None:
-            fail, scheduler = dask_failures.fail, self._holding.scheduler
-            key, why = ts.key, error
-            self._holding.soon(lambda: fail(scheduler, key, why))
+        self._wishes[ts.key] = _Wish(hardware, facts, error)
+        if error is not None and not self._holding.recalling:
+            self._refuse(ts.key, error)
 
     def fitting(self, ts: TaskState) -> set[WorkerState] | None:
         """The workers that may have an actor now; None if it asks nothing."""
         wish = self._wishes.get(ts.key)
         if wish is None:
             return None
-        if wish.refused:
+        if wish.refused is not None:
             return set()
         found = set()
         for post in self._holding.posts.all():
@@ -92,6 +90,17 @@ class Actors:
         waiting = [key for key in self._holding.unplaced if key in self._wishes]
         if waiting:
             dask_grants.grant(self._holding.scheduler, waiting)
+
+    def settled(self) -> None:
+        """Those of old that were refused are so still."""
+        for key, wish in self._wishes.items():
+            ts = self._holding.scheduler.tasks.get(key)
+            if wish.refused is not None and ts is not None and ts.state != "erred":
+                self._refuse(key, wish.refused)
+
+    def _refuse(self, key: Key, why: TaskRefusedError) -> None:
+        fail, scheduler = dask_failures.fail, self._holding.scheduler
+        self._holding.soon(lambda: fail(scheduler, key, why))
 
     def forgotten(self, key: Key) -> None:
         """A task is no more."""

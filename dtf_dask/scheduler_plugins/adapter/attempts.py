@@ -51,6 +51,25 @@ class Attempts:
             sent.append(task)
         self._send(sent, now)
 
+    def adopt(
+        self, task: Governed, ws: WorkerState, began: float, *, seceded: bool
+    ) -> None:
+        """A task runs there since then, and the engine has accounted for it."""
+        now = self._holding.clock()
+        self._put(task, ws, now)
+        task.begun_at = began
+        if task.ask.timeout_s is not None:
+            self.forget(task)
+            self._watch(task, max(0.0, began + task.ask.timeout_s - now))
+        if seceded:
+            self._secede(task, ws, now)
+
+    def part(self, task: Governed, ws: WorkerState, name: str, now: float) -> None:
+        """An attempt was taken back there, and may go on; it has its place still."""
+        self.farewells.add(task.key, name, ws.address, "released", now)
+        if task.stage == "held":
+            task.stage = "parting"
+
     def resume(self, task: Governed, now: float) -> bool:
         """Leave a task where an attempt of it may still run; whether that is so.
 
@@ -135,8 +154,7 @@ class Attempts:
         if ws.address == message.get("worker"):
             task.ending = "failed"
             task.error = str(message.get("exception_text", ""))[:_WORDS_MAX]
-            task.attempts += 1
-            task.avoid |= {task.worker}
+            self._failed(task, avoid=True)
 
     def seceded(self, message: Mapping[str, Any]) -> None:
         """A task has left its worker's thread to others, and Dask knows it."""
@@ -144,12 +162,7 @@ class Attempts:
         if found is None:
             self._holding.posts.touched(str(message.get("worker")))
         elif found[1] in found[2].long_running and not found[0].seceded:
-            task, _, ws = found
-            post = self._holding.posts.at(ws.address)
-            assert post is not None
-            task.seceded = True
-            post.own -= 1
-            self._holding.engine.seceded(task.key, self._holding.clock())
+            self._secede(found[0], found[2], self._holding.clock())
         self._holding.wake()
 
     def rescheduled(self, message: Mapping[str, Any]) -> None:
@@ -159,6 +172,7 @@ class Attempts:
             task = found[0]
             task.ending = "released"
             task.avoid |= {task.worker}
+            self._holding.tried[task.key] = task
 
     def answered(self, key: Key, stimulus: str, state: str | None) -> bool:
         """A worker answered what it was asked; whether the question was ours."""
@@ -214,6 +228,13 @@ class Attempts:
         if task.ask.timeout_s is not None:
             self._watch(task, task.ask.timeout_s)
 
+    def _secede(self, task: Governed, ws: WorkerState, now: float) -> None:
+        post = self._holding.posts.at(ws.address)
+        assert post is not None
+        task.seceded = True
+        post.own -= 1
+        self._holding.engine.seceded(task.key, now)
+
     def _send(self, tasks: list[Governed], now: float) -> None:
         holding = self._holding
         if not tasks:
@@ -264,6 +285,12 @@ class Attempts:
             self._holding.arrive(task)
         self._holding.wake()
 
+    def _failed(self, task: Governed, *, avoid: bool) -> None:
+        task.attempts += 1
+        if avoid:
+            task.avoid |= {task.worker}
+        self._holding.tried[task.key] = task
+
     def _watch(self, task: Governed, after_s: float) -> None:
         task.timer = self._holding.later(after_s, lambda: self._timed_out(task))
 
@@ -283,10 +310,9 @@ class Attempts:
                 return
         message = f"it ran longer than the {limit:g} s that it was given"
         task.ending, task.error = "timeout", message
-        task.attempts += 1
+        self._failed(task, avoid=ts.retries > 0)
         if ts.retries > 0:
             ts.retries -= 1
-            task.avoid |= {task.worker}
             dask_grants.release(self._holding.scheduler, [task.key])
         else:
             self._holding.fail(task, TaskTimeoutError(f"{task.key!r}: {message}"))

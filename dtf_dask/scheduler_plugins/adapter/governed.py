@@ -22,14 +22,15 @@ class Governed:
 
     __slots__ = (
         *("after", "ask", "attempts", "avoid", "begun_at", "ending"),
-        *("error", "key", "note", "place", "refused", "seceded", "stage", "timer"),
-        *("wishes", "worker"),
+        *("error", "key", "note", "place", "refused", "seceded", "since", "stage"),
+        *("timer", "wishes", "worker"),
     )
 
-    def __init__(self, key: Key, ask: Ask, wishes: Wishes) -> None:
+    def __init__(self, key: Key, ask: Ask, wishes: Wishes, since: float) -> None:
         self.key = key
         self.ask = ask
         self.wishes = wishes
+        self.since = since  # when it was submitted, by the engine's clock
         self.stage: Stage = "known"
         self.refused: BaseException | None = None
         self.note = ""  # what the engine said of it when it was submitted

@@ -65,6 +65,10 @@ class Holding:
         self.unready: dict[Key, None] = {}
         """Those that were submitted and whose inputs have not been there yet."""
         self.refused: list[Governed] = []
+        self.tried: dict[Key, Governed] = {}
+        """Those of which an attempt failed, or was given up."""
+        self.recalling = False
+        """Whether tasks are told that were submitted to a scheduler that died."""
         self.doomed: deque[tuple[Governed, BaseException]] = deque()
         self.posts = Posts(engine, scheduler)
         self.pump: Callable[[], None] = lambda: None

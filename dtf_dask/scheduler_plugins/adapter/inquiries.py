@@ -87,7 +87,7 @@ class Inquiries:
             ]
         return answer
 
-    def reprioritize(
+    async def reprioritize(
         self,
         keys: Sequence[Key],
         priority_class: str | None = None,
@@ -110,7 +110,8 @@ class Inquiries:
         changes: dict[str, Any] = validate(wishes)
         if priority is not None:
             changes["priority"] = float(priority)
-        return {"changed": keeper.reprioritize([_key(key) for key in keys], changes)}
+        own = [_key(key) for key in keys]
+        return {"changed": await keeper.reprioritize(own, changes)}
 
     def _explained(self, key: Key) -> dict[str, Any]:
         keeper = self._plugin.keeper

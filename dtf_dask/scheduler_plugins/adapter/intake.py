@@ -49,6 +49,7 @@ class Intake:
         self._awaited: dict[Key, list[Governed]] = {}
         self._strict: dict[Key, list[Governed]] = {}  # run after it only if it did well
         self._restricted: dict[Key, None] = {}
+        self._recalled: dict[Key, Governed] = {}
         self._known: dict[Any, Wishes | TaskRefusedError] = {}
         # Most tasks of a graph have one object for their annotation.
         self._newest: tuple[Any, _Read] = (None, (self._plain, NOTHING))
@@ -62,7 +63,9 @@ class Intake:
             ts = holding.scheduler.tasks[key]
             if ts.actor and ts.state == "released":
                 self.actors.submitted(ts)
-            if key in holding.tasks or ts.state != "released" or not self.governs(ts):
+            if key in holding.tasks or not self.governs(ts):
+                continue
+            if ts.state != "released" and not holding.recalling:
                 continue
             task, refused = self._taken(ts, now, wall_now)
             holding.tasks[key] = task
@@ -75,6 +78,9 @@ class Intake:
                 if task.wishes.retries is not None and not ts.retries:
                     ts.retries = task.wishes.retries
                 special.append(task)
+        if holding.recalling:  # what they wait for is known when all is told
+            self._recalled.update((task.key, task) for task in special)
+            return
         # Only now, for a task may name one that came with it.
         for task in special:
             if task.ask.after:
@@ -135,8 +141,27 @@ class Intake:
                 task.stage = "known"
                 self._holding.arrive(task)
 
+    def recalled(self) -> list[Governed]:
+        """Tasks of old that want more than a place, as they were submitted; once."""
+        recalled, self._recalled = self._recalled, {}
+        return list(recalled.values())
+
+    def link(self, task: Governed) -> None:
+        """See for whom a task of old waits still: who is forgotten has ended."""
+        if task.ask.after:
+            tasks = self._holding.scheduler.tasks
+            left = tuple(key for key in task.ask.after if key in tasks)
+            task.ask = replace(task.ask, after=left)
+            self._look_out(task)
+            self._wait_for_foreign(task)
+
+    def forgotten(self, key: Key) -> None:
+        """A task is no more."""
+        self._recalled.pop(key, None)
+
     def clear(self) -> None:
         """No task is there any more."""
+        self._recalled.clear()
         self.actors.clear()
         self._awaited.clear()
         self._strict.clear()
@@ -147,10 +172,13 @@ class Intake:
     ) -> tuple[Governed, TaskRefusedError | None]:
         wishes, own = self._read(ts)
         name = ts.prefix.name
+        # A submission that was written down counts from then, whoever reads it.
+        at_s = getattr(ts.run_spec, "at_s", None)
+        if at_s is not None and at_s < wall_now:
+            now, wall_now = now - (wall_now - at_s), at_s
         if isinstance(wishes, TaskRefusedError):
-            return Governed(
-                ts.key, Ask(ts.key, name, asks.PLAIN.need), asks.PLAIN
-            ), wishes
+            plain = Ask(ts.key, name, asks.PLAIN.need)
+            return Governed(ts.key, plain, asks.PLAIN, now), wishes
         assert ts.priority is not None
         refused = None
         try:
@@ -168,7 +196,7 @@ class Intake:
             refused, ask = error, Ask(ts.key, name, wishes.need)
         if wishes.upstream.edges and refused is None:
             refused = _edges_refused(ts, wishes)
-        return Governed(ts.key, ask, wishes), refused
+        return Governed(ts.key, ask, wishes, now), refused
 
     def _read(self, ts: TaskState) -> _Read:
         annotation = ts.annotations.get(ANNOTATION) if ts.annotations else None

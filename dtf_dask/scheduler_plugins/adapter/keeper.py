@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from dtf_dask.durable.successor import Records
 from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.adapter import dask_grants
 from dtf_dask.scheduler_plugins.adapter.asks import PLAIN, Own, ask
@@ -18,6 +19,8 @@ from dtf_dask.scheduler_plugins.adapter.attempts import Attempts
 from dtf_dask.scheduler_plugins.adapter.governed import Governed, Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding, error_of
 from dtf_dask.scheduler_plugins.adapter.intake import OVER, Intake
+from dtf_dask.scheduler_plugins.adapter.keeping import Keeping
+from dtf_dask.scheduler_plugins.adapter.recalling import Recalling
 from dtf_dask.scheduler_plugins.adapter.rooms import Rooms
 from dtf_dask.scheduler_plugins.engine.terms import Notice, Revoke
 
@@ -34,6 +37,8 @@ class Keeper:
         How long the n-th failed attempt of a task is followed by none.
     notify, announce
         Hear what operators should know, and clients.
+    records
+        Where it is kept what whoever takes over must know; None if nobody will.
     """
 
     def __init__(
@@ -45,12 +50,15 @@ class Keeper:
         delay_s: Callable[[int], float] = lambda attempt: 0.0,
         notify: Callable[[Notice], None] = lambda notice: None,
         announce: Callable[[Pressure], None] = lambda pressure: None,
+        records: Records | None = None,
     ) -> None:
         self.holding = holding
         self.intake = Intake(
             holding, govern_all=govern_all, default_class=default_class
         )
         self.attempts = Attempts(holding)
+        self.keeping = None if records is None else Keeping(records, holding)
+        self.recall = Recalling(holding, self.intake, self.attempts, self.keeping)
         self.rooms = Rooms(holding, announce, default_class)
         self._delay_s, self._notify = delay_s, notify
         self._timer: Any = None
@@ -79,6 +87,7 @@ class Keeper:
         elif start == "no-worker":
             self._withdraw(task)
         if finish in OVER:
+            self.holding.unready.pop(key, None)
             self.intake.over(key, finish)
             if task is not None and finish != "memory":
                 self._over(task, finish)
@@ -138,29 +147,33 @@ class Keeper:
         holding.unready.clear()
         holding.refused.clear()
         holding.doomed.clear()
+        holding.tried.clear()
         self.intake.clear()
         holding.posts.recount()
         holding.wake()
 
-    def reprioritize(self, keys: list[Key], changes: dict[str, Any]) -> int:
-        """Change the urgency of tasks, whether they wait or will."""
+    async def reprioritize(self, keys: list[Key], changes: dict[str, Any]) -> int:
+        """Change the urgency of tasks, whether they wait or will, for good."""
         now, wall_now = self.holding.clock(), self.holding.wall()
         if "deadline" in changes:
             own = Own(deadline=changes["deadline"])
             meant = ask("", "", PLAIN, now=now, wall_now=wall_now, own=own)
             changes = {**changes, "deadline": meant.deadline}
-        waiting, count = [], 0
+        waiting, count, changed = [], 0, []
         for key in dict.fromkeys(keys):
             task = self.holding.tasks.get(key)
             if task is None or task.stage in ("granted", "over"):
                 continue
             task.ask = replace(task.ask, **changes)
+            changed.append(key)
             if task.stage == "held":
                 waiting.append(key)
             else:
                 count += 1
         count += self.holding.engine.reprioritize(waiting, now, **changes)
         self.holding.wake()
+        if self.keeping is not None:
+            await self.keeping.urgent(changed, changes)
         return count
 
     def fail_hopeless(self, keys: list[Key]) -> set[Key]:
@@ -180,12 +193,24 @@ class Keeper:
                 failed.add(key)
         return failed
 
+    # -- a takeover ----------------------------------------------------------------
+
+    def settled(self) -> None:
+        """All of old is told: what waits has waited since it was submitted."""
+        self.recall.settled()
+        self._tell_arrived(self.holding.clock(), of_old=True)
+        if self.keeping is not None:
+            self.keeping.start()
+        self.holding.wake()
+
     # -- deciding ------------------------------------------------------------------
 
     def pump(self) -> None:
         """Tell the engine what happened, and do what it says."""
         holding = self.holding
         holding.awake = False
+        if holding.recalling:
+            return
         now = holding.clock()
         for post in holding.posts.refresh(now):
             # What it has not begun it will not begin soon.
@@ -215,7 +240,7 @@ class Keeper:
         self.rooms.decided(plan.pressure, now)
         self._wake_at((plan.wake_at, self.attempts.ask_whether_over(now)), now)
 
-    def _tell_arrived(self, now: float) -> None:
+    def _tell_arrived(self, now: float, *, of_old: bool = False) -> None:
         tasks = self.holding.scheduler.tasks
         if not self.holding.arrived:
             return
@@ -240,7 +265,8 @@ class Keeper:
                 task.stage = "after"
             elif not self._back_off(task):
                 task.stage = "held"
-                self.holding.engine.ready(self.intake.ask_now(task, ts), now)
+                since = task.since if of_old else None
+                self.holding.engine.ready(self.intake.ask_now(task, ts), now, since)
 
     def _back_off(self, task: Governed) -> bool:
         """Whether a task that has just failed is to wait a while.
@@ -279,10 +305,10 @@ class Keeper:
 
     def _over(self, task: Governed, finish: str) -> None:
         """It never ran, or will not again: whoever runs after it need not wait."""
-        self.holding.unready.pop(task.key, None)
         if task.stage != "granted":
             self.holding.engine.withdraw(task.key, self.holding.clock())
         if finish == "forgotten":
+            self.intake.forgotten(task.key)
             self.attempts.forget(task)
             self.holding.tasks.pop(task.key, None)
             self.holding.places.pop(task.key, None)

@@ -8,11 +8,12 @@ gives back what it holds, and Dask schedules as if it had never been there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from distributed import Scheduler, SchedulerPlugin
 
+from dtf_dask.durable.successor import RECORDS, Attempt, Records
 from dtf_dask.pressure import TOPIC as PRESSURE_TOPIC
 from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins import dask_seam
@@ -98,6 +99,8 @@ class SchedulingPlugin(SchedulerPlugin):
         if missing:
             self._say_failure(f"Dask has no {', '.join(missing)}")
             return
+        # Set by whoever makes a scheduler that may die.
+        records: Records | None = getattr(scheduler, RECORDS, None)
         options = {"loop": dask_grants.loop_of(scheduler), **self._options}
         holding = Holding(scheduler, self.engine, guarded=self._guarded, **options)
         keeper = Keeper(
@@ -107,6 +110,7 @@ class SchedulingPlugin(SchedulerPlugin):
             delay_s=self._delay_s,
             notify=self._notify,
             announce=self._announce,
+            records=records,
         )
         self._hold = hold = dask_grants.Hold(
             scheduler,
@@ -133,7 +137,7 @@ class SchedulingPlugin(SchedulerPlugin):
         )
         hold.listen("steal-response", self._steal_response, self._stolen)
         hold.listen_to_resources(lambda worker: self._hear(keeper.worker_told, worker))
-        if self._open_store is not None:
+        if self._open_store is not None and records is None:
             self.remembering = Remembering(
                 self._open_store,
                 self.engine.memory,
@@ -145,9 +149,28 @@ class SchedulingPlugin(SchedulerPlugin):
 
     async def close(self) -> None:
         """Nothing is placed any more, and what was learned is kept."""
+        if self.keeper is not None and self.keeper.keeping is not None:
+            self.keeper.keeping.close()
         self.keeper = None
         if self.remembering is not None:
             await self.remembering.close()
+
+    # -- a takeover: see `dtf_dask.durable.successor` ---------------------------------
+
+    def recalling(self) -> None:
+        """What is told from now on is of old: nothing is placed."""
+        if self.keeper is not None:
+            self.keeper.recall.begin()
+
+    def adopted(self, attempts: Sequence[Attempt]) -> None:
+        """These run where they run."""
+        if self.keeper is not None:
+            self._hear(self.keeper.recall.adopted, attempts)
+
+    def settled(self) -> None:
+        """All of old is told: tasks are placed from now on."""
+        if self.keeper is not None:
+            self._hear(self.keeper.settled)
 
     # -- hooks of Dask ---------------------------------------------------------------
 

@@ -342,7 +342,7 @@ class Core:
         self.take(task, now)
         task.state = "granted"
         task.granted_at = now
-        task.brisk = task.queued or self._brisk(task.ask, place.kind)
+        task.brisk = task.queued or self.brisk(task.ask, place.kind)
         place.take(task)
         self.running[task.key] = task
         if task.queued:
@@ -356,7 +356,7 @@ class Core:
             self.breakers.started(place.name, ask.name, place.kind, now)
             self.rebar(place, now)
 
-    def _brisk(self, ask: Ask, kind: str) -> bool:
+    def brisk(self, ask: Ask, kind: str) -> bool:
         """Whether it may be over before the next is there; who knows nothing hopes."""
         estimate, prefetch_s = self.estimate(ask, kind), self.settings.prefetch_s
         return estimate.seconds <= prefetch_s or estimate.source == "default"

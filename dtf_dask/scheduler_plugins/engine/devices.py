@@ -93,6 +93,12 @@ class Cards:
         return card
 
 
+def named(devices: Iterable[Device], names: Iterable[int | str]) -> list[Device]:
+    """The devices of these ids or numbers, as far as they are there."""
+    wanted = set(names)
+    return [d for d in devices if d.gpu.id in wanted or d.gpu.index in wanted]
+
+
 def pick(devices: Iterable[Device], shape: Shape) -> list[Device]:
     """The devices for a task: the smallest that do; none if there is no room."""
     able = [d for d in devices if d.gpu.usable]

@@ -19,6 +19,7 @@ from typing import Any
 from dtf_dask.explanation import Explanation
 from dtf_dask.pressure import Pressure
 from dtf_dask.scheduler_plugins.engine.admitting import Admitting
+from dtf_dask.scheduler_plugins.engine.adopting import Adopting
 from dtf_dask.scheduler_plugins.engine.after import Afters
 from dtf_dask.scheduler_plugins.engine.choose import Chooser
 from dtf_dask.scheduler_plugins.engine.core import Core
@@ -84,8 +85,9 @@ class Engine:
         )
         self._tables = Tables(core)
         self._endings = Endings(core, self._deadlines)
-        self.memory = Memory(core)
+        self.memory = Memory(core, self._gangs)
         self._crew = Crew(core, self._gangs, self._endings)
+        self.adopting = Adopting(core, self._gangs, self._afters)
 
     # -- workers ----------------------------------------------------------------
 
@@ -155,8 +157,8 @@ class Engine:
                 self._over(ask.key, now)
         return answers
 
-    def ready(self, ask: Ask, now: float) -> None:
-        """A task's inputs are there: it waits for a worker from now on."""
+    def ready(self, ask: Ask, now: float, since: float | None = None) -> None:
+        """A task's inputs are there: it waits for a worker, from now on or before."""
         core = self._core
         if ask.key in core.lanes.tasks or ask.key in core.running:
             return
@@ -165,7 +167,7 @@ class Engine:
         except ValueError as error:
             core.rejects.append(Reject(ask.key, "impossible", str(error)))
             return
-        task.ready_at = self._endings.since(ask.key, now)
+        task.ready_at = self._endings.since(ask.key, now if since is None else since)
         self._line_up(task, now)
 
     def withdraw(self, key: Key, now: float) -> None:

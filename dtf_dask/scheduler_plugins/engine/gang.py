@@ -45,6 +45,7 @@ class Gangs:
         self._by_name: dict[str, Unit] = {}
         self._by_key: dict[Key, Unit] = {}
         self._waiting: dict[Unit, None] = {}  # complete ones and large tasks
+        self._went: dict[Unit, None] = {}  # had started when this engine began
         self.stirred = False  # something has changed since they were looked at
         self.look_at = -math.inf
         self._freed_count = 0
@@ -78,6 +79,33 @@ class Gangs:
             unit.members[ask.key] = None
             self._by_key[ask.key] = unit
         return unit
+
+    def went(self, ask: Ask, *, over: bool = False) -> None:
+        """A member has started, in the time of another engine; perhaps it ended."""
+        if ask.gang is None or ask.gang.size < 2:
+            return
+        unit = self.expect(ask)
+        unit.started[ask.key] = None
+        self._went[unit] = None
+        if over:
+            self._by_key.pop(ask.key, None)
+
+    def marks(self) -> dict[Key, bool]:
+        """Tasks that are not over, of gangs that are broken, or have started."""
+        return {
+            key: unit.broken
+            for key, unit in self._by_key.items()
+            if unit.broken or unit.started
+        }
+
+    def complete(self) -> None:
+        """A gang that has started once is whole: some of it may be forgotten by now."""
+        went, self._went = self._went, {}
+        for unit in went:
+            unit.size = min(unit.size, len(unit.members))
+            if unit.complete:
+                self._waiting[unit] = None
+                self.stirred = True
 
     def add_large(self, task: Task) -> None:
         """A task has waited long enough for room: workers are kept for it."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dtf_dask.scheduler_plugins.engine.core import Core
+from dtf_dask.scheduler_plugins.engine.gang import Gangs
+from dtf_dask.scheduler_plugins.engine.terms import Key
+from dtf_dask.scheduler_plugins.policies.breaker import Kept
 from dtf_dask.scheduler_plugins.policies.learned import Additions, Row
 
 
@@ -14,8 +17,8 @@ class Memory:
     Nothing is noted before the first call of `take`.
     """
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, gangs: Gangs) -> None:
+        self._core, self._gangs = core, gangs
         self._additions = Additions()
 
     def take(self, now: float) -> Additions:
@@ -41,3 +44,26 @@ class Memory:
             else:
                 core.estimates.recall(kind, name, group, numbers)
         core.estimates.speeds.solve()
+
+    def gangs(self) -> dict[Key, bool]:
+        """Tasks of gangs that started, or (True) of those that will never be whole."""
+        return self._gangs.marks()
+
+    def kills(self) -> Mapping[Key, int]:
+        """How often tasks were ended for others."""
+        return self._core.kill_counts
+
+    def recall_kills(self, key: Key, count: int) -> None:
+        """It was ended so often by another engine."""
+        self._core.kill_counts[key] = count
+
+    def breakers(self, now: float) -> list[Kept]:
+        """Breakers that rest, or did a while ago."""
+        return self._core.breakers.kept(now)
+
+    def recall_breakers(self, rows: Iterable[Kept], now: float) -> None:
+        """They rest as long as they would have."""
+        core = self._core
+        core.breakers.recall(rows, now)
+        for place in core.places:
+            core.rebar(place, now)

@@ -190,11 +190,11 @@ class Place:
             and self.reserved is None
         )
 
-    def take(self, task: Task) -> None:
-        """A task gets its room here; which devices, too."""
+    def take(self, task: Task, devices: list[Device] | None = None) -> None:
+        """A task gets its room here; which devices, too, if it has none already."""
         shape = task.shape
         if shape.devices:
-            picked = pick(self.devices.values(), shape)
+            picked = devices or pick(self.devices.values(), shape)
             picked.sort(key=lambda device: device.gpu.index)
             task.gpus = tuple(device.gpu.index for device in picked)
             self.cards[task.key] = tuple(device.card for device in picked)

@@ -55,6 +55,7 @@ class Tokens:
         """A task uses them."""
         for name, amount in amounts:
             self.used[name] = self.used.get(name, 0.0) + amount
+            self._look(name)  # one that runs already takes what there is not
 
     def give(self, amounts: Amounts) -> None:
         """A task has ended."""

@@ -12,8 +12,9 @@ passes on another, opens the breaker of just that test in that group.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dtf_dask.quantities import format_duration
 from dtf_dask.scheduler_plugins.engine.terms import Ending, Notice
@@ -27,6 +28,20 @@ Subject = tuple[str, str]
 """What a breaker is of: ("", worker), or (test, group of workers)."""
 
 _NOTICES_MAX = 1000
+
+
+class Kept(NamedTuple):
+    """A breaker that outlives a scheduler.
+
+    ``left_s`` is for how long it is open still; of a closed one, below 0, since when.
+    """
+
+    name: str
+    place: str
+    state: State
+    openings: int
+    left_s: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,33 @@ class Breakers:
         """What opened, half-opened and closed since the last call."""
         notices, self._notices = self._notices, []
         return notices
+
+    # -- kept ---------------------------------------------------------------------
+
+    def kept(self, now: float) -> list[Kept]:
+        """Those that matter still; what is evidence against others is not among it."""
+        rows = []
+        for (name, place), one in self._breakers.items():
+            at = one.until if one.state == "open" else one.closed_at
+            left_s = 0.0 if one.state == "half-open" else at - now
+            if left_s >= -self._settings.window_s:
+                kept = Kept(name, place, one.state, one.openings, left_s, one.reason)
+                rows.append(kept)
+        return rows
+
+    def recall(self, rows: Iterable[Kept], now: float) -> None:
+        """Take over what was kept; what is known since is the newer."""
+        for name, place, state, openings, left_s, reason in rows:
+            if (name, place) in self._breakers:
+                continue
+            breaker = self._breaker((name, place))
+            breaker.state, breaker.openings, breaker.reason = state, openings, reason
+            if state == "closed":
+                breaker.closed_at = now + left_s
+                continue
+            breaker.until = now + left_s if state == "open" else -math.inf
+            self._resting[name, place] = breaker
+        self._set_next()
 
     # -- told -------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ class Overload:
         self._since: float | None = None
         self._shed = 0
         self._length_max = 0
+        self._kept = 0
         self._state: PressureState = "calm"
         self._started = 0.0  # tasks that started, those of long ago counting less
         self._started_at = 0.0
@@ -90,7 +91,14 @@ class Overload:
 
     def excess(self, length: int) -> int:
         """How many of so many waiting tasks are too many."""
-        return max(0, length - self._settings.queue_length_max)
+        return max(0, length - max(self._settings.queue_length_max, self._kept))
+
+    def recalled(self, length: int) -> None:
+        """So many waited, or had begun to be sent, when another engine was in charge.
+
+        None of them is shed for the bound: they were taken. It falls as they start.
+        """
+        self._kept = length
 
     def pressure(self, length: int) -> float:
         """How much clients are to slow down: 0 not at all, 1 altogether.
@@ -106,6 +114,7 @@ class Overload:
 
     def started(self, count: int, now: float) -> None:
         """So many tasks wait no longer: the pace at which the queue empties."""
+        self._kept = max(0, self._kept - count)
         self._started = self._recent(now) + count
         self._started_at = max(now, self._started_at)
 
@@ -146,6 +155,7 @@ class Overload:
     def update(self, length: int, now: float) -> list[Notice]:
         """So many tasks wait now. An overload is announced once, and so is its end."""
         settings = self._settings
+        self._kept = min(self._kept, length)
         self._length_max = max(self._length_max, length)
         if self._since is None:
             self._length_max = length
