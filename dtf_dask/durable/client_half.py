@@ -20,6 +20,8 @@ from dtf_dask import config
 from dtf_dask.durable import client_words, dask_client
 from dtf_dask.durable.client_sending import RETRIES, Sending
 from dtf_dask.durable.client_standing import ClientStanding
+from dtf_dask.durable.dask_asking import AskingAgain
+from dtf_dask.durable.requests import SAYINGS
 from dtf_dask.errors import (
     ClientReplacedError,
     ClientVersionError,
@@ -140,6 +142,9 @@ class DurableHalf:
         op = message["op"]
         if self.mode is Mode.PLAIN:
             return False
+        if op in SAYINGS and self.durable:
+            self.client.scheduler.say_soon(op, name=message["name"])
+            return True
         if op not in _OPERATIONS:
             if op in _TAKES_HOLD and self.durable:
                 held = {"op": dask_client.DESIRES, "keys": [message["key"]]}
@@ -286,6 +291,13 @@ class DurableHalf:
 
     def _become(self, mode: Mode) -> None:
         self.mode = mode
+        if self.durable:
+            self.client.scheduler = AskingAgain(
+                self.client.scheduler,
+                client=self.client.id,
+                flush=self.flush,
+                patience_s=self.patience_s(),
+            )
         early, self._early = self._early, []
         for message in early:
             if self.durable:

@@ -87,6 +87,7 @@ class AskingAgain(PooledRPCCall):
         self._patience_s = patience_s
         self._number = 0
         self._done: list[int] = []
+        self._saying: set[asyncio.Future[None]] = set()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -97,6 +98,18 @@ class AskingAgain(PooledRPCCall):
 
         call.__name__ = name
         return call
+
+    def say_soon(self, what: str, **arguments: Any) -> None:
+        """As `say`, for those who do not wait."""
+        saying = asyncio.ensure_future(self.say(what, **arguments))
+        self._saying.add(saying)
+
+        def said(task: asyncio.Future[None]) -> None:
+            self._saying.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                logger.warning("%s %s had no effect: %s", what, arguments, error)
+
+        saying.add_done_callback(said)
 
     async def say(self, what: str, **arguments: Any) -> None:
         """What Dask says in a stream, as a call that is done once."""

@@ -43,7 +43,10 @@ class Durability(Protocol):
         ...
 
     async def keep(self, records: Mapping[str, bytes | None]) -> None:
-        """Write records, or delete them; over when that is committed."""
+        """Write records, or delete them.
+
+        Over when that is committed, and all that was given before.
+        """
         ...
 
     def keep_lazily(self, records: Mapping[str, bytes | None]) -> None:
@@ -127,9 +130,12 @@ class Keeper:
     async def committed(self) -> None:
         """Wait until all that was given so far is in the ledger, and applied."""
         changes, self._changes = self._changes, {}
-        # All begin now, in this order, and are committed in it.
-        await asyncio.gather(*map(self._durability.keep, batches(changes)))
-        await self._durability.settled()
+        if changes:
+            # All begin now, in this order, and are committed in it; so is what others
+            # gave before.
+            await asyncio.gather(*map(self._durability.keep, batches(changes)))
+        else:
+            await self._durability.settled()
 
     def soon(self) -> None:
         """Have what nobody waits for committed, too."""

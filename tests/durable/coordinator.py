@@ -78,6 +78,10 @@ class Coordinator(SchedulerPlugin):
                 client_words.STATES: self.states,
             }
         )
+        log_event = scheduler.log_event
+        scheduler.handlers["log_event"] = lambda dtf_request, **words: log_event(
+            **words
+        )
         for one in self.journal.records:
             await self.apply(decode_operation(one))
 
