@@ -30,7 +30,7 @@ from dtf_dask.ha.redundancy import RedundancyManager
 )
 @click.option(
     "--prepared",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=Path),
     help="Where 'dtf ha prepare' has put it, or all of them; copied into a new --data.",
 )
 @click.option("--dashboard", metavar="HOST:PORT", help="Where its dashboard listens.")

@@ -21,6 +21,7 @@ from dtf_dask.cli.results_text import show
 from dtf_dask.cli.scheduler_link import json_option
 from dtf_dask.cli.terminal_table import width
 from dtf_dask.errors import ConfigurationError, PeerUnavailableError
+from dtf_dask.ha.coordinators import PEERS_ABOVE
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import (
     NodeConfig,
@@ -204,11 +205,15 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 
 @ha.command()
 @folder_argument
-@click.argument("node", type=click.IntRange(1))
+@click.argument("node")
 @timeout_option
-def transfer(folder: Path, node: int, timeout: float) -> None:
-    """Have another node lead."""
-    _asked(folder, lambda ledger: ledger.transfer_leader(node, timeout))
+def transfer(folder: Path, node: str, timeout: float) -> None:
+    """Have another node lead: NODE is its number, or a coordinator's name."""
+    named = {name: number for number, name in read_config(folder).names.items()}
+    if node not in named and not node.isdecimal():
+        raise click.BadParameter(f"no node is called {node!r}", param_hint="NODE")
+    number = named.get(node) or int(node)
+    _asked(folder, lambda ledger: ledger.transfer_leader(number, timeout))
     click.echo(f"Node {node} leads.")
 
 
@@ -267,9 +272,22 @@ def join(folder: Path, node: int, host: str, like: Path) -> None:
         *(own, known.cluster, NodeId(node), peers, clients),
         joins=True,
         metrics=_next_metrics(known, place),
+        **_schedulers(known, NodeId(node), place),
     )
     config.write()
     click.echo(f"{own}: node {node}, to be added at {shown_address(place)}")
+
+
+def _schedulers(known: NodeConfig, node: NodeId, place: Address) -> dict[str, Any]:
+    """Of coordinators: where that of the new node listens, in the usual distance."""
+    if not known.schedulers:
+        return {}
+    host, port = place
+    return {
+        "names": {**known.names, node: str(node)},
+        "schedulers": {**known.schedulers, node: (host, port - PEERS_ABOVE)},
+        "scheduler": known.scheduler,
+    }
 
 
 def _next_metrics(known: NodeConfig, place: Address) -> Address | None:
