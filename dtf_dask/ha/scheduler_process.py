@@ -69,20 +69,20 @@ class SchedulerProcess:
     hello
         The first word to each process: see `scheduler_words.hello`.
     command
-        What is run; the number of its socket is added.
+        What is run, `COMMAND` if not given; the number of its socket is added.
     """
 
     def __init__(
         self,
         node: Node,
         hello: Mapping[str, Any],
-        command: Sequence[str] = COMMAND,
+        command: Sequence[str] | None = None,
         options: SupervisionOptions | None = None,
     ) -> None:
         self.status = SchedulerStatus("starting", str(hello["listens_at"]))
         self._node = node
         self._hello = hello
-        self._command = command
+        self._command = command or COMMAND
         self._options = options or SupervisionOptions()
         self._link: SchedulerLink | None = None
         self._led_in = 0
