@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from distributed import Scheduler, Worker
+from distributed import Nanny, Scheduler, Worker
 from distributed.protocol.pickle import dumps
 
 from dtf_dask.comm.address import PREFIX
@@ -26,7 +26,10 @@ _BUSY_TIMEOUT_S = 3.0  # less than a scheduler that closes waits
 
 
 async def dask_setup(server: Any) -> None:
-    """Add dtf's plugins to a scheduler or worker that starts; called by Dask."""
+    """Add dtf's plugins to a scheduler or worker that starts; called by Dask.
+
+    A nanny of workers of ``dtf://`` waits for whoever leads.
+    """
     if isinstance(server, Scheduler):
         from dtf_dask.config import load
         from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
@@ -59,9 +62,22 @@ async def dask_setup(server: Any) -> None:
             await server.plugin_add(plugin=RunnerPlugin(), name=RUNNER)
         if HARDWARE not in server.plugins:
             await server.plugin_add(plugin=HardwarePlugin(), name=HARDWARE)
+    elif isinstance(server, Nanny):
+        if server.scheduler_addr.startswith(PREFIX):
+            from dtf_dask.worker_plugins import dask_nanny
+            from dtf_dask.worker_plugins.rejoin import patience_s
+
+            missing = dask_nanny.broken(server)
+            if missing:
+                logger.warning(
+                    "This nanny ends if nobody leads as it starts: Dask has no %s",
+                    ", ".join(missing),
+                )
+            else:
+                dask_nanny.wait_for_leaders(server, patience_s())
     else:
         logger.warning(
-            "%s does nothing for a %s; give it to schedulers and workers",
+            "%s does nothing for a %s; give it to schedulers, workers and nannies",
             MODULE,
             type(server).__name__,
         )

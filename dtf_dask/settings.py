@@ -286,6 +286,7 @@ class HaSettings:
     """A cluster whose scheduler may die."""
 
     client_patience_s: float = _key("ha.client-patience", Duration(0, 30 * _DAY))
+    worker_patience_s: float = _key("ha.worker-patience", Duration(0, 30 * _DAY))
 
 
 @dataclass(frozen=True, slots=True)

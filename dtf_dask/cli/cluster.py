@@ -100,6 +100,9 @@ def _run_worker(**options: Any) -> None:
     options["preload"] = with_dtf(
         options["preload"], dask.config.get("distributed.worker.preload")
     )
+    options["preload_nanny"] = with_dtf(
+        options["preload_nanny"], dask.config.get("distributed.nanny.preload")
+    )
     assert dask_worker.main.callback is not None
     dask_worker.main.callback(**options)
 

@@ -16,7 +16,13 @@ from distributed import Worker, WorkerPlugin
 from distributed.comm.core import Comm, FatalCommClosedError
 
 from dtf_dask.comm.address import PREFIX
+from dtf_dask.config import entries, load
+from dtf_dask.durable import dask_asking
+from dtf_dask.durable.client_preload import configure
+from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.durable.inventory import KEY
+from dtf_dask.errors import ConfigurationError
+from dtf_dask.quantities import parse_duration
 from dtf_dask.worker_plugins import dask_holdings as holdings
 from dtf_dask.worker_plugins import dask_rejoin as seam
 from dtf_dask.worker_plugins.rejoin_plugins import ReceivedPlugins
@@ -26,7 +32,6 @@ from dtf_dask.worker_plugins.rejoin_unsaid import Unsaid, not_yet_ended
 logger = logging.getLogger(__name__)
 
 NAME = "dtf-rejoin"
-PATIENCE_S = 600.0
 ANSWER_S = 60.0
 """So long a registration may go unanswered. A newer leader's call ends it at once."""
 AGAIN_S = 0.05
@@ -39,6 +44,16 @@ FENCED_GRACE_S = 5.0
 _BROKEN = "worker-handle-scheduler-connection-broken"
 _FENCED = "dtf"  # in an answer: what it is that Dask has no word for
 _HEARTBEATS = frozenset({"worker-heartbeat-missing", "worker-heartbeat-error"})
+
+
+def patience_s() -> float:
+    """How long to wait for a leader, as configured, or by default if that is wrong."""
+    try:
+        return load().ha.worker_patience_s
+    except ConfigurationError as error:
+        logger.warning("ha.worker-patience is as by default: %s", error)
+        (default,) = (e.default for e in entries() if e.key == "ha.worker-patience")
+        return parse_duration(default)
 
 
 class RejoinPlugin(WorkerPlugin):
@@ -69,12 +84,19 @@ class RejoinPlugin(WorkerPlugin):
                 self.failure,
             )
             return
-        missing = seam.broken(worker)
+        missing = seam.broken(worker) + dask_asking.broken()
         if missing:
             self.failure = f"Dask has no {', '.join(missing)}"
             logger.warning("This worker ends when its scheduler does: %s", self.failure)
             return
-        _MEMBERSHIPS[worker] = Membership(worker, self._patience_s or PATIENCE_S)
+        configure()  # clients that tasks make outlive it, too
+        worker.scheduler = AskingAgain(worker.scheduler)
+        _MEMBERSHIPS[worker] = Membership(worker, self._patience())
+
+    def _patience(self) -> float:
+        if self._patience_s is not None:
+            return self._patience_s
+        return patience_s()
 
     def teardown(self, worker: Worker) -> None:
         """Wait for no scheduler any more, if the worker closes."""

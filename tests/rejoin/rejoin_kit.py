@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from distributed import Scheduler, Worker
+import dask
+from distributed import Client, Scheduler, Worker
 
 from dtf_dask.comm.address import Contact, parse_contact
 from dtf_dask.comm.backend import announce
@@ -94,6 +95,15 @@ def working(
         heartbeat_interval="100 ms",
         **options,
     )
+
+
+@contextlib.asynccontextmanager
+async def asking(contact: Contact) -> AsyncIterator[Client]:
+    """A client as Dask has it: it waits for no words that these leaders do not say."""
+    with dask.config.set({"distributed.client.preload": []}):
+        client = Client(str(contact), asynchronous=True)
+    async with client:
+        yield client
 
 
 async def until(holds: Callable[[], Any]) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, Status, get_worker, secede
-from rejoin_kit import Leader, cut, free_contact, leading, run, until, working
+from distributed import Status, get_worker, secede
+from rejoin_kit import Leader, asking, cut, free_contact, leading, run, until, working
 
 from dtf_dask.durable.serialized import unpack
 from dtf_dask.preload import upgrade_workers
@@ -53,7 +53,7 @@ def test_what_runs_goes_on_and_what_is_made_stays(tmp_path: Path) -> None:
         async with (
             leading(contact, 1) as first,
             working(contact, tmp_path) as worker,
-            Client(str(contact), asynchronous=True) as client,
+            asking(contact) as client,
         ):
             made = client.submit(int, 41, key="made")
             erred = client.submit(fail, key="erred", pure=False)
@@ -110,7 +110,7 @@ def test_what_happens_meanwhile_is_said_in_order(tmp_path: Path) -> None:
         async with (
             leading(contact, 1) as first,
             working(contact, tmp_path) as worker,
-            Client(str(contact), asynchronous=True) as client,
+            asking(contact) as client,
         ):
             future = client.submit(speaking, str(tmp_path / "gate"), key="speaking")
             await until(lambda: "speaking" in worker.active_keys)
@@ -177,7 +177,7 @@ def test_a_scheduler_that_forgot_the_worker(tmp_path: Path) -> None:
         async with (
             leading(contact, 1) as first,
             working(contact, tmp_path) as worker,
-            Client(str(contact), asynchronous=True) as client,
+            asking(contact) as client,
         ):
             future = client.submit(int, 41, key="made")
             await future
@@ -231,7 +231,7 @@ def test_who_comes_too_late_joins_as_another(tmp_path: Path) -> None:
         async with (
             leading(contact, 1) as first,
             working(contact, tmp_path) as worker,
-            Client(str(contact), asynchronous=True) as client,
+            asking(contact) as client,
         ):
             await client.submit(int, 41, key="made", pure=False)
             made = client.submit(int, 42, key="kept")
