@@ -8,14 +8,12 @@ what is over may be gone, so it keeps what it forgets until it has acted on all 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from distributed import Scheduler
-from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import TaskState
 
 from dtf_dask.durable import operations
@@ -23,15 +21,12 @@ from dtf_dask.durable.operations import Operation, encode_operation
 from dtf_dask.standby import dask_seam
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
-from dtf_dask.submission.table import shown
-
-logger = logging.getLogger(__name__)
+from dtf_dask.standby.watch import NAME, Watch
 
 FIRE_AND_FORGET = "fire-and-forget"
 """Dask's own client that wants what nobody waits for."""
 Key = Any
 """Dask's keys are narrower than those of tables."""
-PLUGIN = "dtf-durability"
 
 Slices = Generator[None, None, None]
 
@@ -43,7 +38,7 @@ class _Buried:
     priority: Any
     actor: bool
     needs: tuple[Key, ...]
-    erred: Operation | None
+    erred: Mapping[str, Any] | None
 
 
 class Applier:
@@ -53,16 +48,14 @@ class Applier:
     ----------
     tell_more
         Takes operations that the scheduler itself adds to the journal, when it leads.
-    outcome
-        Acts on what the journal says of tasks that failed, or were tried (ERRED,
-        COUNTS).
-
     Attributes
     ----------
     leads
         Whether others are told.
     quiet
         Whether nothing runs yet.
+    erred
+        What the journal says of tasks that failed, by key.
     scattered
         Sizes of what was scattered, by key.
     """
@@ -71,21 +64,19 @@ class Applier:
         self,
         scheduler: Scheduler,
         tell_more: Callable[[bytes], None],
-        outcome: Callable[[Scheduler, Operation], None],
     ) -> None:
         self.scheduler = scheduler
         self.living = Living()
         self.leads = False
         self.quiet = True
+        self.erred: dict[Key, Mapping[str, Any]] = {}
         self.scattered: dict[Key, int] = {}
         self._tell_more = tell_more
-        self._outcome = outcome
-        self._failures: dict[Key, Operation] = {}
         self._buried: dict[Key, _Buried] = {}
         self._revived: set[Key] = set()
         self._restricted: set[Key] = set()
         self._acting = False
-        scheduler.add_plugin(_Watch(self), name=PLUGIN)
+        scheduler.add_plugin(Watch(self.forgotten, self.finished, scheduler), name=NAME)
         self._acts: dict[int, Callable[[Operation, bytes, float, Any], Slices]] = {
             operations.TABLE: self._table,
             operations.DESIRE: self._desire,
@@ -95,8 +86,8 @@ class Applier:
             operations.SCATTER: self._scatter,
             operations.CLIENT_GONE: self._client_gone,
             operations.RESTART: self._restart,
-            operations.ERRED: self._describe,
-            operations.COUNTS: self._describe,
+            operations.ERRED: self._erred,
+            operations.COUNTS: self._counts,
         }
 
     def act(
@@ -117,6 +108,7 @@ class Applier:
         """All that is in the ledger was acted on: nothing is revived any more."""
         self._buried.clear()
         self._revived.clear()
+        self.living.settle()
 
     def lead(self) -> None:
         """From now on others are told what becomes of what they ask."""
@@ -136,7 +128,7 @@ class Applier:
         """A task is known no more, for whatever reason."""
         key: Key = ts.key
         self.living.forgotten(key)
-        erred = self._failures.pop(key, None)
+        erred = self.erred.pop(key, None)
         self.scattered.pop(key, None)
         if not self.leads:
             self._revived.discard(key)
@@ -270,7 +262,7 @@ class Applier:
         keys = [key for key in op.body[0] if key in self.scheduler.tasks]
         self.living.described(operations.ERRED, packed, keys)
         for key in keys:
-            self._failures.pop(key, None)
+            self.erred.pop(key, None)
         if self.quiet:
             dask_seam.retry_quietly(self.scheduler, keys, f"stimulus-retry-{at_s}")
         else:
@@ -309,14 +301,26 @@ class Applier:
                 )
                 yield
 
-    def _describe(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
-        keys = op.body[0] if op.kind == operations.COUNTS else (op.body[0],)
-        known = [key for key in keys if key in self.scheduler.tasks]
-        self.living.described(op.kind, packed, known)
+    def _erred(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        key, words = op.body
+        ts = self.scheduler.tasks.get(key)
+        self.living.described(operations.ERRED, packed, [key] if ts else [])
+        if ts is not None and not self.leads:
+            self.erred[key] = words
+            ts.run_id = words.get("run_id")
+        yield from ()
+
+    def _counts(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        tasks = self.scheduler.tasks
+        known = [key for key in op.body[0] if key in tasks]
+        self.living.described(operations.COUNTS, packed, known)
         if not self.leads:
-            if op.kind == operations.ERRED:
-                self._failures.update((key, op) for key in known)
-            self._outcome(self.scheduler, op)
+            for key, retries, suspicious, *run_ids in zip(*op.body, strict=True):
+                if key in tasks:
+                    ts = tasks[key]
+                    ts.retries, ts.suspicious = retries, suspicious
+                    # Errors of attempts up to this one are counted already.
+                    ts.run_id = run_ids[0] if run_ids else ts.run_id
         yield from ()
 
     # What others hear, and what is there.
@@ -369,27 +373,5 @@ class Applier:
         if dask_seam.is_restricted(ts):
             self._restricted.add(key)
         if found.erred is not None:
-            self._failures[key] = found.erred
-            self._outcome(self.scheduler, found.erred)
-
-
-class _Watch(SchedulerPlugin):
-    """Sees what becomes of tasks."""
-
-    name = PLUGIN
-
-    def __init__(self, applier: Applier) -> None:
-        self._applier = applier
-
-    def transition(
-        self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        """Called by Dask after each transition, and guarded: see `Applier`."""
-        try:
-            if finish == "forgotten":
-                # Dask puts it back for plugins to look at.
-                self._applier.forgotten(self._applier.scheduler.tasks[key])
-            elif start == "processing" and finish in ("memory", "erred", "released"):
-                self._applier.finished(key)
-        except Exception:
-            logger.exception("cannot follow what became of task %s", shown(key))
+            self.erred[key] = found.erred
+            ts.run_id = found.erred.get("run_id")

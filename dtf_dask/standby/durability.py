@@ -110,16 +110,23 @@ class _Entry:
 class Durability:
     """The line before the ledger, of a scheduler that leads.
 
+    Nothing of it is proposed before `lead`.
+
     Parameters
     ----------
     records
-        Those that are no journal, as of now.
-    next_number
-        Of the journal's records.
+        Those that are no journal; they are kept up to date here from `lead` on.
     failed
         Told why a proposal was not committed: the scheduler cannot go on.
     waiting
         Told that proposals take long, and why; or ``""``, that they do no longer.
+
+    Attributes
+    ----------
+    term
+        That is led; 0 before.
+    order
+        Held by whoever changes tasks.
     """
 
     def __init__(
@@ -127,16 +134,15 @@ class Durability:
         applier: Applier,
         propose: Propose,
         records: dict[str, bytes],
-        next_number: int,
-        term: int,
         failed: Callable[[str], None],
         waiting: Callable[[str], None] = lambda why: None,
     ) -> None:
-        self.term = term
+        self.term = 0
+        self.order = asyncio.Lock()
         self.applier = applier
         self._propose = propose
         self._records = records
-        self._next_number = next_number
+        self._next_number = 0
         self._failed = failed
         self._waiting = waiting
         self._line: deque[Asked | _Kept] = deque()
@@ -145,8 +151,12 @@ class Durability:
         self._proposed: deque[_Entry] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._last_s = 0.0
-        self._cut_at = 0.0
+        self._cutting: asyncio.TimerHandle | None = None
+
+    def lead(self, term: int, next_number: int) -> None:
+        """From now on propose, in this term, and write records from this number on."""
+        self.term, self._next_number = term, next_number
+        self._pump()
 
     async def keep(self, records: Mapping[str, bytes | None]) -> None:
         """Write records, None for those that go; returns when they are committed."""
@@ -190,7 +200,8 @@ class Durability:
                         return
                     self._proposed.popleft()
                     self._pump()
-                    await self._committed(entry)
+                    async with self.order:
+                        await self._committed(entry)
                 self._wake.clear()
                 await self._wake.wait()
         except Exception as error:
@@ -214,6 +225,8 @@ class Durability:
 
     def _pump(self) -> None:
         """Propose what has come, unless so much is under way that it can wait."""
+        if not self.term:
+            return
         while len(self._proposed) < PROPOSALS_MAX and (self._made or self._line):
             if not self._made:
                 if len(self._proposed) > 1 and len(self._line) < BATCH_OPERATIONS_MAX:
@@ -329,7 +342,9 @@ class Durability:
             living.end()
         for asker, seq in done.items():
             asker.done(seq)
-        self._cut()
+        if self._cutting is None:
+            loop = asyncio.get_running_loop()
+            self._cutting = loop.call_later(CUT_EVERY_S, self._cut)
 
     def _remember(self, records: Mapping[str, bytes | None]) -> None:
         for key, value in records.items():
@@ -340,10 +355,7 @@ class Durability:
 
     def _cut(self) -> None:
         """Have records of the journal removed that are over."""
-        now = time.monotonic()
-        if now < self._cut_at:
-            return
-        self._cut_at = now + CUT_EVERY_S
+        self._cutting = None
         for gone in self.applier.living.take_gone():
             keys = [key_of(gone.number + at) for at in range(gone.count)]
             records: dict[str, bytes | None] = dict.fromkeys(keys)

@@ -21,6 +21,7 @@ _DIGITS = 20
 PART_BYTES_MAX = 512 * 1024
 WHOLE, BEGINS, GOES_ON, ENDS = b"\0", b"\1", b"\2", b"\3"
 BATCH_OPERATIONS_MAX = 4_000
+_TERM_BITS = 36
 
 
 class Batch(NamedTuple):
@@ -42,6 +43,15 @@ class Batch(NamedTuple):
     records: int
     at_s: float
     operations: tuple[bytes, ...]
+
+
+def first_number(term: int) -> int:
+    """Of the records that the leader of a term writes.
+
+    No two leaders ever use the same: who has acted on a record, which was removed then,
+    would take one of the same number for it.
+    """
+    return term << _TERM_BITS
 
 
 def key_of(number: int) -> str:
@@ -87,8 +97,6 @@ class JournalReader:
     def __init__(self) -> None:
         self._begun: list[bytes] = []
         self._begun_at = 0
-        self.next_number = 1
-        """Of the record that a leader would write next."""
 
     @property
     def unfinished(self) -> range:
@@ -105,7 +113,6 @@ class JournalReader:
         ProtocolError
             It is no record of a journal, or one of another version.
         """
-        self.next_number = max(self.next_number, number + 1)
         mark, body = value[:1], value[1:]
         if mark in (WHOLE, BEGINS):
             self._begun, self._begun_at = [body], number

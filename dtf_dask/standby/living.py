@@ -18,13 +18,15 @@ what it forgets until it has acted on all, and revives what is mentioned again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dtf_dask.submission.table import Key
 
 HELD_UP_MAX = 64
 """Operations that may wait for a record that could be written again."""
+_ASKED_AGAIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +95,12 @@ class Living:
         wishes = self._wishes.setdefault(client, {})
         for key in wanted:
             wish = wishes.setdefault(key, _Wish())
-            wish.entries.append(entry)
+            wish.add(entry)
             if wish.counting is None:
                 wish.counting = entry
                 entry.matters += 1
         for key in vain:
-            wishes.setdefault(key, _Wish()).entries.append(entry)
+            wishes.setdefault(key, _Wish()).add(entry)
         self._look(entry)
 
     def denied(self, operation: bytes, wishes: Iterable[tuple[str, Key]]) -> None:
@@ -147,6 +149,34 @@ class Living:
             if entry is not None:
                 self._matters_again(entry)
 
+    def written_again(self, number: int, rest: Sequence[bytes]) -> None:
+        """Another wrote a record again, with the rest, or removed it."""
+        record = self._records.get(number)
+        if record is None:
+            return
+        left = deque(rest)
+        out: list[_Entry] = []
+        kept: list[_Entry] = []
+        for entry in record.entries:
+            if left and left[0] == entry.operation:
+                left.popleft()
+                kept.append(entry)
+            else:
+                out.append(entry)
+        if not kept:
+            record.gone = True
+            del self._records[number]
+        record.entries = kept
+        over = [one for one in kept if one.over]
+        record.size = sum(one.size for one in kept)
+        record.over, record.over_size = len(over), sum(one.size for one in over)
+        record.holds_up = sum(len(one.holds_up) for one in over)
+        self._remove(out)
+
+    def settle(self) -> None:
+        """What was forgotten until now is not revived."""
+        self._buried.clear()
+
     def clients(self) -> list[str]:
         """Those with wishes, or that had some."""
         return list(self._wishes)
@@ -156,11 +186,8 @@ class Living:
         return self._wishes.get(client, {}).keys()
 
     def take_gone(self) -> list[Gone]:
-        """Records that may go, or hold less, by now; one may come twice.
-
-        What was forgotten until now is not revived.
-        """
-        self._buried.clear()
+        """Records that may go, or hold less, by now; one may come twice."""
+        self.settle()
         found: list[Gone] = []
         while self._touched:
             record = next(iter(self._touched))
@@ -284,3 +311,8 @@ class _Wish:
 
     entries: list[_Entry] = field(default_factory=list)
     counting: _Entry | None = None
+
+    def add(self, entry: _Entry) -> None:
+        if len(self.entries) >= _ASKED_AGAIN:
+            self.entries = [one for one in self.entries if not one.gone]
+        self.entries.append(entry)

@@ -118,7 +118,7 @@ def test_tasks_are_those_that_dask_would_make(name: str) -> None:
     async def check() -> None:
         collections = workloads()[name]()
         with bare() as dasks, bare() as ours:
-            applier = Applier(ours, lambda operation: None, lambda *_: None)
+            applier = Applier(ours, lambda operation: None)
             applier.lead()
             applier.schedule()
             heard, told = Heard(), Heard()

@@ -41,7 +41,6 @@ def test_a_batch_without_its_end_is_none() -> None:
     for key, value in cut[:-1]:
         assert reader.read(number_of(key), value) is None
     assert list(reader.unfinished) == [1, 2, 3]
-    assert reader.next_number == 4
     (after,) = records(4, b"y")
     assert list(batches([*cut[:-1], after])) == [Batch(4, 1, 5.0, (b"y",))]
     assert list(batches([*cut[1:], (key_of(9), after[1])])) == [

@@ -1,0 +1,369 @@
+"""Clients of a scheduler that may die: who they are, and what becomes of their wishes.
+
+A client's wishes outlive its stream, for a while: it comes back, to this leader or to
+the next one, says again what is not in the ledger yet, and asks what it has missed. Its
+wishes end when it says so, or does not come back in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from inspect import isawaitable
+from typing import Any
+
+from distributed import Scheduler
+from distributed.batched import BatchedSend
+from distributed.comm.core import CommClosedError
+
+from dtf_dask.durable import client_words as words
+from dtf_dask.durable import operations
+from dtf_dask.durable.operations import OPERATION_BYTES_MAX, encode_operation
+from dtf_dask.errors import ProtocolError, UsageError
+from dtf_dask.standby import dask_clients
+from dtf_dask.standby.client_lines import (
+    FIRE_AND_FORGET,
+    PREFIX,
+    ClientLine,
+    read_record,
+)
+from dtf_dask.standby.durability import Asked, Durability
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """One stream of a client."""
+
+    def __init__(self, client: str, comm: Any, stream: BatchedSend) -> None:
+        self.client = client
+        self.comm = comm
+        self.stream = stream
+        self.entered = False
+        """Whether it is the one of its client."""
+        self.greeted = False
+        self.leaves = False
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send a word; what a broken stream does not take is said again otherwise."""
+        try:
+            self.stream.send(message)
+        except CommClosedError:
+            pass
+
+
+class Clients:
+    """All clients of a scheduler that leads.
+
+    Parameters
+    ----------
+    grace_s
+        How long wishes outlive a stream that broke.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        durability: Durability,
+        cluster: str,
+        grace_s: float,
+    ) -> None:
+        self._scheduler = scheduler
+        self._durability = durability
+        self._cluster = cluster
+        self._grace_s = grace_s
+        self._sessions: dict[str, Session] = {}
+        self._lines: dict[str, ClientLine] = {}
+        self._away: dict[str, asyncio.TimerHandle] = {}
+        self._leaving: set[str] = set()
+        self._states_wait: list[Callable[[], None]] | None = []
+        self._hears: dict[str, Callable[..., Any]] = {
+            words.HELLO: self._hello,
+            words.DURABLE: self._durable,
+            words.STATES: self._states,
+            "client-releases-keys": self._releases,
+            "client-desires-keys": self._desires,
+            "cancel-keys": self._cancels,
+            "close-client": self._closes,
+        }
+
+    def install(self) -> None:
+        """Have the scheduler let clients in this way; before it listens."""
+        self._scheduler.handlers["register-client"] = self.add_client
+        self._scheduler.handlers["retry"] = self._retry
+        for key, value in self._durability.records(PREFIX):
+            client = key.removeprefix(PREFIX)
+            token, seen = read_record(value)
+            self._line(client, token, seen)
+            # One of Dask's own cancels all its futures when its scheduler is gone.
+            self._leaves_in(client, self._grace_s if token else 0.0)
+
+    def tell_states(self) -> None:
+        """It is known by now what there is: answer what was asked before."""
+        waiting, self._states_wait = self._states_wait or (), None
+        for answer in waiting:
+            answer()
+
+    def tell_waiting(self, why: str) -> None:
+        """Tell all clients that operations wait, or wait no longer."""
+        for session in self._sessions.values():
+            if session.greeted:
+                session.say(words.waiting(why))
+
+    async def add_client(
+        self, comm: Any, client: str, versions: dict[str, Any]
+    ) -> None:
+        """A client registers; returns when its stream ends."""
+        comm.name = "Scheduler->Client"
+        while client in self._leaving:
+            await self._durability.settled()
+        stream = BatchedSend(interval="2ms", loop=self._scheduler.loop)
+        session = Session(client, comm, stream)
+        known = self._lines.get(client)
+        try:
+            await comm.write([dask_clients.stream_start(self._scheduler, versions)])
+            stream.start(comm)
+            if client not in self._sessions:
+                self._enter(session, versions)
+            session.say(
+                words.welcome(
+                    self._durability.term,
+                    known.acked if known is not None else 0,
+                    self._cluster,
+                    OPERATION_BYTES_MAX,
+                )
+            )
+            await self._listen(session)
+        except CommClosedError:
+            pass
+        finally:
+            self._left(session)
+            await dask_clients.end_stream(comm, stream)
+
+    def _enter(self, session: Session, versions: dict[str, Any] | None = None) -> None:
+        client = session.client
+        timer = self._away.pop(client, None)
+        if timer is not None:
+            timer.cancel()
+        session.entered = True
+        self._sessions[client] = session
+        dask_clients.enter_client(self._scheduler, client, session.stream, versions)
+
+    async def _listen(self, session: Session) -> None:
+        handlers = self._scheduler.stream_handlers
+        while True:
+            found = await session.comm.read()
+            for message in found if isinstance(found, tuple | list) else (found,):
+                op = message.pop("op", None)
+                if op == "close-stream":
+                    return
+                said = {"client": session.client, **message}
+                if op in self._hears:
+                    answer = self._hears[op](session, **said)
+                elif session.entered:
+                    answer = handlers[op](**said)
+                else:
+                    self._refuse(session, _ANOTHER)
+                    return
+                if isawaitable(answer):
+                    await answer
+                if session.comm.closed():
+                    return
+            await asyncio.sleep(0)
+
+    def _left(self, session: Session) -> None:
+        """A stream ended."""
+        client = session.client
+        if self._sessions.get(client) is not session:
+            return  # an old one, or one of another: the client's is there
+        del self._sessions[client]
+        dask_clients.leave_client(self._scheduler, client, session.stream)
+        if session.leaves or not session.greeted:
+            self._leave(client)
+        else:
+            self._leaves_in(client, self._grace_s)
+
+    def _leaves_in(self, client: str, grace_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._away[client] = loop.call_later(grace_s, self._leave, client)
+
+    def _leave(self, client: str) -> None:
+        """A client's wishes end."""
+        self._away.pop(client, None)
+        line = self._lines.get(client)
+        if client in self._leaving:
+            return
+        self._leaving.add(client)
+
+        def gone() -> None:
+            packed = encode_operation(operations.CLIENT_GONE, client)
+            self._durability.ask(
+                Asked(
+                    operations.decode_operation(packed),
+                    packed,
+                    asker=_Gone(self._forget, client),
+                    record=(PREFIX + client, None),
+                )
+            )
+
+        if line is None:
+            gone()
+        else:
+            line.then(gone)  # after all that it asked before
+
+    def _forget(self, client: str) -> None:
+        self._leaving.discard(client)
+        line = self._lines.pop(client, None)
+        if line is not None:
+            line.close()
+
+    # What clients say.
+
+    def _hello(self, session: Session, client: str, token: Any, version: Any) -> None:
+        if version != words.VERSION:
+            self._refuse(
+                session,
+                f"it speaks version {version!r}, and this cluster {words.VERSION}: run"
+                " the same version of dtf on both",
+            )
+            return
+        if type(token) is not str or not 1 <= len(token) <= words.TOKEN_CHARS_MAX:
+            self._refuse(session, "a client's token is a text")
+            return
+        line = self._lines.get(client)
+        if line is not None and line.token != token:
+            self._refuse(session, _ANOTHER)
+            return
+        if not session.entered:
+            before = self._sessions[client]
+            if not before.greeted:
+                self._refuse(session, _ANOTHER)
+                return
+            self._enter(session)
+            before.comm.abort()
+        session.greeted = True
+        self._line(client, token, 0)
+
+    def _durable(self, session: Session, client: str, seq: Any, operation: Any) -> None:
+        if not (session.greeted and session.entered):
+            self._refuse(session, "it did not say who it is")
+        elif type(seq) is not int or type(operation) is not bytes:
+            self._refuse(session, "it asks what is no operation")
+        else:
+            why = self._lines[client].take(seq, operation)
+            if why:
+                self._refuse(session, why)
+
+    def _states(self, session: Session, client: str, keys: Any) -> None:
+        if not (session.greeted and session.entered):
+            self._refuse(session, "it did not say who it is")
+            return
+
+        def answer() -> None:
+            unknown = []
+            for key in keys:
+                ts = self._scheduler.tasks.get(key)
+                if ts is None:
+                    unknown.append(key)
+                elif ts.state in ("memory", "erred"):
+                    self._scheduler.report_on_key(ts=ts, client=client)
+            if unknown:
+                session.say(
+                    {
+                        "op": "cancelled-keys",
+                        "keys": unknown,
+                        "reason": words.LOST,
+                        "msg": "the cluster does not know it any more",
+                    }
+                )
+
+        def when_known() -> None:
+            if self._states_wait is None:
+                answer()
+            else:
+                self._states_wait.append(answer)
+
+        self._lines[client].then(when_known)
+
+    def _releases(self, session: Session, client: str, keys: Any) -> None:
+        self._ask(session, operations.RELEASE, client, tuple(keys))
+
+    def _desires(self, session: Session, client: str, keys: Any) -> None:
+        self._ask(session, operations.DESIRE, client, tuple(keys))
+
+    def _cancels(
+        self,
+        session: Session,
+        client: str,
+        keys: Any,
+        force: bool,
+        reason: str,
+        msg: str,
+    ) -> None:
+        why = f"{reason}: {msg}" if msg else str(reason)
+        self._ask(session, operations.CANCEL, client, tuple(keys), bool(force), why)
+
+    def _closes(self, session: Session, client: str) -> None:
+        session.leaves = True
+
+    async def _retry(self, keys: Any, client: str | None = None) -> tuple[Any, ...]:
+        """What an rpc asks; streams ask by an operation."""
+        packed = encode_operation(operations.RETRY, client or "", tuple(keys))
+        self._durability.append(packed)
+        await self._durability.settled()
+        return tuple(keys)
+
+    def _ask(self, session: Session, kind: int, client: str, *body: Any) -> None:
+        """What a client of Dask's own says becomes an operation."""
+        if not session.entered:
+            self._refuse(session, _ANOTHER)
+            return
+        if client not in (session.client, FIRE_AND_FORGET):
+            self._refuse(session, f"it speaks for client {client!r}")
+            return
+        try:
+            packed = encode_operation(kind, client, *body)
+        except (ProtocolError, UsageError) as error:
+            logger.warning("what client %s said is passed over: %s", client, error)
+            return
+        line = self._lines.get(session.client) or self._line(session.client, "", 0)
+        line.ask(packed)
+
+    def _line(self, client: str, token: str, seen: int) -> ClientLine:
+        line = self._lines.get(client)
+        if line is None:
+
+            def told(what: str, *body: Any) -> None:
+                session = self._sessions.get(client)
+                if session is not None and session.greeted:
+                    said = words.ack if what == "ack" else words.refused
+                    session.say(said(*body))
+
+            line = ClientLine(client, token, seen, self._durability, told)
+            self._lines[client] = line
+        return line
+
+    def _refuse(self, session: Session, why: str) -> None:
+        """Tell a client that it had better not come back."""
+        logger.warning("client %s is refused: %s", session.client, why)
+        session.say(words.refused(0, why, ()))
+        dask_clients.soon(
+            self._scheduler, dask_clients.end_stream, session.comm, session.stream
+        )
+
+
+_ANOTHER = "another client of the same id is there"
+
+
+class _Gone:
+    """Hears that a client's wishes have ended."""
+
+    def __init__(self, forget: Callable[[str], None], client: str) -> None:
+        self._forget, self._client = forget, client
+
+    def done(self, seq: int) -> None:
+        self._forget(self._client)
+
+    def refused(self, seq: int, why: str, keys: Any) -> None:
+        raise AssertionError("nothing was refused")

@@ -1,0 +1,200 @@
+"""What the scheduler process of a coordinator is: a shadow, and perhaps the leader.
+
+Everything is put together here, but for the process itself: so it runs in a test's loop
+as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Scheduler
+
+from dtf_dask.comm.address import parse_contact
+from dtf_dask.comm.backend import announce
+from dtf_dask.comm.greeting import Greeting
+from dtf_dask.durable.successor import Successor
+from dtf_dask.frames import Frame
+from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.preload import dask_setup, upgrade_workers
+from dtf_dask.standby import dask_clients, dask_seam, dask_start
+from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.clients import Clients
+from dtf_dask.standby.dask_takeover import number_runs, wanted
+from dtf_dask.standby.durability import Durability
+from dtf_dask.standby.journal import first_number
+from dtf_dask.standby.link import NodeLink
+from dtf_dask.standby.primitives import Primitives
+from dtf_dask.standby.shadow import Shadow
+from dtf_dask.standby.standing import Standing
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 60.0
+
+
+class StandbyScheduler:
+    """One, from the first word of its node to the end.
+
+    Parameters
+    ----------
+    ended
+        Called once, with the reason why it cannot go on.
+    """
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self.link = NodeLink(self._hear, self._pinged)
+        self._ended = ended
+        self._early: list[Frame] | None = []
+        """What was heard before the scheduler was made."""
+        self._all_heard = False
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._hello: Frame = {}
+        self._standing: Standing | None = None
+        self.scheduler: Scheduler
+        self.applier: Applier
+        self.shadow: Shadow
+        self.durability: Durability
+        self.clients: Clients
+
+    async def close(self) -> None:
+        """Stop all, in a test: a process just ends."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What the node says.
+
+    def _hear(self, frame: Frame) -> None:
+        if frame["op"] == words.HELLO:
+            self._begin(self._prepare(frame))
+        elif self._early is not None:
+            self._early.append(frame)
+        else:
+            self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if frame["op"] == words.RECORDS:
+            if self._all_heard:
+                self._trouble("it was too slow: what changed is no longer told")
+                return
+            self.shadow.change((key, value) for key, value in frame["records"])
+            self._all_heard = not frame["more"]
+        elif frame["op"] == words.CHANGES:
+            self.shadow.change((key, value) for key, value in frame["changes"])
+        elif frame["op"] == words.LEAD:
+            self._begin(self._lead(frame["term"]))
+
+    def _pinged(self, frame: Frame) -> None:
+        if self._standing is not None and "standing" in frame:
+            self._standing.node = frame["standing"]
+
+    def _begin(self, part: Any) -> None:
+        async def guarded() -> None:
+            try:
+                await part
+            except Exception as error:
+                logger.exception("a scheduler cannot go on")
+                self._trouble(f"{type(error).__name__}: {error}")
+
+        self._tasks.append(asyncio.get_running_loop().create_task(guarded()))
+
+    def _trouble(self, why: str) -> None:
+        self.link.say(words.trouble(why))
+        self._ended(why)
+
+    # A shadow.
+
+    async def _prepare(self, hello: Frame) -> None:
+        missing = (
+            *dask_seam.broken(),
+            *dask_clients.broken(),
+            *dask_start.broken(),
+        )
+        if missing:
+            raise RuntimeError(f"this version of Dask has no {', '.join(missing)}")
+        self._hello = hello
+        self.scheduler = scheduler = dask_start.make_scheduler(
+            hello["listens_at"], hello["tls"], hello["options"]
+        )
+        self._standing = Standing(scheduler, hello)
+        self.applier = Applier(scheduler, self._more)
+        self.shadow = Shadow(self.applier)
+        self.durability = Durability(
+            self.applier,
+            self.link.propose,
+            self.shadow.records,
+            failed=self._trouble,
+            waiting=self._waits,
+        )
+        scheduler.dtf_durability = self.durability  # type: ignore[attr-defined]
+        await dask_setup(scheduler)
+        for plugin in scheduler.plugins.values():
+            if isinstance(plugin, Successor):
+                plugin.recalling()
+        early, self._early = self._early or [], None
+        for frame in early:
+            self._take(frame)
+        self._begin(self.shadow.run())
+        gc.collect()
+        gc.freeze()  # what was imported is never looked at again
+        self.link.say(words.ready(os.getpid()))
+
+    def _more(self, operation: bytes) -> None:
+        self.durability.append(operation)
+
+    def _waits(self, why: str) -> None:
+        self.clients.tell_waiting(why)
+
+    # The leader.
+
+    async def _lead(self, term: int) -> None:
+        began = time.monotonic()
+        scheduler, hello = self.scheduler, self._hello
+        await self.shadow.catch_up()
+        gc.freeze()  # tasks of old are many, and no garbage
+        self.applier.lead()
+        first = max(first_number(term), self.shadow.next_number)
+        self.durability.lead(term, first)
+        self._begin(self.durability.run())
+        self.durability.keep_lazily(dict.fromkeys(self.shadow.unfinished))
+        await Primitives.install(scheduler, self.durability)
+        self.clients = Clients(scheduler, self.durability, hello["cluster"], GRACE_S)
+        self.clients.install()
+        upgrade_workers(scheduler)
+        number_runs(term)
+        await self._listen(term)
+        self.link.say(words.leading(time.monotonic() - began, len(scheduler.tasks)))
+        await self._settle()
+        self.clients.tell_states()
+        self.link.say(
+            words.settled(time.monotonic() - began, len(scheduler.workers), 0, {})
+        )
+
+    async def _listen(self, term: int) -> None:
+        hello = self._hello
+        contact = parse_contact(hello["contact"])
+        name = NodeName(hello["cluster"], NodeId(hello["node"]))
+        announce(hello["listens_at"], contact, Greeting(name, term))
+        await dask_start.listen(self.scheduler)
+
+    async def _settle(self) -> None:
+        async with self.durability.order:
+            self.applier.schedule()
+            keys = wanted(self.scheduler)
+            tasks = [self.scheduler.tasks[key] for key in keys]  # type: ignore[index]
+            for _ in dask_seam.transitions(
+                self.scheduler, dask_seam.waiting(tasks), "takeover"
+            ):
+                await asyncio.sleep(0)
+            for plugin in self.scheduler.plugins.values():
+                if isinstance(plugin, Successor):
+                    plugin.settled()

@@ -1,0 +1,163 @@
+"""A scheduler that does what another one does, a moment later, and has nothing run.
+
+It is fed the records of the ledger, and acts on them a second after they came: what was
+submitted and forgotten meanwhile costs it little. When it is to lead it acts on all
+there is, and is then what the leader was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dtf_dask.durable import operations
+from dtf_dask.durable.operations import decode_operation
+from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.journal import (
+    PREFIX,
+    Batch,
+    JournalReader,
+    batches,
+    key_of,
+    number_of,
+)
+from dtf_dask.standby.submitted import prepare
+
+KEPT_BACK_S = 1.0
+_TURN_S = 0.02
+_IN_THREAD_BYTES = 256 * 1024
+_DENYING = frozenset(
+    (
+        *(operations.RELEASE, operations.CANCEL),
+        *(operations.CLIENT_GONE, operations.RESTART),
+    )
+)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A record of the journal: as it came, and as it is now, if it is there still."""
+
+    came: float
+    first: bytes
+    now: bytes | None
+
+
+class Shadow:
+    """Keeps a scheduler that was not started like the ledger has it.
+
+    Attributes
+    ----------
+    records
+        Those that are no journal.
+    next_number
+        Of the record of the journal that comes after all that were heard of.
+    """
+
+    def __init__(self, applier: Applier, kept_back_s: float = KEPT_BACK_S) -> None:
+        self.applier = applier
+        self.records: dict[str, bytes] = {}
+        self.next_number = 1
+        self._kept_back_s = kept_back_s
+        self._reader = JournalReader()
+        self._waiting: dict[int, _Waiting] = {}
+        self._changed: dict[int, bytes | None] = {}
+        """Records that were written again, or went, since all was acted on."""
+        self._acting = asyncio.Lock()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Keys of records of a batch whose end was never written."""
+        return [key_of(number) for number in self._reader.unfinished]
+
+    def change(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
+        """Take in what changed."""
+        now = time.monotonic()
+        for key, value in changes:
+            if not key.startswith(PREFIX):
+                if value is None:
+                    self.records.pop(key, None)
+                else:
+                    self.records[key] = value
+                continue
+            number = number_of(key)
+            waiting = self._waiting.get(number)
+            if waiting is not None:
+                waiting.now = value
+                self._changed[number] = value
+            elif number < self.next_number:
+                self._changed[number] = value
+            elif value is not None:
+                self._waiting[number] = _Waiting(now, value, value)
+            self.next_number = max(self.next_number, number + 1)
+
+    async def run(self) -> None:
+        """Act on what has come, a while later, until cancelled."""
+        while True:
+            await asyncio.sleep(self._kept_back_s / 2)
+            oldest = min((one.came for one in self._waiting.values()), default=0.0)
+            if time.monotonic() - oldest > self._kept_back_s:
+                await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Act on all that has come."""
+        async with self._acting:
+            if not (self._waiting or self._changed):
+                return
+            while self._waiting:
+                for number in sorted(self._waiting):
+                    waiting = self._waiting.pop(number)
+                    batch = self._reader.read(number, waiting.first)
+                    if batch is not None:
+                        await self._act(batch, self._left(batch, waiting))
+            # All there is was acted on: what was forgotten meanwhile is, for good.
+            self.applier.settle()
+            for number, value in self._changed.items():
+                rest: tuple[bytes, ...] = ()
+                if value is not None:
+                    rest = _operations(number, value)
+                self.applier.living.written_again(number, rest)
+            self._changed.clear()
+
+    def _left(self, batch: Batch, waiting: _Waiting) -> Sequence[bytes]:
+        """Operations of a batch that its record holds still."""
+        if waiting.now is waiting.first:
+            return batch.operations
+        if waiting.now is None:
+            return ()
+        return _operations(batch.number, waiting.now)
+
+    async def _act(self, batch: Batch, left: Sequence[bytes]) -> None:
+        """Act on a batch: of what is over by now only on what denies.
+
+        That may void a wish that was acted on long ago; the rest is forgotten by now.
+        """
+        living = self.applier.living
+        living.begin(batch.number, batch.records, batch.at_s)
+        still = deque(left)
+        turn_ends = time.monotonic() + _TURN_S
+        for place, packed in enumerate(batch.operations):
+            operation = decode_operation(packed)
+            if still and still[0] == packed:
+                still.popleft()
+            elif operation.kind not in _DENYING:
+                continue
+            if len(packed) > _IN_THREAD_BYTES:
+                read = await asyncio.to_thread(prepare, operation)
+            else:
+                read = prepare(operation)
+            at_s = batch.at_s + place * 1e-6
+            for _ in self.applier.act(operation, packed, at_s, read):
+                await asyncio.sleep(0)
+            if time.monotonic() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.monotonic() + _TURN_S
+        living.end()
+
+
+def _operations(number: int, value: bytes) -> tuple[bytes, ...]:
+    """Those of a record that was written again, which is never cut into parts."""
+    return next((one.operations for one in batches([(key_of(number), value)])), ())
