@@ -1,8 +1,7 @@
 """The node's end of the socket to its scheduler process: see `scheduler_words`.
 
-What changes in the ledger is not kept for a slow process: it is told what the history
-of the state machine has, or all records anew. What it asks is held up to a bound, and
-beyond it nothing is read of it.
+What changes in the ledger waits for a slow process up to a bound; then it is told all
+records anew. What it asks is held up to a bound, and beyond it nothing is read of it.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from dtf_dask import frames
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import HEADER_BYTES, Frame
 from dtf_dask.ha import scheduler_words as words
-from dtf_dask.ha.ledger.history import Compacted
 from dtf_dask.ha.ledger.records import Change
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.raft.messages import Role
+from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
 
 _LOG = logging.getLogger(__name__)
@@ -160,16 +159,22 @@ class SchedulerLink:
 
     async def _feed(self) -> str:
         """Records, changes, and that it leads; then wait until it leads no more."""
-        node = self._node
+        node, loop = self._node, asyncio.get_running_loop()
         while not (self.term or node.ended):
-            await self._follow(await self._send_records())
+            backlog = Backlog(node, words.NAMESPACE, node.state.index)
+            following = loop.create_task(backlog.run())
+            try:
+                await self._send_records()
+                await self._send_changes(backlog)
+            finally:
+                following.cancel()
         proposals = self._proposals
         while proposals is not None and proposals.leads and not node.ended:
             await node.change()
         return "the node has ended" if node.ended else f"term {self.term} is over"
 
-    async def _send_records(self) -> int:
-        """All of them as of now; the index of that."""
+    async def _send_records(self) -> None:
+        """All of them as of now."""
         state = self._node.state
         index = state.index
         found = [
@@ -190,27 +195,21 @@ class SchedulerLink:
             room -= len(value) + len(key)
         self._say(words.records(index, part, more=False))
         await self._writer.drain()
-        return index
 
-    async def _follow(self, after: int) -> None:
+    async def _send_changes(self, backlog: Backlog) -> None:
         """Say what changes, until it is too much or until the process leads."""
-        node = self._node
-        while not node.ended:
-            state = node.state
-            found = state.history.after(after, words.NAMESPACE, "", state.index)
-            if isinstance(found, Compacted):
-                return
-            after = found.upto
-            if found.changes:
-                self._say(words.changes(after, [*self._plain(found.changes)]))
+        while not backlog.lost:
+            found = backlog.take()
+            if found is not None:
+                changes = [*self._plain(found.changes)]
+                self._say(words.changes(found.upto, changes))
                 await self._writer.drain()
-            if after < node.state.index:
-                continue
-            if self._may_lead():
+            elif backlog.after == self._node.state.index and self._may_lead():
                 # All that was applied has been said, and no await is in between.
                 self._lead()
                 return
-            await node.change()
+            else:
+                await backlog.move()
 
     def _plain(self, changes: tuple[Change, ...]) -> Iterator[tuple[str, bytes | None]]:
         for change in changes:

@@ -15,7 +15,7 @@ from node_room import QUICK, WAIT_S, Room, in_room, put, three
 
 from dtf_dask import frames
 from dtf_dask.frames import Frame
-from dtf_dask.ha import scheduler_link, scheduler_proposals
+from dtf_dask.ha import scheduler_backlog, scheduler_link, scheduler_proposals
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT, PUT_CONTENT
@@ -175,8 +175,29 @@ def test_records_come_in_parts_of_one_index(
     asyncio.run(run())
 
 
-def test_a_slow_process_begins_anew(tmp_path: Path) -> None:
-    """Who does not read in time hears all records again; nothing piles up for it."""
+def test_a_slow_process_is_told_all_in_the_end(tmp_path: Path) -> None:
+    """More may change than the history holds: it waits for who reads later."""
+
+    async def test(ledger: LocalLedger, process: Process, _: object) -> None:
+        await process.until(words.RECORDS)
+        value = bytes(10**6)
+        for n in range(40):
+            await ledger.propose([keep(f"k{n % 4}", value + b"%d" % n)], WAIT_S)
+        await process.lead()
+        kinds = [one["op"] for one in process.heard]
+        assert kinds.count(words.RECORDS) == 1
+        assert process.records == {
+            f"k{n % 4}": value + b"%d" % n for n in range(36, 40)
+        }
+
+    alone(tmp_path, test)
+
+
+def test_a_process_that_is_too_slow_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is bounded: beyond that it hears all records again."""
+    monkeypatch.setattr(scheduler_backlog, "BYTES_MAX", 5 * 10**6)
 
     async def test(ledger: LocalLedger, process: Process, _: object) -> None:
         await process.until(words.RECORDS)
