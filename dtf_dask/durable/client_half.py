@@ -87,7 +87,11 @@ class DurableHalf:
         """Its operations; made late, as the client's id is."""
         if self._sending is None:
             self._sending = Sending(
-                self.client.id, self._say, self._fail, lambda: str(self.standing())
+                self.client.id,
+                self._say,
+                self._fail,
+                lambda: str(self.standing()),
+                self.patience_s,
             )
         return self._sending
 

@@ -172,7 +172,7 @@ class DurableMethods(_Base):
         number = sending.next_number()
         operation = operation_of(expr, submission, self.id, number, sending.bytes_max)
         size = len(operation)
-        sending.enter(keys, size, waits=waits, patience_s=half.patience_s())
+        sending.enter(keys, size, waits=waits)
         try:
             futures = dask_client.make_futures(self, keys)
             self._send_to_scheduler(  # type: ignore[no-untyped-call]
@@ -193,9 +193,7 @@ class DurableMethods(_Base):
         half = self._durable
         if half.mode is Mode.PLAIN:
             return super()._graph_to_futures(expr, keys, *arguments)  # type: ignore[no-untyped-call]
-        half.sending.enter(
-            keys, 0, waits=not self.asynchronous, patience_s=half.patience_s()
-        )
+        half.sending.enter(keys, 0, waits=not self.asynchronous)
         try:
             return super()._graph_to_futures(expr, keys, *arguments)  # type: ignore[no-untyped-call]
         except BaseException:

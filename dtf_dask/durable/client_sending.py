@@ -67,6 +67,8 @@ class Sending:
         Lets the future of a key fail.
     why
         Says for people why operations wait.
+    patience_s
+        Says how long a submission waits for room.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Sending:
         say: Callable[[Message], object],
         fail: Callable[[Hashable, BaseException], None],
         why: Callable[[], str],
+        patience_s: Callable[[], float],
     ) -> None:
         self._client, self._say, self._fail, self._why = client, say, fail, why
+        self._patience_s = patience_s
         self.outbox = Outbox()
         self.live = False
         self.ended = ""
@@ -100,9 +104,7 @@ class Sending:
             self._number += 1
             return self._number
 
-    def enter(
-        self, keys: Iterable[Hashable], size: int, *, waits: bool, patience_s: float
-    ) -> None:
+    def enter(self, keys: Iterable[Hashable], size: int, *, waits: bool) -> None:
         """A submission is about to be sent; if there is no room, wait for it.
 
         Raises
@@ -119,7 +121,7 @@ class Sending:
                         f"{self._why()}; more is not kept: await client.flush() before"
                         " more is submitted"
                     )
-                self._wait_for_room(size, patience_s)
+                self._wait_for_room(size, self._patience_s())
             self.outbox.begin(cast("Iterable[Key]", keys))
             if size:
                 self.outbox.charge(size)
