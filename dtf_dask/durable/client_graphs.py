@@ -15,9 +15,8 @@ from typing import Any
 from distributed.protocol import deserialize
 
 from dtf_dask.durable.operations import TABLE, encode_operation
-from dtf_dask.errors import TaskRefusedError
+from dtf_dask.errors import TaskRefusedError, UsageError
 from dtf_dask.submission.materialise import materialise, plain
-from dtf_dask.submission.table import plain_fault
 from dtf_dask.submission.table_codec import encode_table
 
 
@@ -68,12 +67,7 @@ class Submission:
             "code": self.code,
             "span": self.span,
         }
-        found = {name: plain(value) for name, value in said.items() if value}
-        # These are for people who look at the dashboard: no reason to refuse a task.
-        for name in ("code", "span"):
-            if name in found and plain_fault(found[name]):
-                del found[name]
-        return found
+        return {name: plain(value) for name, value in said.items() if value}
 
 
 def operation_of(
@@ -101,7 +95,14 @@ def operation_of(
         submission.annotations,
         submission.places,
     )
-    operation = encode_operation(TABLE, client, encode_table(table), submission.words())
+    packed, words = encode_table(table), submission.words()
+    try:
+        operation = encode_operation(TABLE, client, packed, words)
+    except UsageError:
+        # These are for people who look at the dashboard: no reason to refuse a task.
+        for name in ("code", "span"):
+            words.pop(name, None)
+        operation = encode_operation(TABLE, client, packed, words)
     if len(operation) > bytes_max:
         raise TaskRefusedError(
             f"the submission is {len(operation)} bytes; {bytes_max} are the most that"

@@ -23,6 +23,9 @@ VERSIONS = ("2026.3", "2026.8")
 """The oldest and the newest release of Dask that the tests were run with."""
 
 
+_PLAIN = (str, int, float, bool, bytes, type(None))
+
+
 def broken() -> tuple[str, ...]:
     """Say what is missing of what the functions below use; empty if all is there."""
     missing = [
@@ -197,8 +200,8 @@ class _Annotations:
 
 def plain(value: Any) -> Plain:
     """A value as it can travel. What cannot is left, to be refused with its name."""
-    if value is None or isinstance(value, bool | str | bytes):
-        return value
+    if type(value) in _PLAIN or isinstance(value, str | bytes):
+        return cast(Plain, value)
     if isinstance(value, Integral):
         return int(value)  # of NumPy, for one
     if isinstance(value, Real):
