@@ -13,11 +13,11 @@ import asyncio
 import enum
 import logging
 import secrets
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
 from dtf_dask import config
-from dtf_dask.durable import client_words, dask_client
+from dtf_dask.durable import client_reconnecting, client_words, dask_client
 from dtf_dask.durable.client_sending import RETRIES, Sending
 from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.durable.dask_asking import AskingAgain
@@ -25,7 +25,6 @@ from dtf_dask.durable.requests import SAYINGS
 from dtf_dask.errors import (
     ClientReplacedError,
     ClientVersionError,
-    ClusterUnreachableError,
     DtfError,
     ProtocolError,
     SchedulingUnavailableError,
@@ -37,7 +36,6 @@ from dtf_dask.quantities import format_duration
 logger = logging.getLogger(__name__)
 
 _WELCOME_S = 30.0  # for a coordinator's scheduler to say its first words
-_AGAIN_S = 0.05  # between two attempts to connect, each of which waits for a leader
 _STATES_MAX = 10_000  # keys in one question
 _FAREWELL_S = 5.0  # for the ledger to have what was submitted before the client closes
 _OPERATIONS = frozenset(
@@ -78,6 +76,8 @@ class DurableHalf:
         self.cluster = ""
         self.waiting = ""
         self._sending: Sending | None = None
+        self.leader_heard: list[Callable[[int, str, float], None]] = []
+        self._lost_at: float | None = None
         self._stream: Any = None
         self._early: list[Mapping[str, Any]] = []
         self._cancelled: Any = None
@@ -261,7 +261,7 @@ class DurableHalf:
                 f" it speaks version {client_words.VERSION}, the cluster {version}; run"
                 " the same version of dtf on both"
             )
-        again, sending = self.durable, self.sending
+        again, sending, term = self.durable, self.sending, self.term
         try:
             sending.acknowledged(welcome["seen"])
         except ProtocolError as error:
@@ -272,21 +272,33 @@ class DurableHalf:
         sending.bytes_max = welcome["operation_bytes_max"]
         self.waiting = ""
         dask_client.say(stream, client_words.hello(self.token))
-        sending.resume()
         if again:
-            self._ask_again(stream)
+            for topic in dask_client.topics(self.client):
+                words = {"op": "subscribe-topic", "topic": topic}
+                dask_client.say(stream, {**words, "client": self.client.id})
+        sending.resume()
+        for message in dask_client.kept_for_later(self.client):
+            dask_client.say(stream, message)
+        if again:
+            self._ask_states(stream)
         else:
             self._become(Mode.DURABLE)
+        if again and term != self.term:
+            self._tell(stream)
 
-    def _ask_again(self, stream: Any) -> None:
-        """What the scheduler before knew of this client, and the next does not."""
-        for topic in dask_client.topics(self.client):
-            message = {
-                "op": "subscribe-topic",
-                "topic": topic,
-                "client": self.client.id,
-            }
-            dask_client.say(stream, message)
+    def _tell(self, stream: Any) -> None:
+        """Somebody else leads: tell those who want to know."""
+        now = asyncio.get_running_loop().time()
+        without_s = now - (self._lost_at if self._lost_at is not None else now)
+        node = dask_client.greeting_of(stream).get("node", "")
+        for hears in self.leader_heard:
+            try:
+                hears(self.term, f"{self.cluster}/{node}", without_s)
+            except Exception:
+                logger.exception("somebody who wants to know of leaders failed")
+
+    def _ask_states(self, stream: Any) -> None:
+        """What has come of the futures meanwhile."""
         begun = self.sending.outbox.begun
         keys = [key for key in dask_client.unfinished(self.client) if not begun(key)]  # type: ignore[arg-type]
         for start in range(0, len(keys), _STATES_MAX):
@@ -311,38 +323,13 @@ class DurableHalf:
 
     async def reconnect(self) -> None:
         """The connection broke: look for whoever leads now, and go on with it."""
-        client, sending = self.client, self.sending
-        clock = asyncio.get_running_loop().time
-        sending.live = False
-        client.status = "connecting"
-        dask_client.drop_stream(client)
-        begun, patience_s = clock(), self.patience_s()
-        logger.info("The scheduler is gone; %s", self.standing())
-        why = f"no scheduler leads since {format_duration(patience_s)}"
-        while client.status == "connecting":
-            left_s = patience_s - (clock() - begun)
-            if left_s <= 0:
-                self._give_up(ClusterUnreachableError(f"{why} (ha.client-patience)"))
-                break
-            try:
-                await client._ensure_connected(timeout=min(left_s, client._timeout))
-            except OSError as error:
-                why = f"no scheduler leads since {format_duration(patience_s)}: {error}"
-                await asyncio.sleep(_AGAIN_S)
-            except (ImportError, DtfError) as error:
-                self._give_up(error)
-                break
-            else:
-                if client.status == "running":
-                    took_s = clock() - begun
-                    logger.info(
-                        "A scheduler leads again, after %.2f s (term %d)",
-                        *(took_s, self.term),
-                    )
-        if client.status == "connecting":
-            await client._close(fast=True)
+        self.sending.live = False
+        self._lost_at = asyncio.get_running_loop().time()
+        await client_reconnecting.reconnect(
+            self.client, self.patience_s(), self.give_up
+        )
 
-    def _give_up(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """There is no way back for this client: its futures say so."""
         pending = self.sending.outbox.pending
         why = f"{error}. {pending} operations of this client are in no ledger."
@@ -372,9 +359,7 @@ class DurableHalf:
 
     async def _heard_refused(self, seq: int, why: str, keys: Collection[Any]) -> None:
         if not seq:
-            self._give_up(
-                ClientReplacedError(f"the cluster takes nothing of it: {why}")
-            )
+            self.give_up(ClientReplacedError(f"the cluster takes nothing of it: {why}"))
             await self.client._close(fast=True)
             return
         given = self.sending.refused(seq, why)

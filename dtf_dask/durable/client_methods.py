@@ -7,7 +7,7 @@ there already, `attach` adds it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from distributed.protocol.serialize import ToPickle
@@ -78,6 +78,15 @@ class DurableMethods(_Base):
         """
         return self._durable.standing()
 
+    @property
+    def leader_heard(self) -> list[Callable[[int, str, float], None]]:
+        """Functions that are called when another scheduler leads; to be added to.
+
+        With its term, its cluster and node, and for how many seconds there was none, as
+        this client saw it; on the client's loop.
+        """
+        return self._durable.leader_heard
+
     # -- what Dask's client calls ----------------------------------------------------
 
     def start(self, **kwargs: Any) -> None:
@@ -120,8 +129,11 @@ class DurableMethods(_Base):
     def _send_to_scheduler_safe(self, msg: Mapping[str, Any]) -> None:
         if self._durable.takes(msg):
             return
-        if self._durable.durable and self.status == "running":
-            if not dask_client.say(dask_client.stream_of(self), msg):
+        if self._durable.durable and self.status in ("running", "connecting"):
+            # Nothing is said to a scheduler before it has heard who this is.
+            if not self._durable.sending.live or not dask_client.say(
+                dask_client.stream_of(self), msg
+            ):
                 dask_client.keep_for_later(self, msg)
             return
         super()._send_to_scheduler_safe(msg)  # type: ignore[no-untyped-call]

@@ -126,8 +126,14 @@ def stream_of(client: Any) -> BatchedSend | None:
 
 def is_coordinator(stream: BatchedSend) -> bool:
     """Whether who is at the other end greeted as a coordinator of a cluster."""
+    return bool(greeting_of(stream))
+
+
+def greeting_of(stream: BatchedSend) -> Mapping[str, Any]:
+    """What a coordinator said of itself in the handshake; empty if it is none."""
     info = getattr(stream.comm, "remote_info", None)
-    return isinstance(info, Mapping) and info.get(_COORDINATOR) is not None
+    found = info.get(_COORDINATOR) if isinstance(info, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 async def heard(stream: BatchedSend) -> list[dict[str, Any]]:
@@ -161,6 +167,13 @@ def drop_stream(client: Any) -> None:
 def keep_for_later(client: Any, message: Mapping[str, Any]) -> None:
     """Have Dask's client send a message once it is connected."""
     client._pending_msg_buffer.append(message)
+
+
+def kept_for_later(client: Any) -> list[Mapping[str, Any]]:
+    """What was kept for later is to be sent now."""
+    found = list(client._pending_msg_buffer)
+    client._pending_msg_buffer.clear()
+    return found
 
 
 def topics(client: Any) -> list[str]:

@@ -1,0 +1,185 @@
+"""What a client is told that cannot have what it asks; when it waits, or gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import dask
+import pytest
+from coordinator import Journal, lab, lab_thread
+from distributed.client import FutureCancelledError
+
+from dtf_dask.client import Client
+from dtf_dask.durable import outbox
+from dtf_dask.errors import (
+    ClientReplacedError,
+    ClientVersionError,
+    ClusterUnreachableError,
+    OverloadedError,
+    TaskLostError,
+    TaskRefusedError,
+)
+
+
+def run(check: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await check()
+
+    asyncio.run(limited())
+
+
+def slowly(x: int) -> int:
+    time.sleep(0.05)
+    return x + 1
+
+
+def doubled(x: int) -> int:
+    return 2 * x
+
+
+@pytest.mark.logs("What is submitted waits: there is no quorum", "A submission waits: ")
+def test_without_a_quorum_submissions_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said why; flush ends in time, and a thread that submits more is slowed."""
+    monkeypatch.setattr(outbox, "OPERATIONS_MAX", 3)
+    with lab_thread() as thread, Client(thread.lab.address) as client:
+        thread.lab.journal.quorum.clear()
+        futures = [client.submit(doubled, number) for number in range(3)]
+        with pytest.raises(TimeoutError, match=r"3 operations are not .*no quorum"):
+            client.flush("300 ms")
+        assert client.durability.waiting == "there is no quorum"
+        with (
+            dask.config.set({"dtf.ha.client-patience": "1500 ms"}),
+            pytest.raises(ClusterUnreachableError, match="no room for more since"),
+        ):
+            client.submit(doubled, 4)
+        assert len(client.futures) == 3
+        threading.Timer(0.3, thread.lab.journal.quorum.set).start()
+        futures.append(client.submit(doubled, 3))
+        assert client.gather(futures) == [0, 2, 4, 6]
+        client.flush(20)
+        assert not client.durability.waiting
+
+
+@pytest.mark.logs("What is submitted waits")
+def test_on_the_loop_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can wait there, and what is kept does not grow without bound."""
+    monkeypatch.setattr(outbox, "OPERATIONS_MAX", 1)
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            one.journal.quorum.clear()
+            futures = [client.submit(doubled, n) for n in range(outbox.HARD_FACTOR)]
+            with pytest.raises(OverloadedError, match=r"await client.flush\(\)"):
+                client.submit(doubled, 9)
+            one.journal.quorum.set()
+            await client.flush(20)
+            futures.append(client.submit(doubled, 9))
+            assert await client.gather(futures) == [0, 2, 4, 6, 18]
+
+    run(check)
+
+
+@pytest.mark.logs("This client gives up")
+def test_patience_ends() -> None:
+    """Futures are cancelled and say why, flush fails, and the client is closed."""
+
+    async def check() -> None:
+        async with lab() as one:
+            client = await Client(one.address, asynchronous=True)
+            future = client.submit(slowly, 1)
+            await client.flush(20)
+            with dask.config.set({"dtf.ha.client-patience": "300 ms"}):
+                await one.die()
+                with pytest.raises(FutureCancelledError, match="no scheduler leads"):
+                    await future
+            with pytest.raises(ClusterUnreachableError):
+                await client.flush(20)
+            while client.status != "closed":
+                await asyncio.sleep(0.01)
+
+    run(check)
+
+
+@pytest.mark.logs("This client gives up")
+def test_two_clients_of_one_id() -> None:
+    """The second is told so, whether the cluster has anything of the first or not."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as first:
+
+            class Twin(Client):
+                @property
+                def id(self) -> str:  # type: ignore[override]
+                    return first.id
+
+                @id.setter
+                def id(self, _: str) -> None:
+                    pass
+
+            one.journal.tokens[first.id] = "another"
+            twin = await Twin(one.address, asynchronous=True)
+            while twin.status != "closed":
+                await asyncio.sleep(0.01)
+            assert "another has its id" in twin.durability.waiting
+            one.journal.seen[first.id] = 3
+            with pytest.raises(ClientReplacedError, match="another client of the id"):
+                await Twin(one.address, asynchronous=True)
+
+    run(check)
+
+
+@pytest.mark.parametrize(("version", "age"), [(0, "newer"), (2, "older")])
+def test_another_version(version: int, age: str) -> None:
+    """The client says which of the two is the older."""
+
+    async def check() -> None:
+        async with lab(Journal(version=version)) as one:
+            with pytest.raises(ClientVersionError, match=f"this client is {age} than"):
+                await Client(one.address, asynchronous=True)
+
+    run(check)
+
+
+def test_what_is_too_large_names_the_task() -> None:
+    """At once, and nothing of it is kept."""
+
+    async def check() -> None:
+        async with (
+            lab(Journal(bytes_max=10_000)) as one,
+            Client(one.address, asynchronous=True) as client,
+        ):
+            with pytest.raises(TaskRefusedError, match="10000 are the most that"):
+                client.submit(len, b"x" * 20_000, key="large")
+            large = bytes(65 * 2**20)
+            with pytest.raises(TaskRefusedError, match="'huge', of 68"):
+                client.submit(len, large, key="huge")
+            assert not client.futures
+            assert not client.durability.pending
+            assert await client.submit(doubled, 2) == 4
+
+    run(check)
+
+
+def test_what_is_refused_and_what_is_lost_fails_with_a_reason() -> None:
+    """The future raises an error of dtf with what the scheduler said."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            one.journal.refuses = "not today"
+            refused = client.submit(doubled, 1)
+            with pytest.raises(TaskRefusedError, match="not today"):
+                await refused
+            one.journal.refuses = ""
+            lost = client.submit(slowly, 2)
+            await client.flush(20)
+            await one.die()
+            one.journal.records.clear()
+            await one.lead()
+            with pytest.raises(TaskLostError, match="is nowhere"):
+                await lost
+
+    run(check)
