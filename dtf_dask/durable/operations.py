@@ -92,12 +92,15 @@ def _erred_wrong(body: tuple[Any, ...]) -> str:
 
 
 def _counts_wrong(body: tuple[Any, ...]) -> str:
-    if len(body) != 3 or not all(
+    if len(body) != 4 or not all(
         type(column) is tuple and all(type(one) is int for one in column)
         for column in body[1:]
     ):
-        return "takes keys, the retries each has left, and how often each was suspected"
-    if not len(body[0]) == len(body[1]) == len(body[2]):
+        return (
+            "takes keys, the retries each has left, how often each was suspected, and"
+            " up to which run id its failures are counted in that"
+        )
+    if len({len(column) for column in body}) != 1:
         return "has columns of different lengths"
     return _keys_wrong(body[0])
 

@@ -10,15 +10,13 @@ import logging
 import time
 from typing import Any
 
-import msgpack
 from distributed import Scheduler
-from distributed.protocol.serialize import Serialized
 from distributed.scheduler import TaskState, WorkerState
 from distributed.stealing import WorkStealing
 
 from dtf_dask.durable.inventory import Erred, Held, Running
 from dtf_dask.standby.adoption import Result
-from dtf_dask.standby.dask_takeover import OPEN, Key
+from dtf_dask.standby.dask_takeover import OPEN, Key, blame, serialized
 
 _logger = logging.getLogger(__name__)
 
@@ -213,7 +211,7 @@ def failed(scheduler: Scheduler, worker: str, erred: Erred) -> None:
         worker=worker,
         run_id=ts.run_id,
         exception=serialized(erred.exception),
-        traceback=serialized(erred.traceback) if erred.traceback else None,
+        traceback=serialized(erred.traceback),
         exception_text=erred.exception_text,
         traceback_text=erred.traceback_text,
         thread=None,
@@ -270,20 +268,3 @@ def remember_erred(scheduler: Scheduler, worker: str, key: Key) -> None:
     ts = scheduler.tasks.get(key)
     if ts is not None and ts.state == "erred":
         ts.erred_on = {*(ts.erred_on or ()), worker}
-
-
-def blame(ts: TaskState, worker: str, failed: Erred) -> None:
-    """Write down why a task failed; it is to go from "released" to "erred" then."""
-    ts.exception = serialized(failed.exception)
-    ts.traceback = serialized(failed.traceback) if failed.traceback else None
-    ts.exception_text = failed.exception_text
-    ts.traceback_text = failed.traceback_text
-    ts.exception_blame = ts
-    ts.erred_on = {*(ts.erred_on or ()), worker} if worker else ts.erred_on
-    ts.run_id = failed.run_id
-
-
-def serialized(packed: bytes) -> Serialized:
-    """An exception as clients get it, of its header and frames."""
-    header, frames = msgpack.unpackb(packed, use_list=False, strict_map_key=False)
-    return Serialized(header, list(frames))

@@ -12,14 +12,20 @@ from collections.abc import Iterable
 from inspect import unwrap
 from typing import Any, TypeAlias
 
+import msgpack
 from distributed import Scheduler
+from distributed.protocol.serialize import Serialized, serialize
 from distributed.scheduler import SchedulerState, TaskState, WorkerState
 from distributed.shuffle._core import ShuffleRunSpec
 
+from dtf_dask.durable.inventory import Erred
 from dtf_dask.standby.adoption import Known, Standing
 
 Key: TypeAlias = Any  # Dask's are no bytes, and ours are more than it says
 RUN_ID_BITS = 32
+KNOWN_ERRED = "dtf-known-erred-"
+"""How the stimulus begins by which tasks fail that failed under a leader before."""
+_TEXT_MAX = 10_000
 OPEN = frozenset({"released", "waiting", "queued", "no-worker"})
 _STANDINGS: dict[str, Standing] = {
     **dict.fromkeys(OPEN, "open"),
@@ -152,6 +158,104 @@ class SchedulerView:
 
 def _urgency(ts: TaskState) -> Any:
     return ts.priority or ()
+
+
+def needs_of(scheduler: Scheduler, keys: Iterable[Key]) -> set[Key]:
+    """The inputs of tasks."""
+    tasks = scheduler.tasks
+    return {dts.key for key in keys for dts in tasks[key].dependencies}
+
+
+# -- what became of tasks --------------------------------------------------------------
+
+
+def error_words(
+    scheduler: Scheduler, key: Key, bytes_max: int
+) -> dict[str, Any] | None:
+    """Why a task failed, as plain values; None if it failed for another.
+
+    An error that is too large, or cannot be packed, is told by its text.
+    """
+    ts = scheduler.tasks.get(key)
+    if ts is None or ts.exception_blame is not ts:
+        return None
+    exception, traceback = _packed(ts.exception), _packed(ts.traceback)
+    text = str(ts.exception_text or "")[:_TEXT_MAX]
+    if exception is None or len(exception) > bytes_max:
+        error = RuntimeError(text or "its error cannot be kept")
+        exception = _packed(Serialized(*serialize(error))) or b""
+    if traceback is None or len(exception) + len(traceback) > bytes_max:
+        traceback = b""
+    return {
+        "exception": exception,
+        "traceback": traceback,
+        "exception_text": text,
+        "traceback_text": str(ts.traceback_text or "")[:_TEXT_MAX],
+        "run_id": ts.run_id or 0,
+        "worker": next(iter(sorted(ts.erred_on or ())), ""),
+    }
+
+
+def _packed(value: Any) -> bytes | None:
+    """As `serialized` reads it; None if it cannot be."""
+    try:
+        if value is None:
+            return b""
+        if isinstance(value, bytes):  # Dask's own errors
+            packed: bytes = msgpack.packb((None, [value]))
+        else:
+            frames = [bytes(frame) for frame in value.frames]
+            packed = msgpack.packb((value.header, frames))
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        return None
+    return packed
+
+
+def serialized(packed: bytes) -> Any:
+    """An exception or traceback as clients get it; None if there is none."""
+    if not packed:
+        return None
+    header, frames = msgpack.unpackb(packed, use_list=False, strict_map_key=False)
+    return frames[0] if header is None else Serialized(header, list(frames))
+
+
+def counts(
+    scheduler: Scheduler, keys: Iterable[Key]
+) -> list[tuple[Key, int, int, int]]:
+    """Of tasks that are to be tried again: tries left, suspicions, the last attempt."""
+    found = []
+    for key in keys:
+        ts = scheduler.tasks.get(key)
+        if ts is not None and (
+            ts.suspicious or ts.retries or "retries" in (ts.annotations or ())
+        ):
+            last = ts.run_id or 0
+            if ts.state == "processing":
+                last = 0  # of an attempt that has begun since nothing is known
+            found.append((key, ts.retries, ts.suspicious, last))
+    return found
+
+
+def fail_known(scheduler: Scheduler, errors: Iterable[tuple[str, Erred]]) -> None:
+    """Have tasks failed that failed before, with all that need them."""
+    wishes: dict[Key, Any] = {}
+    for worker, erred in errors:
+        ts = scheduler.tasks.get(erred.key)  # type: ignore[arg-type]
+        if ts is not None and ts.state == "released":
+            blame(ts, worker, erred)
+            wishes[erred.key] = "erred"
+    scheduler.transitions(wishes, f"{KNOWN_ERRED}{time.time()}")
+
+
+def blame(ts: TaskState, worker: str, failed: Erred) -> None:
+    """Write down why a task failed; it is to go from "released" to "erred" then."""
+    ts.exception = serialized(failed.exception)
+    ts.traceback = serialized(failed.traceback)
+    ts.exception_text = failed.exception_text
+    ts.traceback_text = failed.traceback_text
+    ts.exception_blame = ts
+    ts.erred_on = {*(ts.erred_on or ()), worker} if worker else ts.erred_on
+    ts.run_id = failed.run_id
 
 
 # -- what is wanted --------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dtf_dask.durable.inventory import Inventory, Running
 from dtf_dask.durable.successor import Attempt, Successor
 from dtf_dask.standby import dask_adopting, dask_takeover
 from dtf_dask.standby.adoption import Plan, plan
+from dtf_dask.submission.table import Key
 
 SLICE = 500
 Pause = Callable[[], Awaitable[object]]
@@ -30,10 +31,13 @@ class Adopted:
         Tasks by what became of them.
     attempts
         What runs, and what runs though it is not wanted.
+    failed
+        Tasks of which an attempt failed that no leader before had counted.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
+    failed: list[Key] = field(default_factory=list)
 
 
 async def adopt(
@@ -65,7 +69,9 @@ async def adopt(
             done["running"] += 1
             adopted.attempts.append(_attempt(worker, running))
     for key, (worker, erred) in made.erred.items():
-        done["erred"] += acts.erred(key, worker, erred)
+        if acts.erred(key, worker, erred):
+            done["erred"] += 1
+            adopted.failed.append(key)
     acts.finish()
     _told_of_known(scheduler, made)
     for worker, keys in made.free.items():

@@ -31,7 +31,7 @@ GOOD: dict[int, tuple[Any, ...]] = {
     operations.CLIENT_GONE: (),
     operations.RESTART: (),
     operations.ERRED: ("x", {"text": "no"}),
-    operations.COUNTS: (("x",), (2,), (0,)),
+    operations.COUNTS: (("x",), (2,), (0,), (7,)),
 }
 BAD: dict[int, tuple[Any, ...]] = {
     operations.TABLE: ("no bytes", {}),
@@ -43,7 +43,7 @@ BAD: dict[int, tuple[Any, ...]] = {
     operations.CLIENT_GONE: ("x",),
     operations.RESTART: ("x",),
     operations.ERRED: ("x", "no"),
-    operations.COUNTS: (("x",), (2, 3), (0,)),
+    operations.COUNTS: (("x",), (2, 3), (0,), (7,)),
 }
 
 

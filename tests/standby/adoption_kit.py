@@ -40,6 +40,12 @@ class Sent:
     def closed(self) -> bool:
         return False
 
+    def abort(self) -> None:
+        """Nothing is there."""
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Nothing is there."""
+
     def said(self, op: str) -> list[dict[str, Any]]:
         return [one for one in self.messages if one["op"] == op]
 

@@ -334,8 +334,9 @@ def test_a_worker_that_was_away_is_reconciled(seed: int) -> None:
         for key, (fate, run_id) in fates.items():
             ts = scheduler.tasks[key]
             if not (ts.who_wants or ts.waiters):
-                # Whoever needed it failed.
-                assert ts.state == ("erred" if fate == "erred" else "released")
+                # Whoever needed it failed, before or after it did.
+                assert ts.state in ("erred", "released")
+                assert ts.state == "released" or fate == "erred"
             elif fate == "run":
                 assert (ts.run_id, ts.processing_on) == (run_id, ws)
                 assert key not in sent
