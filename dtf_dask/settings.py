@@ -287,6 +287,10 @@ class HaSettings:
 
     client_patience_s: float = _key("ha.client-patience", Duration(0, 30 * _DAY))
     worker_patience_s: float = _key("ha.worker-patience", Duration(0, 30 * _DAY))
+    takeover_grace_s: float = _key("ha.takeover-grace", Duration(0, _HOUR))
+    reconnect_grace_s: float = _key("ha.reconnect-grace", Duration(0, _HOUR))
+    lease_s: float = _key("ha.lease", Duration(0, 30 * _DAY))
+    lease_after_s: float = _key("ha.lease-after", Duration(0, 30 * _DAY))
 
 
 @dataclass(frozen=True, slots=True)

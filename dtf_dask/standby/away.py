@@ -13,56 +13,27 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from distributed import Scheduler
-from distributed.comm.addressing import get_address_host_port
 
 from dtf_dask.durable.inventory import KEY, Inventory, read_inventory
 from dtf_dask.errors import ProtocolError
 from dtf_dask.standby import dask_links
-from dtf_dask.standby.lease import Leases, LeaseTerms, leases
+from dtf_dask.standby.absence import (
+    Absence,
+    AwayTerms,
+    is_here,
+    own_leases,
+    process_is_gone,
+)
+from dtf_dask.standby.lease import Leases, leases
 from dtf_dask.standby.takeover_steps import reconcile
-from dtf_dask.submission.table import Key
 
 logger = logging.getLogger(__name__)
 
 LATE_TOPIC = "dtf-late"
 _LATE_MAX = 10_000
-_PROBES_S = (0.02, 0.1, 0.25, 0.5, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class AwayTerms:
-    """How patient a scheduler is with workers.
-
-    Parameters
-    ----------
-    grace_s
-        How long one whose connection broke may stay away.
-    leases
-        What is left to it for longer.
-    """
-
-    grace_s: float
-    leases: LeaseTerms
-
-
-@dataclass(slots=True)
-class _Absence:
-    """One worker that is away."""
-
-    since: float
-    ran_s: dict[Key, float]
-    leases: Leases | None = None
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def over(self) -> None:
-        for task in self.tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
 
 
 class Presence:
@@ -79,7 +50,7 @@ class Presence:
         self.links = dask_links.Links(scheduler, self)
         self.brought: dict[str, Inventory] = {}
         """What workers brought that are not heard yet; a takeover takes it away."""
-        self.absent: dict[str, _Absence] = {}
+        self.absent: dict[str, Absence] = {}
         self.expected: dict[str, str] = {}
         """Workers of old, by address, with their incarnations."""
         self.came = asyncio.Event()
@@ -165,7 +136,9 @@ class Presence:
         return False
 
     async def _refuse_late(self, comm: Any, address: str, brought: Inventory) -> None:
-        keys = [one.key for one in (*brought.running, *brought.memory, *brought.erred)]
+        keys = [one.key for one in brought.running]
+        keys += [one.key for one in brought.memory]
+        keys += [one.key for one in brought.erred]
         logger.info("Worker %s came back too late with %d tasks", address, len(keys))
         self.scheduler.log_event(
             LATE_TOPIC,
@@ -210,7 +183,7 @@ class Presence:
         return True
 
     def _compare(
-        self, address: str, inventory: Inventory, absence: _Absence | None
+        self, address: str, inventory: Inventory, absence: Absence | None
     ) -> None:
         counts = reconcile(self.scheduler, address, inventory)
         if absence is not None or _has_anything(inventory):
@@ -263,7 +236,7 @@ class Presence:
         if before is not None:
             before.over()
         ran_s = dask_links.running_for(ws, time.time())
-        self.absent[address] = absence = _Absence(now, ran_s)
+        self.absent[address] = absence = Absence(now, ran_s)
         self.links.put_away(address)
         scheduler.log_event(address, {"action": "dtf-worker-away"})
         logger.info("The connection to worker %s broke", address)
@@ -275,14 +248,14 @@ class Presence:
     async def put_absent(self, info: dict[str, Any]) -> None:
         """Know a worker of old that has not come; see `hold_leases`."""
         await self.links.add_absent(info)
-        self.absent[info["address"]] = _Absence(time.monotonic(), {})
+        self.absent[info["address"]] = Absence(time.monotonic(), {})
 
     def hold_leases(self, addresses: Iterable[str]) -> None:
         """Leave what they run to workers that have not come, for as long as may be."""
         terms = self.terms.leases
         for address in addresses:
             absence, ws = self.absent[address], self.scheduler.workers[address]
-            own, since = _own_leases(ws), absence.since
+            own, since = own_leases(ws), absence.since
             absence.leases = Leases(
                 {ts.key: since + own.get(ts.key, terms.lease_s) for ts in ws.processing}
             )
@@ -294,20 +267,20 @@ class Presence:
         here = [one for one in self.brought if one in self.scheduler.workers]
         return {address: self.brought.pop(address) for address in here}
 
-    def _hold(self, address: str, absence: _Absence) -> None:
+    def _hold(self, address: str, absence: Absence) -> None:
         absence.tasks.append(asyncio.create_task(self._wait_leases(address, absence)))
 
-    async def _wait_for(self, address: str, absence: _Absence, grace_s: float) -> None:
+    async def _wait_for(self, address: str, absence: Absence, grace_s: float) -> None:
         await asyncio.sleep(grace_s)
         await self._give_up(address, absence, "grace-over")
 
-    async def _give_up(self, address: str, absence: _Absence, why: str) -> None:
+    async def _give_up(self, address: str, absence: Absence, why: str) -> None:
         """Have others do what it was to do, but for what it has a lease of."""
         if self.absent.get(address) is not absence or absence.leases is not None:
             return
         terms, now = self.terms.leases, time.monotonic()
         ws = self.scheduler.workers[address]
-        held = leases(absence.ran_s, _own_leases(ws), terms, absence.since, now)
+        held = leases(absence.ran_s, own_leases(ws), terms, absence.since, now)
         if not held.until or (why == "gone" and is_here(address)):
             await self._remove(address, why)
             return
@@ -318,7 +291,7 @@ class Presence:
         )
         self._hold(address, absence)
 
-    async def _wait_leases(self, address: str, absence: _Absence) -> None:
+    async def _wait_leases(self, address: str, absence: Absence) -> None:
         while self.absent.get(address) is absence and absence.leases is not None:
             at = absence.leases.next_at()
             if at is None:
@@ -331,21 +304,9 @@ class Presence:
                 for key in over:
                     dask_links.release(self.scheduler, address, key)
 
-    async def _probe(self, address: str, absence: _Absence) -> None:
-        """Find out whether the process is gone: then nobody has to wait for it."""
-        host, port = get_address_host_port(address)
-        for delay_s in (*_PROBES_S, *(1.0 for _ in range(int(self.terms.grace_s)))):
-            await asyncio.sleep(delay_s)
-            try:
-                _, writer = await asyncio.wait_for(
-                    asyncio.open_connection(host, port), self.terms.grace_s
-                )
-            except ConnectionRefusedError:
-                await self._give_up(address, absence, "gone")
-                return
-            except (OSError, TimeoutError):
-                continue
-            writer.close()
+    async def _probe(self, address: str, absence: Absence) -> None:
+        if await process_is_gone(address, self.terms.grace_s):
+            await self._give_up(address, absence, "gone")
 
     async def _remove(self, address: str, why: str) -> None:
         self.absent.pop(address).over()
@@ -375,21 +336,3 @@ class Presence:
 
 def _has_anything(inventory: Inventory) -> bool:
     return bool(inventory.memory or inventory.running or inventory.erred)
-
-
-def _own_leases(ws: Any) -> dict[Key, float]:
-    own = {}
-    for ts in ws.processing:
-        said = (ts.annotations or {}).get("dtf")
-        lease = said.get("lease") if isinstance(said, Mapping) else None
-        if isinstance(lease, int | float) and not isinstance(lease, bool):
-            own[ts.key] = float(lease)
-    return own
-
-
-def is_here(address: str) -> bool:
-    """Whether it is on this machine, so that a refused connection is no partition."""
-    try:
-        return ip_address(get_address_host_port(address)[0]).is_loopback
-    except ValueError:
-        return False

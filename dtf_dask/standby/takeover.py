@@ -21,7 +21,8 @@ from distributed.comm.addressing import get_address_host_port
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
 from dtf_dask.standby import dask_takeover
-from dtf_dask.standby.away import Presence, is_here
+from dtf_dask.standby.absence import is_here
+from dtf_dask.standby.away import Presence
 from dtf_dask.standby.takeover_records import (
     Durability,
     Known,
@@ -64,7 +65,6 @@ async def take_over(
     presence: Presence,
     *,
     term: int,
-    grace_s: float,
     listen: Callable[[], Awaitable[object]],
     schedule: Callable[[], None],
     leading: Callable[[float, int], None] = lambda after_s, tasks: None,
@@ -79,8 +79,6 @@ async def take_over(
         In whose hands the connections of workers are, from before anybody may connect.
     term
         That is led: attempts are numbered above those of all before it.
-    grace_s
-        How long workers of old are waited for.
     listen
         Lets others in, and announces the scheduler.
     schedule
@@ -114,7 +112,7 @@ async def take_over(
     presence.expected.update({one.address: one.server_id for one in before.values()})
     await listen()
     leading(time.monotonic() - began, len(scheduler.tasks))
-    gone = await _gather(scheduler, presence, term, grace_s)
+    gone = await _gather(scheduler, presence, term)
     async with order or asyncio.Lock():
         brought = presence.take_brought()
         held = await _leave_leases(
@@ -144,9 +142,7 @@ async def _pause() -> None:
     await asyncio.sleep(0)
 
 
-async def _gather(
-    scheduler: Scheduler, presence: Presence, term: int, grace_s: float
-) -> list[str]:
+async def _gather(scheduler: Scheduler, presence: Presence, term: int) -> list[str]:
     """Wait for the workers of old; answers those that are known to be gone."""
     gone: list[str] = []
 
@@ -160,7 +156,7 @@ async def _gather(
         for address in presence.expected
     ]
     try:
-        async with asyncio.timeout(grace_s):
+        async with asyncio.timeout(presence.terms.takeover_s):
             while presence.expected:
                 presence.came.clear()
                 await presence.came.wait()

@@ -13,7 +13,8 @@ from distributed.comm import Comm, CommClosedError, connect
 from distributed.core import Server
 
 from dtf_dask.durable.inventory import KEY, Inventory
-from dtf_dask.standby.away import AwayTerms, Presence
+from dtf_dask.standby.absence import AwayTerms
+from dtf_dask.standby.away import Presence
 from dtf_dask.standby.lease import LeaseTerms
 
 PATIENCE_S = 30.0
@@ -172,10 +173,13 @@ async def connected_rpc(scheduler: Scheduler) -> AsyncIterator[Any]:
 
 @contextlib.asynccontextmanager
 async def coordinator(
-    grace_s: float = PATIENCE_S, after_s: float = 60.0, lease_s: float = 60.0
+    grace_s: float = PATIENCE_S,
+    after_s: float = 60.0,
+    lease_s: float = 60.0,
+    takeover_s: float = PATIENCE_S,
 ) -> AsyncIterator[tuple[Shadow, Presence]]:
     """A scheduler that listens, and schedules nothing yet."""
-    terms = AwayTerms(grace_s, LeaseTerms(after_s, lease_s))
+    terms = AwayTerms(grace_s, LeaseTerms(after_s, lease_s), takeover_s)
     scheduler = Scheduler(host="127.0.0.1", port=0, validate=True, **QUIET)
     presence = Presence(scheduler, terms)
     presence.begin()

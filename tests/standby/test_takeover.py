@@ -53,7 +53,6 @@ async def taking_over(
         presence,
         **{
             "term": TERM,
-            "grace_s": PATIENCE_S,
             "listen": listen,
             "schedule": one.schedule,
             **more,
@@ -139,13 +138,13 @@ def test_a_worker_that_is_dead_is_not_waited_for() -> None:
     """Nobody listens at its address: its tasks are computed elsewhere at once."""
 
     async def test() -> None:
-        async with led_before("a", "b") as (records, (a, b)), coordinator() as both:
-            one, presence = both
+        async with (
+            led_before("a", "b") as (records, (a, b)),
+            coordinator(takeover_s=3600.0) as (one, presence),
+        ):
             await a.die()
             one.submit({"x": []}, ["x"])
-            lead = asyncio.create_task(
-                taking_over(one, presence, records, grace_s=3600.0)
-            )
+            lead = asyncio.create_task(taking_over(one, presence, records))
             await until(lambda: b.called)
             await b.register(one.scheduler.address)
             settled = await asyncio.wait_for(lead, PATIENCE_S)
@@ -161,12 +160,14 @@ def test_a_silent_worker_is_waited_for_until_the_grace_is_over() -> None:
     """Then others compute what it ran; who comes late brings what still helps."""
 
     async def test() -> None:
-        async with led_before("a", "b") as (records, (a, b)), coordinator() as both:
-            one, presence = both
+        async with (
+            led_before("a", "b") as (records, (a, b)),
+            coordinator(takeover_s=1.0) as (one, presence),
+        ):
             graph: dict[str, list[str]] = {"x": [], "y": [], "z": ["x", "y"]}
             one.submit(graph, ["z"])
-            lead = asyncio.create_task(taking_over(one, presence, records, grace_s=0.5))
-            await until(lambda: b.called)
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await asyncio.sleep(0)  # it has begun
             await b.register(one.scheduler.address)
             settled = await lead
             assert (settled.workers, settled.missing) == (1, 1)
@@ -190,12 +191,12 @@ def test_an_attempt_that_had_run_long_is_left_to_a_worker_that_is_cut_off() -> N
         beats = {"a": {"long": 100.0}, "b": {"short": 1.0}}
         async with (
             led_before("a", "b", heartbeats=beats) as (records, (a, b)),
-            coordinator(lease_s=3600.0) as (one, presence),
+            coordinator(lease_s=3600.0, takeover_s=1.0) as (one, presence),
         ):
             one.submit({"long": [], "short": [], "after": ["long"]}, ["short", "after"])
             long_id = a.old_ids["long"]
-            lead = asyncio.create_task(taking_over(one, presence, records, grace_s=0.5))
-            await until(lambda: b.called)
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await asyncio.sleep(0)  # it has begun
             await b.register(one.scheduler.address)
             await lead
             await until(lambda: b.sent() == ["short"])
@@ -219,14 +220,14 @@ def test_when_such_a_lease_is_over_the_attempt_is_begun_elsewhere() -> None:
         beats = {"a": {"long": 100.0}}
         async with (
             led_before("a", "b", heartbeats=beats) as (records, (a, b)),
-            coordinator(lease_s=0.5) as (one, presence),
+            coordinator(lease_s=1.0, takeover_s=1.0) as (one, presence),
         ):
             one.submit({"long": []}, ["long"])
-            lead = asyncio.create_task(taking_over(one, presence, records, grace_s=0.1))
-            await until(lambda: b.called)
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await asyncio.sleep(0)  # it has begun
             await b.register(one.scheduler.address)
             await lead
-            assert b.sent() == []
+            assert one.scheduler.tasks["long"].processing_on.address == a.address
             await until(lambda: b.sent() == ["long"])
             brings = a.has([], [running("long", a.old_ids["long"])])
             assert (await a.register(one.scheduler.address, brings))["dtf"] == "fenced"
