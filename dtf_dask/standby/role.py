@@ -19,6 +19,7 @@ from distributed import Scheduler
 from dtf_dask.comm.address import parse_contact
 from dtf_dask.comm.backend import announce
 from dtf_dask.comm.greeting import Greeting
+from dtf_dask.config import load
 from dtf_dask.durable.successor import Successor
 from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
@@ -26,15 +27,17 @@ from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import dask_setup, upgrade_workers
 from dtf_dask.standby import dask_clients, dask_seam, dask_start
+from dtf_dask.standby.absence import away_terms
 from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.away import Presence
 from dtf_dask.standby.clients import Clients
-from dtf_dask.standby.dask_takeover import number_runs, wanted
 from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.journal import first_number
 from dtf_dask.standby.link import NodeLink
 from dtf_dask.standby.primitives import Primitives
 from dtf_dask.standby.shadow import Shadow
 from dtf_dask.standby.standing import Standing
+from dtf_dask.standby.takeover import take_over
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +67,11 @@ class StandbyScheduler:
         self.shadow: Shadow
         self.durability: Durability
         self.clients: Clients
+        self.presence: Presence
 
     async def close(self) -> None:
         """Stop all, in a test: a process just ends."""
+        await self.presence.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -126,6 +131,8 @@ class StandbyScheduler:
             hello["listens_at"], hello["tls"], hello["options"]
         )
         self._standing = Standing(scheduler, hello)
+        self.presence = Presence(scheduler, away_terms(load().ha))
+        self.presence.begin()
         self.applier = Applier(scheduler, self._more)
         self.shadow = Shadow(self.applier)
         self.durability = Durability(
@@ -170,13 +177,27 @@ class StandbyScheduler:
         self.clients = Clients(scheduler, self.durability, hello["cluster"], GRACE_S)
         self.clients.install()
         upgrade_workers(scheduler)
-        number_runs(term)
-        await self._listen(term)
-        self.link.say(words.leading(time.monotonic() - began, len(scheduler.tasks)))
-        await self._settle()
+        settled = await take_over(
+            scheduler,
+            self.durability,
+            self.presence,
+            term=term,
+            listen=lambda: self._listen(term),
+            schedule=self.applier.schedule,
+            leading=lambda _, tasks: self.link.say(
+                words.leading(time.monotonic() - began, tasks)
+            ),
+            order=self.durability.order,
+            erred=self.applier.erred,
+        )
         self.clients.tell_states()
         self.link.say(
-            words.settled(time.monotonic() - began, len(scheduler.workers), 0, {})
+            words.settled(
+                time.monotonic() - began,
+                settled.workers,
+                settled.missing,
+                settled.recovered,
+            )
         )
 
     async def _listen(self, term: int) -> None:
@@ -185,16 +206,3 @@ class StandbyScheduler:
         name = NodeName(hello["cluster"], NodeId(hello["node"]))
         announce(hello["listens_at"], contact, Greeting(name, term))
         await dask_start.listen(self.scheduler)
-
-    async def _settle(self) -> None:
-        async with self.durability.order:
-            self.applier.schedule()
-            keys = wanted(self.scheduler)
-            tasks = [self.scheduler.tasks[key] for key in keys]  # type: ignore[index]
-            for _ in dask_seam.transitions(
-                self.scheduler, dask_seam.waiting(tasks), "takeover"
-            ):
-                await asyncio.sleep(0)
-            for plugin in self.scheduler.plugins.values():
-                if isinstance(plugin, Successor):
-                    plugin.settled()
