@@ -67,7 +67,7 @@ _FREELY = (
     *("semaphore_value", "semaphore_refresh_leases", "publish_list", "publish_get"),
     *("rebalance", "replicate", "scatter", "get_runspec"),
     *("shuffle_get", "shuffle_get_or_create", "shuffle_restrict_task"),
-    "shuffle_barrier",
+    *("shuffle_barrier", "dtf_room", "dtf_explain", "dtf_reprioritize"),
 )
 _ELSEWHERE = (
     *("heartbeat_worker", "register-worker", "register_nanny", "unregister"),
