@@ -71,7 +71,7 @@ class Applier:
         self.quiet = True
         self.erred: dict[Key, Mapping[str, Any]] = {}
         self.scattered: dict[Key, int] = {}
-        self._tell_more = tell_more
+        self.tell_more = tell_more
         self._buried: dict[Key, _Buried] = {}
         self._revived: set[Key] = set()
         self._restricted: set[Key] = set()
@@ -155,7 +155,7 @@ class Applier:
                 self._more(operations.RELEASE, FIRE_AND_FORGET, (key,))
 
     def _more(self, kind: int, client: str, *body: Any) -> None:
-        self._tell_more(encode_operation(kind, client, *body))
+        self.tell_more(encode_operation(kind, client, *body))
 
     @contextmanager
     def _forgetting(self) -> Any:
@@ -182,6 +182,7 @@ class Applier:
         rows = possible(given.rows, lost, self._is_there) if lost else given.rows
         anew = self._revived & {row.key for _, row in rows} if self._revived else ()
         self._revived.difference_update(anew)
+        before = [dts for key in anew for dts in scheduler.tasks[key].dependencies]
         made = yield from dask_seam.make_tasks(
             scheduler, given, at_s, rows, schedules=not self.quiet, anew=anew
         )
@@ -193,6 +194,8 @@ class Applier:
         keys = [ts.key for ts in made]
         self.living.asserted(packed, op.client, keys, there, vain)
         scheduler.client_desires_keys(keys=there, client=op.client)
+        if before:
+            dask_seam.forget_unneeded(scheduler, before, why)
         yield from dask_seam.submit(
             scheduler, op.client, given, why, schedules=not self.quiet
         )

@@ -156,6 +156,14 @@ def submit(
         yield from transitions(scheduler, recommended, why)
 
 
+def forget_unneeded(scheduler: Any, tasks: Iterable[TaskState], why: str) -> None:
+    """Forget those of some tasks that nobody wants and nothing depends on."""
+    recommended = {
+        ts.key: "forgotten" for ts in tasks if not ts.dependents and not ts.who_wants
+    }
+    scheduler.transitions(recommended, why)
+
+
 def retry_quietly(scheduler: Any, keys: Iterable[Key], why: str) -> None:
     """What `Scheduler.stimulus_retry` does, where nothing is to run yet."""
     stack = list(keys)

@@ -94,6 +94,7 @@ class _Entry:
     number: int = 0
     """Of the journal's record that holds the operations; 0 if there are none."""
     count: int = 1
+    operations: int = 0
     at_s: float = 0.0
     outcome: asyncio.Future[str] | None = None
 
@@ -272,6 +273,7 @@ class Durability:
         """Put a batch into the journal; the last of its parts goes with the rest."""
         parts = parts_of(entry.at_s, batch)
         entry.number, entry.count = self._next_number, len(parts)
+        entry.operations = len(batch)
         self._next_number += len(parts)
         before = _Entry()
         for at, part in enumerate(parts):
@@ -315,7 +317,8 @@ class Durability:
     async def _committed(self, entry: _Entry) -> None:
         living = self.applier.living
         if entry.number:
-            living.begin(entry.number, entry.count, entry.at_s)
+            alone = entry.operations == 1
+            living.begin(entry.number, entry.count, entry.at_s, alone=alone)
         done: dict[Asker, int] = {}
         turn_ends = time.monotonic() + _TURN_S
         for place, item in enumerate(entry.items):

@@ -65,15 +65,15 @@ class Living:
         """How many records are left, parts of one counted once."""
         return len(self._records)
 
-    def begin(self, number: int, count: int, at_s: float) -> None:
-        """What comes next stands in this record."""
-        self._open = self._records[number] = _Record(number, count, at_s)
+    def begin(
+        self, number: int, count: int, at_s: float, *, alone: bool = False
+    ) -> None:
+        """What comes next stands in this record; alone, if it holds nothing else."""
+        self._open = self._records[number] = _Record(number, count, at_s, alone)
 
     def end(self) -> None:
         """It holds no more."""
         self._touched[self._open] = None
-        if len(self._open.entries) == 1:
-            self._open.entries[0].operation = b""  # never written again
         self._open = _Record(0, 0, 0.0)
 
     def asserted(
@@ -90,8 +90,10 @@ class Living:
         """
         entry = self._entry(operation)
         for key in made:
-            self._makers[key] = entry
+            before, self._makers[key] = self._makers.get(key), entry
             entry.matters += 1
+            if before is not None:
+                self._matters_less(before)  # it was revived, and is made anew
         wishes = self._wishes.setdefault(client, {})
         for key in wanted:
             wish = wishes.setdefault(key, _Wish())
@@ -229,7 +231,9 @@ class Living:
     def _entry(self, operation: bytes, *, denies: bool = False) -> _Entry:
         record = self._open
         # What denies is small, and waits for others: it must not keep them waiting.
-        entry = _Entry(operation, 0 if denies else len(operation), record)
+        size = 0 if denies else len(operation)
+        # A record of one operation goes or stays; the bytes would be kept for nothing.
+        entry = _Entry(b"" if record.alone else operation, size, record)
         record.entries.append(entry)
         record.size += entry.size
         return entry
@@ -274,6 +278,7 @@ class _Record:
     number: int
     count: int
     at_s: float
+    alone: bool = False
     entries: list[_Entry] = field(default_factory=list)
     size: int = 0
     over: int = 0

@@ -136,7 +136,8 @@ class Shadow:
         That may void a wish that was acted on long ago; the rest is forgotten by now.
         """
         living = self.applier.living
-        living.begin(batch.number, batch.records, batch.at_s)
+        alone = len(batch.operations) == 1
+        living.begin(batch.number, batch.records, batch.at_s, alone=alone)
         still = deque(left)
         turn_ends = time.monotonic() + _TURN_S
         for place, packed in enumerate(batch.operations):

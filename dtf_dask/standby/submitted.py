@@ -47,7 +47,7 @@ def submitted(table: Table, words: Mapping[str, Any]) -> Submitted:
     ProtocolError
         It makes no sense.
     """
-    wrong = _words_wrong(words) or _annotations_wrong(table)
+    wrong = _words_wrong(words) or _annotations_wrong(table) or _order_wrong(table)
     if wrong:
         raise ProtocolError(f"the submission {wrong}")
     own = {row.key: row for row in table.rows}
@@ -127,6 +127,15 @@ def _words_wrong(words: Mapping[str, Any]) -> str:
         or type(span.get("collections") or ()) is not tuple
     ):
         return "has words on spans that are none"
+    return ""
+
+
+def _order_wrong(table: Table) -> str:
+    places = {row.key: place for place, row in enumerate(table.rows)}
+    for place, row in enumerate(table.rows):
+        for need in row.needs:
+            if places.get(need, -1) > place:
+                return f"has {shown(row.key)} before {shown(need)}, which it needs"
     return ""
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import dask
@@ -16,6 +15,7 @@ from dask.base import collections_to_expr
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol import Serialized, serialize
+from memory_ledger import bare
 
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import decode_operation, encode_operation
@@ -55,16 +55,6 @@ def on_loop(test: Callable[[], Awaitable[None]]) -> None:
             await test()
 
     asyncio.run(limited())
-
-
-@contextmanager
-def bare() -> Iterator[Scheduler]:
-    """A scheduler that was not started: nobody can reach it."""
-    scheduler = Scheduler(dashboard=False, dashboard_address=":0", validate=True)
-    try:
-        yield scheduler
-    finally:
-        scheduler.http_server.stop()
 
 
 def facts(scheduler: Scheduler) -> dict[Any, Any]:
