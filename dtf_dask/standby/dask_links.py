@@ -8,8 +8,8 @@ methods that do so are replaced on one scheduler, and ask somebody else; see `He
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from inspect import getsource, unwrap
+from collections.abc import Callable, Iterable
+from inspect import getsource, isawaitable, unwrap
 from typing import Any, Protocol
 
 from distributed import Scheduler
@@ -21,6 +21,12 @@ from distributed.scheduler import WorkerState, heartbeat_interval
 _BROKE = ("handle-worker-cleanup-", "worker-send-comm-fail-", "send-all-comm-fail-")
 _TOO_OLD = "check-worker-ttl-"
 _LEAVES = frozenset({Status.closing, Status.closing_gracefully, Status.closed})
+_ASKED = (
+    *("gather", "who_has", "has_what", "nbytes", "get_task_status", "processing"),
+    *("scatter", "broadcast", "replicate", "rebalance", "retire_workers", "restart"),
+    *("restart_workers", "ncores", "ncores_running"),
+)
+"""Questions that cannot be answered before it is settled what workers have."""
 _SILENT: dict[str, Any] = {
     "bandwidth": {"total": 100e6, "workers": {}, "types": {}},
     "digests_total_since_heartbeat": {},
@@ -39,7 +45,7 @@ _UNKNOWN: dict[str, Any] = {
 """Of a worker that has not come yet."""
 
 _REPLACED = ("handle_worker", "remove_worker", "restart_workers")
-_HANDLERS = ("register-worker", "heartbeat_worker", "restart_workers", "unregister")
+_HANDLERS = (*("register-worker", "heartbeat_worker", "unregister"), *_ASKED)
 _STATE = (
     *("workers", "stream_comms", "aliases", "worker_plugins", "extensions", "loop"),
     *("handle_stream", "handle_worker_status_change", "coerce_address", "handlers"),
@@ -157,9 +163,19 @@ class Links:
         scheduler.handlers["heartbeat_worker"] = self._heartbeat
         scheduler.handlers["restart_workers"] = self._restarting
         scheduler.handlers["unregister"] = self._removing
+        for op in _ASKED:
+            scheduler.handlers[op] = self._when_settled(scheduler.handlers[op])
         scheduler.handle_worker = self._serve
         scheduler.remove_worker = self._removing
         scheduler.restart_workers = self._restarting
+
+    def _when_settled(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def asked(**words: Any) -> Any:
+            await self._heard.may_speak()
+            answered = answer(**words)
+            return await answered if isawaitable(answered) else answered
+
+        return asked
 
     # -- what Dask calls ---------------------------------------------------------------
 

@@ -9,7 +9,14 @@ from typing import Any
 
 from adoption_kit import Shadow, erred, held, running
 from distributed.diagnostics.plugin import SchedulerPlugin
-from hand_worker import PATIENCE_S, HandWorker, Records, coordinator, until
+from hand_worker import (
+    PATIENCE_S,
+    HandWorker,
+    Records,
+    connected_rpc,
+    coordinator,
+    until,
+)
 
 from dtf_dask.durable.operations import COUNTS, ERRED, decode_operation
 from dtf_dask.durable.successor import Attempt
@@ -103,21 +110,28 @@ def test_workers_of_old_go_on_and_nothing_is_done_twice() -> None:
             one, presence = both
             successor = Successor()
             one.scheduler.add_plugin(successor)
-            one.submit({"x": [], "y": ["x"], "z": ["y"], "n": []}, ["z", "n"])
+            graph = {"x": [], "y": ["x"], "z": ["y"], "n": [], "k": []}
+            one.submit(graph, ["z", "n", "k"])
             successor.said.clear()
             lead = asyncio.create_task(taking_over(one, presence, records))
             await until(lambda: a.called and b.called)
             assert a.called == [(one.scheduler.address, TERM)]
-            brings = a.has([held("x", 3)], [running("y", 4, for_s=7.0)])
+            brings = a.has([held("x", 3), held("k", 2)], [running("y", 4, for_s=7.0)])
             await a.register(one.scheduler.address, brings)
             await a.finish("y", 4)
             assert (await b.heartbeat(one.scheduler, {}))["status"] == "OK"
             assert not lead.done()
-            await b.register(one.scheduler.address)
+            # Before it is known what workers have nobody is told that nobody has it.
+            async with connected_rpc(one.scheduler) as rpc:
+                asked = asyncio.ensure_future(rpc.who_has(keys=["k"]))
+                done, _ = await asyncio.wait([asked], timeout=0.1)
+                assert not done
+                await b.register(one.scheduler.address)
+                assert await asked == {"k": (a.address,)}
             settled = await lead
             await until(lambda: "z" in a.sent() + b.sent())
             assert (settled.workers, settled.missing) == (2, 0)
-            assert settled.recovered["memory"] == settled.recovered["running"] == 1
+            assert (settled.recovered["memory"], settled.recovered["running"]) == (2, 1)
             tasks = one.scheduler.tasks
             assert tasks["y"].state == "memory"
             assert "y" not in a.freed()
