@@ -14,13 +14,13 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from distributed import Status, Worker
+from distributed import Client, Status, Worker
 from distributed.batched import BatchedSend
 from distributed.comm import connect
 from distributed.comm.core import Comm, CommClosedError
 from distributed.metrics import time
 from distributed.versions import get_versions
-from distributed.worker import _force_close
+from distributed.worker import _force_close, get_client
 
 from dtf_dask.comm.address import Coordinator, parse_contact
 from dtf_dask.comm.backend import heard_of_leader
@@ -39,6 +39,8 @@ _CALL_SITES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (Worker.log_event, ("batched_send",)),
     (Worker._send_worker_status_change, ("batched_send",)),
     (Worker.close, ("batched_stream", "plugin_remove")),
+    (get_client, ("_get_client",)),
+    (Worker._get_client, ("_client", "status", "running")),
     (Worker.get_metrics, ("digests_total_since_heartbeat",)),
     (BatchedSend._background_send, ("buffer", "abort")),
 )
@@ -104,10 +106,14 @@ def replace(
     batched_send: Callable[[dict[str, Any]], None],
     close: Callable[..., Awaitable[Any]],
     heartbeat: Callable[[], Awaitable[None]],
+    get_client: Callable[..., Client],
 ) -> None:
     """Have Dask call these instead of the worker's own methods."""
     vars(worker).update(
-        handle_scheduler=handle_scheduler, batched_send=batched_send, close=close
+        handle_scheduler=handle_scheduler,
+        batched_send=batched_send,
+        close=close,
+        _get_client=get_client,
     )
     worker.periodic_callbacks["heartbeat"].callback = heartbeat
 
@@ -115,6 +121,21 @@ def replace(
 def own(worker: Worker, name: str) -> Callable[..., Any]:
     """The worker's own method, as its class has it, whatever was put before it."""
     found: Callable[..., Any] = getattr(type(worker), name).__get__(worker)
+    return found
+
+
+def client_for_tasks(worker: Worker, timeout: float | str) -> Client:
+    """The client that tasks of this worker share, made now if there is none.
+
+    Dask would have none that lost its scheduler as soon as it had connected.
+    """
+    try:
+        found: Client = own(worker, "_get_client")(timeout=timeout)
+    except AssertionError:
+        made = worker._client
+        if made is None or made.status not in ("running", "connecting"):
+            raise
+        return made
     return found
 
 

@@ -12,7 +12,7 @@ import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from distributed import Worker, WorkerPlugin
+from distributed import Client, Worker, WorkerPlugin
 from distributed.comm.core import Comm, FatalCommClosedError
 
 from dtf_dask.comm.address import PREFIX
@@ -41,6 +41,8 @@ RESTS_S = 1.0
 FENCED_GRACE_S = 5.0
 """So long threads may go on with what nobody wants, before the process is replaced."""
 
+HEARTBEAT_KEPT_BACK_S = 2.0
+
 _BROKEN = "worker-handle-scheduler-connection-broken"
 _FENCED = "dtf"  # in an answer: what it is that Dask has no word for
 _HEARTBEATS = frozenset({"worker-heartbeat-missing", "worker-heartbeat-error"})
@@ -54,6 +56,22 @@ def patience_s() -> float:
         logger.warning("ha.worker-patience is as by default: %s", error)
         (default,) = (e.default for e in entries() if e.key == "ha.worker-patience")
         return parse_duration(default)
+
+
+class _Calls(AskingAgain):
+    """A worker's calls to its scheduler.
+
+    A heartbeat that fails is kept back until it is known whether the scheduler is gone:
+    then nobody has to hear that it could not be reached.
+    """
+
+    async def _once(self, name: str, arguments: dict[str, Any]) -> Any:
+        try:
+            return await super()._once(name, arguments)
+        except OSError:
+            if name == "heartbeat_worker":
+                await asyncio.sleep(HEARTBEAT_KEPT_BACK_S)
+            raise
 
 
 class RejoinPlugin(WorkerPlugin):
@@ -90,7 +108,7 @@ class RejoinPlugin(WorkerPlugin):
             logger.warning("This worker ends when its scheduler does: %s", self.failure)
             return
         configure()  # clients that tasks make outlive it, too
-        worker.scheduler = AskingAgain(worker.scheduler)
+        worker.scheduler = _Calls(worker.scheduler)
         _MEMBERSHIPS[worker] = Membership(worker, self._patience())
 
     def _patience(self) -> float:
@@ -109,10 +127,12 @@ class Membership:
 
     def __init__(self, worker: Worker, patience_s: float) -> None:
         self._worker = worker
+        self._patience_s = patience_s
         self._standing = Standing(patience_s)
         self._unsaid = Unsaid()
         self._plugins = ReceivedPlugins(worker)
         self._leaving = False
+        self._beating: asyncio.Future[None] | None = None
         self._comm: Comm | None = None
         self._asking: Comm | None = None
         self._rejoining: asyncio.Task[Any] | None = None
@@ -122,6 +142,7 @@ class Membership:
             batched_send=self.say,
             close=self.close,
             heartbeat=self.heartbeat,
+            get_client=self.get_client,
         )
         worker.handlers["dtf_leader"] = self.leader_calls
         worker.startup_information[KEY] = self._first_inventory
@@ -168,8 +189,13 @@ class Membership:
 
     async def heartbeat(self) -> None:
         """Say that it is alive, to whom it serves."""
-        if not self._standing.away:
-            await seam.own(self._worker, "heartbeat")()
+        if self._standing.away:
+            return
+        self._beating = asyncio.ensure_future(seam.own(self._worker, "heartbeat")())
+        # Not awaited as itself: that it is cancelled, as `_lose` does, is no error.
+        await asyncio.wait([self._beating])
+        if not self._beating.cancelled():
+            self._beating.exception()  # Dask has logged it
 
     async def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the worker if that is meant; heartbeats close only who was retired."""
@@ -179,6 +205,11 @@ class Membership:
                 self._lose("the scheduler does not know this worker")
             return None
         return await seam.own(self._worker, "close")(*args, **kwargs)
+
+    def get_client(self, timeout: Any = None) -> Client:
+        """The client of the worker's tasks; it is as patient as the worker."""
+        waits_s = self._patience_s if timeout is None else timeout
+        return seam.client_for_tasks(self._worker, waits_s)
 
     # What coordinators call.
 
@@ -219,6 +250,8 @@ class Membership:
             return
         self._standing.lost(seam.now_s())
         comm, self._comm = self._comm, None
+        if self._beating is not None:
+            self._beating.cancel()
         seam.leave(self._worker)
         if comm is not None:
             comm.abort()
@@ -280,6 +313,8 @@ class Membership:
             return False
         if answer.get("status") != "OK":
             await self._refused(answer)
+            return False
+        if comm.closed():  # he answered, and died
             return False
         seam.note_clock(worker, asked_at, answer)
         away_s = self._standing.away_s(seam.now_s())
