@@ -62,13 +62,14 @@ class Leader(Scheduler):
 
 @contextlib.asynccontextmanager
 async def leading(
-    contact: Contact, term: int, made: type[Leader] = Leader
+    contact: Contact, term: int, made: type[Leader] = Leader, **options: Any
 ) -> AsyncIterator[Leader]:
     """The coordinator of this number (from 1, and again from 1) leads its term."""
     node = (term - 1) % len(contact.coordinators) + 1
     own = contact.coordinators[node - 1]
     announce(str(own), contact, Greeting(NodeName("lab", NodeId(node)), term))
-    async with made(host=own.host, port=own.port, protocol="dtf") as scheduler:
+    where = {"host": own.host, "port": own.port, "protocol": "dtf"}
+    async with made(**where, **options) as scheduler:
         yield scheduler
         cut(scheduler)
 
@@ -98,10 +99,10 @@ def working(
 
 
 @contextlib.asynccontextmanager
-async def asking(contact: Contact) -> AsyncIterator[Client]:
+async def asking(contact: Contact, **options: Any) -> AsyncIterator[Client]:
     """A client as Dask has it: it waits for no words that these leaders do not say."""
     with dask.config.set({"distributed.client.preload": []}):
-        client = Client(str(contact), asynchronous=True)
+        client = Client(str(contact), asynchronous=True, **options)
     async with client:
         yield client
 

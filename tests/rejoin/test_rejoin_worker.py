@@ -299,3 +299,54 @@ def test_the_plugin_comes_with_the_answer_to_a_registration(tmp_path: Path) -> N
                     await until(lambda: worker.address in third.workers)
 
     run(check)
+
+
+def test_who_was_leaving_leaves(tmp_path: Path) -> None:
+    """A leader dies as it retires a worker: the next one is asked to, and it closes."""
+
+    class Hangs(Leader):
+        async def retire_workers(self, *args: Any, **words: Any) -> Any:  # type: ignore[override]
+            self.said.append({"op": "retire"})
+            await asyncio.Event().wait()
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.handlers["retire_workers"] = self.retire_workers
+
+    async def check() -> None:
+        contact = free_contact()
+        async with leading(contact, 1, Hangs) as first:
+            worker = await working(contact, tmp_path)
+            leaving = asyncio.create_task(worker.close_gracefully())
+            await until(lambda: first.said)
+            worker.status = Status.closing_gracefully  # as the leader has it said
+            cut(first)
+            async with leading(contact, 2) as second:
+                await worker.finished()
+                assert worker.status == Status.closed
+                assert worker.address not in second.workers
+                await asyncio.gather(leaving, return_exceptions=True)
+
+    run(check)
+
+
+def test_nothing_grows_over_many_leaders(tmp_path: Path) -> None:
+    """Each leaves no task, no connection and no handler behind."""
+
+    async def check() -> None:
+        contact = free_contact()
+        counted = []
+        worker = working(contact, tmp_path)
+        starting = asyncio.create_task(worker.start())
+        for term in range(1, 13):
+            async with leading(contact, term) as leader:
+                await starting
+                await until(lambda: worker.address in leader.workers)
+                await worker.heartbeat()  # a connection of the pool's
+            counted.append((len(asyncio.all_tasks()), len(worker.rpc._created)))
+        await worker.close()
+        # The first ones make what stays; from then on it is the same, and waits.
+        assert counted[-1][0] <= counted[3][0] + 1, counted
+        assert counted[-1][1] <= counted[3][1] + 1, counted
+
+    run(check)
