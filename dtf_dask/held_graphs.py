@@ -18,9 +18,6 @@ from dtf_dask.wishes import class_of
 
 Message = dict[str, Any]
 
-_OF_KEYS = ("client-releases-keys", "client-desires-keys", "cancel-keys")
-"""What makes no sense to a scheduler that does not know the task yet."""
-
 
 class _Held(NamedTuple):
     message: Message
@@ -60,7 +57,7 @@ class HeldGraphs:
             self._unsent.update(keys)
             self._keep(message, keys)
             return True
-        if op in _OF_KEYS and self._concerns(message["keys"]):
+        if op == "client-releases-keys" and self._concerns(message["keys"]):
             self._keep(message, frozenset())
             return True
         if op == "close-client":
@@ -101,7 +98,8 @@ class HeldGraphs:
             except OSError:  # the client closes, and nobody would hear of it
                 return
             else:
-                self._send(self._next().message)
+                if self._held:  # else the client was closed meanwhile
+                    self._send(self._next().message)
 
     def _next(self) -> _Held:
         held = self._held.popleft()

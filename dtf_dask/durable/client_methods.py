@@ -7,9 +7,11 @@ there already, `attach` adds it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from distributed.comm import CommClosedError
 from distributed.protocol.serialize import ToPickle
 
 from dtf_dask.durable import dask_client
@@ -19,6 +21,8 @@ from dtf_dask.durable.client_sending import MADE, Made, is_small
 from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.errors import DtfError, SchedulingUnavailableError
 from dtf_dask.quantities import parse_duration
+
+_AGAIN_S = 0.05
 
 if TYPE_CHECKING:
     from distributed import Client as _Base
@@ -103,8 +107,20 @@ class DurableMethods(_Base):
             raise
 
     async def _ensure_connected(self, timeout: Any = None) -> None:
-        await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
-        await self._durable.greeted(timeout)
+        ends_at = time.monotonic() + (timeout or 0.0)
+        while True:
+            try:
+                await super()._ensure_connected(timeout)  # type: ignore[no-untyped-call]
+                await self._durable.greeted(timeout)
+            except CommClosedError:
+                # Who led died as it let this client in; but the one that reconnects
+                # looks for the next by itself.
+                if self._durable.durable or time.monotonic() >= ends_at:
+                    raise
+                dask_client.drop_stream(self)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def _reconnect(self) -> None:
         if self._durable.durable:

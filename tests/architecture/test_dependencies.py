@@ -78,6 +78,7 @@ def test_what_the_tests_import_is_declared() -> None:
     """A fresh environment with the extra ``dev`` can run every test."""
     files = sorted((ROOT / "tests").rglob("*.py"))
     own = {name for file in files for name in (file.stem, file.parent.name)}
+    own |= {file.stem for file in (ROOT / "benchmarks").glob("*.py")}
     targets = {
         one.target
         for file in files

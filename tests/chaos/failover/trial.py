@@ -1,0 +1,272 @@
+"""A trial: a cluster, clients that work, faults, and checks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from chaos.group import _own_hosts
+from chaos.proxies import Net, Proxy, owner_of_port
+from failover_cluster import FailoverCluster
+
+import dtf_dask
+from dtf_dask.ha.coordinators import PEERS_ABOVE
+from failover import tasks
+from failover.faults import KINDS, Faults
+from failover.workloads import Ledger, Workload
+
+_PORT = 20_000
+_APART = 10
+_CALM_S = 100.0  # clients that were not heard of for a minute are forgotten
+_CLIENTS_LEFT = 2  # who looks, and the one of Dask's for results that nobody holds
+_JOURNAL_MAX = 50
+_ENOUGH = 8  # samples of memory, to say anything
+_GROWTH_MAX, _GROWTH_MB_MAX = 1.3, 40.0
+_HERE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is tried.
+
+    Parameters
+    ----------
+    seconds, takeovers
+        It ends when either is reached.
+    pause_s
+        Between two faults, at most.
+    """
+
+    seconds: float
+    takeovers: int
+    seed: int
+    kinds: tuple[str, ...] = KINDS
+    workers: int = 3
+    clients: int = 4
+    pause_s: float = 4.0
+    tls: bool = True
+
+
+@dataclass(slots=True)
+class Summary:
+    """What came of it."""
+
+    seed: int
+    seconds: float = 0.0
+    faults: dict[str, int] = field(default_factory=dict)
+    takeovers: int = 0
+    done: dict[str, int] = field(default_factory=dict)
+    tasks_checked: int = 0
+    reruns: list[str] = field(default_factory=list)
+    excused: int = 0
+    broken: list[str] = field(default_factory=list)
+    checks: int = 0
+    worker_rss_mb: list[float] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a rule broke."""
+        return bool(self.broken or self.reruns)
+
+
+class Trial:
+    """One, of a plan."""
+
+    def __init__(self, plan: Plan, says: Callable[[str], None]) -> None:
+        self._plan, self._says = plan, says
+        self._summary = Summary(plan.seed)
+        self._net = Net()
+        self._proxies: list[Proxy] = []
+        self._made: FailoverCluster
+        self._faults: Faults
+        self._ledger: Ledger
+        self.stop = asyncio.Event()
+        """Set it, and the trial ends early, with all its checks."""
+
+    async def run(self, folder: Path) -> Summary:
+        """Try it, in an empty folder."""
+        began = time.monotonic()
+        attempts = folder / "attempts"
+        attempts.mkdir()
+        self._ledger = Ledger(attempts)
+        try:
+            await self._prepare(folder, attempts)
+            async with self._made:
+                await self._tried()
+        except Exception as error:
+            self._ledger.broken.append(f"{type(error).__name__}: {error}")
+            self._says(self._made.logged())
+        for proxy in self._proxies:
+            await proxy.close()
+        self._check_processes()
+        return self._summed(began)
+
+    async def _prepare(self, folder: Path, attempts: Path) -> None:
+        """A cluster whose coordinators reach each other by proxies."""
+        said, real = _own_hosts()
+        here = os.pathsep.join([str(_HERE), str(_HERE.parents[1] / "benchmarks")])
+        hook = str(_HERE / "node_hook")
+        plan = self._plan
+        ports = [_PORT + _APART * number for number in range(3)]
+        self._made = made = FailoverCluster(
+            folder,
+            tls=plan.tls,
+            environment={"PYTHONPATH": here, tasks.FOLDER: str(attempts)},
+            coordinators_environment={
+                "PYTHONPATH": os.pathsep.join([hook, here]),
+                "DTF_CHAOS_HOSTS": f"{said} {real}",
+                "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000",
+            },
+            host=said,
+            ports=ports,
+            asked_at=real,
+            preload=["failover.checks"],
+        )
+
+        def who(port: int) -> int | None:
+            pids = {
+                one.process.pid: node
+                for node, one in made.coordinators.items()
+                if one.process is not None
+            }
+            found = owner_of_port(port, pids)
+            return found if isinstance(found, int) else None
+
+        for node, port in zip(made.coordinators, ports, strict=True):
+            at = port + PEERS_ABOVE
+            proxy = Proxy(self._net, node, (real, at), who)
+            await proxy.start((said, at))
+            self._proxies.append(proxy)
+
+    async def connect(self) -> Any:
+        """A client."""
+        made = self._made
+        return await dtf_dask.Client(
+            made.contact,
+            asynchronous=True,
+            security=made.security,
+            set_as_default=False,
+        )
+
+    async def _tried(self) -> None:
+        plan, made = self._plan, self._made
+        names = [f"w{number}" for number in range(plan.workers)]
+        for name in names:
+            made.start_worker(name, 2)
+        self._faults = Faults(made, self._net, self._ledger, plan.seed, self._says)
+        looks = await self.connect()
+        await looks.wait_for_workers(plan.workers)
+        working = [
+            asyncio.create_task(
+                Workload(f"c{n}", plan.seed, self.connect, self._ledger).run(self.stop)
+            )
+            for n in range(plan.clients)
+        ]
+        try:
+            await self._disturb(looks)
+        finally:
+            self.stop.set()
+            await asyncio.gather(*working)
+        await self._check_end(looks)
+        await looks.close()
+
+    async def _disturb(self, looks: Any) -> None:
+        """Fault after fault, until it is time."""
+        plan, faults = self._plan, self._faults
+        chosen = random.Random(plan.seed)
+        ends = time.monotonic() + plan.seconds
+        rest = list(plan.kinds)
+        chosen.shuffle(rest)
+        while not self.stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), chosen.random() * plan.pause_s)
+            if time.monotonic() > ends or faults.terms >= plan.takeovers:
+                return
+            # Each kind once, and then any.
+            await faults.inject(rest.pop() if rest else chosen.choice(plan.kinds))
+            await self._check(looks)
+            self._note_memory()
+
+    # -- checks ----------------------------------------------------------------------
+
+    async def _check(self, looks: Any) -> dict[str, Any]:
+        """Ask who leads whether all holds that must; its word."""
+        async with asyncio.timeout(_CALM_S):
+            while True:
+                try:
+                    found: dict[str, Any] = await looks.scheduler.dtf_check()
+                except OSError:
+                    await asyncio.sleep(0.1)
+                    continue
+                break
+        self._summary.checks += 1
+        self._ledger.broken += found["broken"][:20]
+        return found
+
+    async def _check_end(self, looks: Any) -> None:
+        """Nothing is left of work that nobody wants."""
+        await self._faults.whole()
+        found: dict[str, Any] = {}
+        empty = {"tasks": 0, "governed": 0, "running": 0, "waiting": 0}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CALM_S):
+                while True:
+                    found = await self._check(looks)
+                    if (
+                        empty.items() <= found.items()
+                        and found["journal"] < _JOURNAL_MAX
+                    ):
+                        return
+                    await asyncio.sleep(0.5)
+        self._ledger.broken.append(f"all is over, and there is {found}")
+
+    def _note_memory(self) -> None:
+        """Of the worker that has lived longest."""
+        oldest = []
+        for worker in self._made.workers.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process = psutil.Process(worker.pid)
+                oldest.append((process.create_time(), process.memory_info().rss))
+        if oldest:
+            self._summary.worker_rss_mb.append(round(min(oldest)[1] / 2**20, 1))
+
+    def _check_memory(self) -> None:
+        """It does not grow with takeovers: the last third is as the second one."""
+        noted = self._summary.worker_rss_mb
+        third = len(noted) // 3
+        if third < _ENOUGH or self._ledger.deaths:
+            return
+        before, after = max(noted[third : 2 * third]), max(noted[2 * third :])
+        if after > before * _GROWTH_MAX and after > before + _GROWTH_MB_MAX:
+            self._ledger.broken.append(f"a worker grew from {before} to {after} MB")
+
+    def _check_processes(self) -> None:
+        """None is left of coordinators that were killed, or ended."""
+        seen = self._faults.seen if hasattr(self, "_faults") else set()
+        for pid in seen:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                words = " ".join(process.cmdline())
+                if "dtf_dask" in words and process.status() != psutil.STATUS_ZOMBIE:
+                    self._ledger.broken.append(f"a process is left: {pid} {words}")
+                    process.kill()
+
+    def _summed(self, began: float) -> Summary:
+        found, ledger = self._summary, self._ledger
+        self._check_memory()
+        found.seconds = round(time.monotonic() - began, 1)
+        if hasattr(self, "_faults"):
+            found.faults = dict(self._faults.done)
+            found.takeovers = self._faults.terms
+        found.done = dict(ledger.done)
+        found.tasks_checked, found.excused = ledger.checked, ledger.excused
+        found.reruns, found.broken = ledger.reruns, ledger.broken
+        return found
