@@ -37,6 +37,7 @@ TOKENS_MAX = 1_000_000
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 Isolate = Literal["batch", "process"]
 EnvironmentCheck = Literal["warn", "strict", "off"]
+RawGraphs = Literal["always", "loopback", "never"]
 Govern = Literal["all", "annotated"]
 
 
@@ -286,6 +287,8 @@ class HaSettings:
     """A cluster whose scheduler may die."""
 
     client_patience_s: float = _key("ha.client-patience", Duration(0, 30 * _DAY))
+    client_grace_s: float = _key("ha.client-grace", Duration(0, 30 * _DAY))
+    raw_graphs: RawGraphs = _key("ha.raw-graphs", Choice(get_args(RawGraphs)))
     worker_patience_s: float = _key("ha.worker-patience", Duration(0, 30 * _DAY))
     takeover_grace_s: float = _key("ha.takeover-grace", Duration(0, _HOUR))
     reconnect_grace_s: float = _key("ha.reconnect-grace", Duration(0, _HOUR))

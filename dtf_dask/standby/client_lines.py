@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -49,6 +49,13 @@ def read_record(value: bytes) -> tuple[str, int]:
     return token, seen
 
 
+class ToMake(NamedTuple):
+    """An operation that takes long to make; how, and who hears if it cannot be."""
+
+    make: Callable[[], bytes]
+    failed: Callable[[Exception], None]
+
+
 class ClientLine:
     """The operations of one client; it outlives streams.
 
@@ -72,7 +79,7 @@ class ClientLine:
         self.accepted = self.acked = seen
         self._durability = durability
         self._told = told
-        self._waiting: deque[tuple[int, bytes | Callable[[], None]]] = deque()
+        self._waiting: deque[tuple[int, _Item]] = deque()
         self._waiting_bytes = 0
         self._reading: asyncio.Task[None] | None = None
 
@@ -97,6 +104,10 @@ class ClientLine:
         """Take in an operation of a client of Dask's own, which has no numbers."""
         self._put(0, packed)
 
+    def make(self, item: ToMake) -> None:
+        """Take in one that is made in a thread, when its turn has come."""
+        self._put(0, item)
+
     def then(self, call: Callable[[], None]) -> None:
         """Call something when all that was taken in before was acted on."""
         self._put(0, call)
@@ -116,13 +127,12 @@ class ClientLine:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _put(self, seq: int, item: bytes | Callable[[], None]) -> None:
-        small = callable(item) or len(item) <= READ_AT_ONCE_BYTES
-        if small and self._reading is None:
+    def _put(self, seq: int, item: _Item) -> None:
+        if _is_small(item) and self._reading is None:
             self._hand_on(seq, item)
             return
         self._waiting.append((seq, item))
-        self._waiting_bytes += 0 if callable(item) else len(item)
+        self._waiting_bytes += len(item) if isinstance(item, bytes) else 0
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -130,20 +140,34 @@ class ClientLine:
         """Read what is large, so that others have their turn."""
         while self._waiting:
             seq, item = self._waiting[0]
-            if callable(item) or len(item) <= READ_AT_ONCE_BYTES:
+            if _is_small(item):
                 self._hand_on(seq, item)
             else:
-                asked = await asyncio.to_thread(self._asked, seq, item)
-                self._durability.ask(asked)
+                asked = await asyncio.to_thread(self._read_large, seq, item)
+                if isinstance(asked, Exception):
+                    assert isinstance(item, ToMake)
+                    item.failed(asked)
+                else:
+                    self._durability.ask(asked)
             self._waiting.popleft()
-            self._waiting_bytes -= 0 if callable(item) else len(item)
+            self._waiting_bytes -= len(item) if isinstance(item, bytes) else 0
         self._reading = None
 
-    def _hand_on(self, seq: int, item: bytes | Callable[[], None]) -> None:
-        if callable(item):
-            self._durability.ask(Asked(None, b"", asker=_Then(item)))
-        else:
+    def _read_large(self, seq: int, item: _Item) -> Asked | Exception:
+        if isinstance(item, ToMake):
+            try:
+                return self._asked(seq, item.make())
+            except Exception as error:
+                return error
+        assert isinstance(item, bytes)
+        return self._asked(seq, item)
+
+    def _hand_on(self, seq: int, item: _Item) -> None:
+        if isinstance(item, bytes):
             self._durability.ask(self._asked(seq, item))
+        else:
+            assert not isinstance(item, ToMake)
+            self._durability.ask(Asked(None, b"", asker=_Then(item)))
 
     def _asked(self, seq: int, packed: bytes) -> Asked:
         record = record_of(self.client, self.token, seq if seq else self.accepted)
@@ -178,3 +202,12 @@ class _Then:
 
     def refused(self, seq: int, why: str, keys: Sequence[Any]) -> None:
         raise AssertionError("nothing was asked")
+
+
+_Item = bytes | ToMake | Callable[[], None]
+
+
+def _is_small(item: _Item) -> bool:
+    if isinstance(item, bytes):
+        return len(item) <= READ_AT_ONCE_BYTES
+    return not isinstance(item, ToMake)

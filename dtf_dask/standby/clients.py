@@ -20,12 +20,13 @@ from distributed.comm.core import CommClosedError
 from dtf_dask.durable import client_words as words
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import OPERATION_BYTES_MAX, encode_operation
-from dtf_dask.errors import ProtocolError, UsageError
-from dtf_dask.standby import dask_clients
+from dtf_dask.errors import ProtocolError, TaskRefusedError, UsageError
+from dtf_dask.standby import dask_clients, raw_graphs
 from dtf_dask.standby.client_lines import (
     FIRE_AND_FORGET,
     PREFIX,
     ClientLine,
+    ToMake,
     read_record,
 )
 from dtf_dask.standby.durability import Asked, Durability
@@ -60,6 +61,8 @@ class Clients:
     ----------
     grace_s
         How long wishes outlive a stream that broke.
+    raw_graphs
+        Whose graphs are opened that are no tables: see `raw_graphs`.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class Clients:
         durability: Durability,
         cluster: str,
         grace_s: float,
+        raw_graphs: str,
     ) -> None:
         self._scheduler = scheduler
         self._durability = durability
         self._cluster = cluster
         self._grace_s = grace_s
+        self._raw_graphs = raw_graphs
         self._sessions: dict[str, Session] = {}
         self._lines: dict[str, ClientLine] = {}
         self._away: dict[str, asyncio.TimerHandle] = {}
@@ -85,6 +90,7 @@ class Clients:
             "client-releases-keys": self._releases,
             "client-desires-keys": self._desires,
             "cancel-keys": self._cancels,
+            "update-graph": self._graph,
             "close-client": self._closes,
         }
 
@@ -303,6 +309,23 @@ class Clients:
     ) -> None:
         why = f"{reason}: {msg}" if msg else str(reason)
         self._ask(session, operations.CANCEL, client, tuple(keys), bool(force), why)
+
+    def _graph(self, session: Session, client: str, keys: Any, **message: Any) -> None:
+        if not session.entered:
+            self._refuse(session, _ANOTHER)
+            return
+        why = raw_graphs.refusal(self._raw_graphs, str(session.comm.peer_address))
+        if why:
+            raw_graphs.tell_failed(session.say, keys, TaskRefusedError(why))
+            return
+        message["keys"] = keys
+        line = self._lines.get(client) or self._line(client, "", 0)
+        line.make(
+            ToMake(
+                lambda: raw_graphs.operation_of_raw(client, message),
+                lambda error: raw_graphs.tell_failed(session.say, keys, error),
+            )
+        )
 
     def _closes(self, session: Session, client: str) -> None:
         session.leaves = True

@@ -41,8 +41,6 @@ from dtf_dask.standby.takeover import take_over
 
 logger = logging.getLogger(__name__)
 
-GRACE_S = 60.0
-
 
 class StandbyScheduler:
     """One, from the first word of its node to the end.
@@ -174,7 +172,14 @@ class StandbyScheduler:
         self._begin(self.durability.run())
         self.durability.keep_lazily(dict.fromkeys(self.shadow.unfinished))
         await Primitives.install(scheduler, self.durability)
-        self.clients = Clients(scheduler, self.durability, hello["cluster"], GRACE_S)
+        settings = load().ha
+        self.clients = Clients(
+            scheduler,
+            self.durability,
+            hello["cluster"],
+            settings.client_grace_s,
+            settings.raw_graphs,
+        )
         self.clients.install()
         upgrade_workers(scheduler)
         settled = await take_over(

@@ -1,0 +1,218 @@
+"""Clients of a coordinator's scheduler: Dask's own, and the words of dtf's by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from distributed import Client, Worker
+from distributed.core import connect
+from distributed.versions import get_versions
+from one_node import Leader, leading, with_ledger
+
+from dtf_dask.durable import client_words as words
+from dtf_dask.durable import operations
+from dtf_dask.durable.operations import encode_operation
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.ha.local_ledger import LocalLedger
+from dtf_dask.submission.table import Row, Table
+from dtf_dask.submission.table_codec import encode_table
+
+Test = Callable[[Leader], Awaitable[None]]
+
+
+def with_leader(folder: Path, test: Test, **settings: Any) -> None:
+    async def check(ledger: LocalLedger, port: int) -> None:
+        with dask.config.set({f"dtf.ha.{name}": one for name, one in settings.items()}):
+            async with leading(ledger, port) as leader:
+                await test(leader)
+                assert leader.ended == []
+
+    with_ledger(folder, check)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.02)
+
+
+def of_dask(leader: Leader) -> Client:
+    """A client of Dask's own: a worker in this process has clients made others."""
+    with dask.config.set({"distributed.client.preload": []}):
+        return Client(leader.address, asynchronous=True)
+
+
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+def test_a_client_of_dask_is_served(tmp_path: Path) -> None:
+    """Graphs, wishes and cancellations go by the ledger; they end with the client."""
+
+    async def check(leader: Leader) -> None:
+        tasks = leader.role.scheduler.tasks
+        async with Worker(leader.address, nthreads=1, dashboard=False):
+            async with of_dask(leader) as client:
+                assert not hasattr(client, "flush")
+                one = client.submit(add, 1, 2)
+                total = client.submit(sum, [one, one])
+                assert await total == 6
+                bag = dask.delayed(sum)([dask.delayed(add)(i, i) for i in range(4)])
+                assert await client.compute(bag) == 12
+                assert leader.records("j/")
+                await client.cancel([total])
+                await until(lambda: total.key not in tasks)
+                assert one.key in tasks
+            await until(lambda: not tasks and not leader.records("j/"))
+            assert leader.records("s/") == {}
+
+    with_leader(tmp_path, check)
+
+
+def test_graphs_are_not_opened_where_they_are_not_to_be(tmp_path: Path) -> None:
+    """The future fails, and says what to do."""
+
+    async def check(leader: Leader) -> None:
+        async with of_dask(leader) as client:
+            with pytest.raises(TaskRefusedError, match=r"ha\.raw-graphs: never"):
+                await client.submit(add, 1, 2)
+            assert leader.role.scheduler.tasks == {}
+
+    with_leader(tmp_path, check, **{"raw-graphs": "never"})
+
+
+class ByHand:
+    """A client that says what it is told to."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.heard: list[dict[str, Any]] = []
+
+    async def say(self, *messages: dict[str, Any]) -> None:
+        await self.comm.write(messages)
+
+    async def until(self, op: str) -> dict[str, Any]:
+        """The next message of a kind."""
+        while True:
+            while self.heard:
+                message = self.heard.pop(0)
+                if message["op"] == op:
+                    return message
+            self.heard += await self.comm.read()
+
+
+async def by_hand(leader: Leader, client: str, token: str = "") -> ByHand:
+    comm = await connect(leader.address)
+    await comm.write(
+        {
+            "op": "register-client",
+            "client": client,
+            "reply": False,
+            "versions": get_versions(),
+        }
+    )
+    alone = await comm.read()
+    assert [message["op"] for message in alone] == ["stream-start"]
+    made = ByHand(comm)
+    if token:
+        await made.say(words.hello(token))
+    return made
+
+
+def table(client: str, *keys: str, annotations: Any = None) -> bytes:
+    rows = tuple(Row(key, (), b"", (), False, annotations or {}) for key in keys)
+    packed = encode_table(Table(client, 1, keys, (), rows))
+    return encode_operation(operations.TABLE, client, packed, {})
+
+
+def test_numbers_are_taken_once_and_in_order(tmp_path: Path) -> None:
+    """What is said again is dropped; what makes no sense is passed over, and said."""
+
+    async def check(leader: Leader) -> None:
+        tasks = leader.role.scheduler.tasks
+        client = await by_hand(leader, "c-1", "token")
+        assert (await client.until(words.WELCOME))["seen"] == 0
+        release = encode_operation(operations.RELEASE, "c-1", ("a",))
+        await client.say(
+            words.durable(1, table("c-1", "a", "b")),
+            words.durable(2, table("c-1", "c", annotations={"retries": "many"})),
+            words.durable(3, table("c-2", "d")),
+            words.durable(4, b"nothing"),
+            words.durable(5, encode_operation(operations.CLIENT_GONE, "c-1")),
+            words.durable(6, release),
+            words.durable(1, table("c-1", "a")),
+        )
+        refused = [await client.until(words.REFUSED) for _ in range(4)]
+        assert [one["seq"] for one in refused] == [2, 3, 4, 5]
+        assert "retries" in refused[0]["why"]
+        while (await client.until(words.ACK))["upto"] < 6:
+            pass
+        assert set(tasks) == {"b"}
+        await client.say(words.states(["a", "b"]))
+        lost = await client.until("cancelled-keys")
+        assert (lost["keys"], lost["reason"]) == (("a",), words.LOST)
+        # One that comes back hears what is there, and is not taken for another.
+        client.comm.abort()
+        again = await by_hand(leader, "c-1", "token")
+        assert (await again.until(words.WELCOME))["seen"] == 6
+        await again.say(words.durable(8, release))
+        assert "one was lost" in (await again.until(words.REFUSED))["why"]
+        assert set(tasks) == {"b"}
+
+    with_leader(tmp_path, check)
+
+
+test_numbers_are_taken_once_and_in_order = pytest.mark.logs(
+    "is refused: ", "client c-1 is refused"
+)(test_numbers_are_taken_once_and_in_order)
+
+
+@pytest.mark.logs("another client of the same id")
+def test_two_clients_of_one_id_are_told_apart(tmp_path: Path) -> None:
+    """The second is refused and takes nothing away; the first may come back."""
+
+    async def check(leader: Leader) -> None:
+        tasks = leader.role.scheduler.tasks
+        first = await by_hand(leader, "c-1", "token-1")
+        await first.say(words.durable(1, table("c-1", "a")))
+        await first.until(words.ACK)
+        second = await by_hand(leader, "c-1", "token-2")
+        refused = await second.until(words.REFUSED)
+        assert refused["seq"] == 0
+        await first.say(words.durable(2, table("c-1", "b")))
+        await first.until(words.ACK)
+        # It comes back while its old connection seems to stand.
+        back = await by_hand(leader, "c-1", "token-1")
+        await back.say(words.durable(3, table("c-1", "c")))
+        assert (await back.until(words.ACK))["upto"] == 3
+        first.comm.abort()
+        await asyncio.sleep(0.05)
+        assert set(tasks) == {"a", "b", "c"}
+        await back.say({"op": "close-client"}, {"op": "close-stream"})
+        await until(lambda: not tasks)
+
+    with_leader(tmp_path, check)
+
+
+def test_wishes_of_a_client_that_does_not_come_back_end(tmp_path: Path) -> None:
+    """After its grace; until then they stand."""
+
+    async def check(leader: Leader) -> None:
+        tasks = leader.role.scheduler.tasks
+        client = await by_hand(leader, "c-1", "token")
+        await client.say(words.durable(1, table("c-1", "a")))
+        await client.until(words.ACK)
+        client.comm.abort()
+        clients = leader.role.scheduler.clients
+        await until(lambda: "c-1" not in leader.role.scheduler.client_comms)
+        assert set(tasks) == {"a"}
+        assert "c-1" in clients
+        await until(lambda: not tasks)
+        assert "c-1" not in clients
+        await until(lambda: not leader.records())
+
+    with_leader(tmp_path, check, **{"client-grace": "0.3 s"})

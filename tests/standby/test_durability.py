@@ -1,0 +1,126 @@
+"""The line before the ledger: order, batches, what is large, and what does not come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import msgpack
+import pytest
+from memory_ledger import Leader, MemoryLedger, bare, lead
+
+from dtf_dask.durable import operations
+from dtf_dask.durable.operations import encode_operation
+from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX
+from dtf_dask.standby import durability
+from dtf_dask.standby.client_lines import ClientLine
+from dtf_dask.standby.journal import JournalReader, number_of
+from dtf_dask.submission.table import Row, Table
+from dtf_dask.submission.table_codec import encode_table
+
+
+def alone(test: Callable[[MemoryLedger, Leader], Awaitable[None]]) -> None:
+    async def check() -> None:
+        ledger = MemoryLedger()
+        with bare() as scheduler:
+            leader = await lead(ledger, ledger.shadow(scheduler), 1)
+            await test(ledger, leader)
+            assert leader.failed == []
+            await leader.close()
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
+def table(*keys: str, payload: bytes = b"") -> bytes:
+    rows = tuple(Row(key, (), payload, (), False, {}) for key in keys)
+    packed = encode_table(Table("c", 1, keys, (), rows))
+    return encode_operation(operations.TABLE, "c", packed, {})
+
+
+def line(leader: Leader, told: list[Any]) -> ClientLine:
+    return ClientLine("c", "t", 0, leader.durability, lambda *one: told.append(one))
+
+
+def test_much_is_written_together() -> None:
+    """Thousands of submissions are a few proposals, each within the ledger's bounds."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        told: list[Any] = []
+        asking = line(leader, told)
+        for seq in range(1, 3001):
+            asking.take(seq, table(f"k-{seq}", payload=bytes(300)))
+        await leader.durability.settled()
+        assert len(leader.scheduler.tasks) == 3000
+        assert told[-1] == ("ack", 3000)
+        assert [one[1] for one in told] == sorted(one[1] for one in told)
+        assert ledger.proposals < 20
+        token, seen = msgpack.unpackb(ledger.records["s/c"])
+        assert (token, seen) == ("t", 3000)
+
+    alone(check)
+
+
+def test_what_is_large_is_there_as_a_whole_or_not() -> None:
+    """It takes several proposals; the client's number goes with the last of them."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        told: list[Any] = []
+        asking = line(leader, told)
+        proposed: list[Sequence[bytes]] = []
+        propose = ledger.propose
+
+        def watched(commands: Sequence[bytes]) -> Any:
+            assert sum(map(len, commands)) <= COMMAND_BYTES_MAX
+            assert len(commands) <= ENTRY_COMMANDS_MAX
+            proposed.append(commands)
+            return propose(commands)
+
+        leader.durability._propose = watched
+        asking.take(1, table("small"))
+        asking.take(2, table("a", "b", payload=bytes(3 * 2**20)))
+        asking.take(3, table("after"))
+        await leader.durability.settled()
+        while told[-1] != ("ack", 3):
+            await asyncio.sleep(0.01)
+        assert set(leader.scheduler.tasks) == {"small", "a", "b", "after"}
+        assert len(proposed) >= 4
+        # A leader that dies before the last of them leaves nothing of it.
+        reader, seen = JournalReader(), []
+        for key, value in sorted(ledger.records.items())[:-3]:
+            if key.startswith("j/"):
+                batch = reader.read(number_of(key), value)
+                seen += batch.operations if batch else ()
+        assert [len(one) < 1000 for one in seen] == [True]
+
+    alone(check)
+
+
+def test_clients_hear_that_the_ledger_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is half done meanwhile; when it answers all is done, in its order."""
+    monkeypatch.setattr(durability, "TOLD_AFTER_S", 0.05)
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        waits: list[str] = []
+        leader.durability._waiting = waits.append
+        told: list[Any] = []
+        asking = line(leader, told)
+        ledger.may_commit.clear()
+        asking.take(1, table("a"))
+        while not waits:
+            await asyncio.sleep(0.01)
+        asking.take(2, encode_operation(operations.RELEASE, "c", ("a",)))
+        asking.take(3, table("b"))
+        await asyncio.sleep(0.05)
+        assert "cannot be reached" in waits[0]
+        assert told == []
+        assert leader.scheduler.tasks == {}
+        ledger.may_commit.set()
+        await leader.durability.settled()
+        assert waits[-1] == ""
+        assert set(leader.scheduler.tasks) == {"b"}
+        assert told[-1] == ("ack", 3)
+
+    alone(check)
