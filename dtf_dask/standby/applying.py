@@ -9,7 +9,6 @@ what is over may be gone, so it keeps what it forgets until it has acted on all 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +26,9 @@ FIRE_AND_FORGET = "fire-and-forget"
 """Dask's own client that wants what nobody waits for."""
 Key = Any
 """Dask's keys are narrower than those of tables."""
+
+_MANY, _TASK_S = 10_000, 100e-6
+"""Plugins hear of all tasks of a submission at once, and may take so long for each."""
 
 Slices = Generator[None, None, None]
 
@@ -54,6 +56,8 @@ class Applier:
         Whether others are told.
     quiet
         Whether nothing runs yet.
+    busy
+        Told before others have no turn for long: for how long at most.
     erred
         What the journal says of tasks that failed, by key.
     scattered
@@ -72,10 +76,10 @@ class Applier:
         self.erred: dict[Key, Mapping[str, Any]] = {}
         self.scattered: dict[Key, int] = {}
         self.tell_more = tell_more
+        self.busy: Callable[[float], None] = lambda limit_s: None
         self._buried: dict[Key, _Buried] = {}
         self._revived: set[Key] = set()
         self._restricted: set[Key] = set()
-        self._acting = False
         scheduler.add_plugin(Watch(self.forgotten, self.finished, scheduler), name=NAME)
         self._acts: dict[int, Callable[[Operation, bytes, float, Any], Slices]] = {
             operations.TABLE: self._table,
@@ -140,8 +144,9 @@ class Applier:
                 tuple(dts.key for dts in ts.dependencies),
                 erred,
             )
-        elif not self._acting:
-            # A worker died with what cannot be made again: no operation said so yet.
+        else:
+            # If somebody wants it, no operation said so: a worker died with what cannot
+            # be made again.
             for cs in ts.who_wants or ():
                 self._more(operations.RELEASE, cs.client_key, (key,))
 
@@ -157,15 +162,6 @@ class Applier:
     def _more(self, kind: int, client: str, *body: Any) -> None:
         self.tell_more(encode_operation(kind, client, *body))
 
-    @contextmanager
-    def _forgetting(self) -> Any:
-        """What is forgotten in here is, for the reason of the operation."""
-        before, self._acting = self._acting, True
-        try:
-            yield
-        finally:
-            self._acting = before
-
     # The operations.
 
     def _table(self, op: Operation, packed: bytes, at_s: float, read: Any) -> Slices:
@@ -177,15 +173,17 @@ class Applier:
         lost = [key for key in given.elsewhere if not self._is_there(key)]
         dask_seam.known_client(scheduler, op.client)
         if lost and self.leads:
-            self._lost(op.client, packed, wanted, why)
+            yield from self._lost(op.client, packed, wanted, why)
             return
         rows = possible(given.rows, lost, self._is_there) if lost else given.rows
         anew = self._revived & {row.key for _, row in rows} if self._revived else ()
         self._revived.difference_update(anew)
         before = [dts for key in anew for dts in scheduler.tasks[key].dependencies]
+        self._say_busy(len(rows))
         made = yield from dask_seam.make_tasks(
             scheduler, given, at_s, rows, schedules=not self.quiet, anew=anew
         )
+        self._say_busy(len(rows))
         if self.quiet:
             self._restricted.update(
                 ts.key for ts in made if dask_seam.is_restricted(ts)
@@ -200,16 +198,17 @@ class Applier:
             scheduler, op.client, given, why, schedules=not self.quiet
         )
 
+    def _say_busy(self, tasks: int) -> None:
+        if tasks > _MANY:
+            self.busy(tasks * _TASK_S + 1.0)
+
     def _lost(
         self, client: str, packed: bytes, wanted: tuple[Key, ...], why: str
-    ) -> None:
+    ) -> Slices:
         self.living.asserted(packed, client, vain=wanted)
         self._cancelled(client, wanted, "lost dependencies")
         self._more(operations.RELEASE, client, wanted)
-        with self._forgetting():
-            self.scheduler.client_releases_keys(
-                keys=list(wanted), client=client, stimulus_id=why
-            )
+        yield from dask_seam.release(self.scheduler, client, wanted, why)
 
     def _desire(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         there, vain = self._parted(op.body[0])
@@ -224,14 +223,8 @@ class Applier:
     def _release(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys = op.body[0]
         self.living.denied(packed, [(op.client, key) for key in keys])
-        dask_seam.known_client(self.scheduler, op.client)
-        with self._forgetting():
-            self.scheduler.client_releases_keys(
-                keys=list(keys),
-                client=op.client,
-                stimulus_id=f"client-releases-keys-{at_s}",
-            )
-        yield from ()
+        why = f"client-releases-keys-{at_s}"
+        yield from dask_seam.release(self.scheduler, op.client, keys, why)
 
     def _cancel(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys, force, reason = op.body
@@ -250,16 +243,13 @@ class Applier:
             for cs in ts.who_wants or ():
                 if force or cs.client_key == op.client:
                     by_client.setdefault(cs.client_key, []).append(ts.key)
-        with self._forgetting():
-            for client, wanted in sorted(by_client.items()):
-                if self.leads:
-                    # What it made void is written: a shadow may know fewer tasks above.
-                    self._more(operations.RELEASE, client, tuple(wanted))
-                    self._cancelled(client, wanted, reason)
-                self.scheduler.client_releases_keys(
-                    keys=wanted, client=client, stimulus_id=f"cancel-key-{at_s}"
-                )
-        yield from ()
+        for client, wanted in sorted(by_client.items()):
+            if self.leads:
+                # What it made void is written: a shadow may know fewer tasks above.
+                self._more(operations.RELEASE, client, tuple(wanted))
+                self._cancelled(client, wanted, reason)
+            why = f"cancel-key-{at_s}"
+            yield from dask_seam.release(self.scheduler, client, wanted, why)
 
     def _retry(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys = [key for key in op.body[0] if key in self.scheduler.tasks]
@@ -287,22 +277,20 @@ class Applier:
 
     def _client_gone(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         self.living.left(packed, [op.client])
-        with self._forgetting():
-            Scheduler.remove_client(
-                self.scheduler, op.client, stimulus_id=f"remove-client-{at_s}"
-            )
-        yield from ()
+        why = f"remove-client-{at_s}"
+        yield from self._release_all(op.client, why)
+        Scheduler.remove_client(self.scheduler, op.client, stimulus_id=why)
 
     def _restart(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         self.living.left(packed, self.living.clients())
-        with self._forgetting():
-            for client, cs in list(self.scheduler.clients.items()):
-                self.scheduler.client_releases_keys(
-                    keys=[ts.key for ts in cs.wants_what],
-                    client=client,
-                    stimulus_id=f"restart-{at_s}",
-                )
-                yield
+        for client in list(self.scheduler.clients):
+            yield from self._release_all(client, f"restart-{at_s}")
+
+    def _release_all(self, client: str, why: str) -> Slices:
+        cs = self.scheduler.clients.get(client)
+        if cs is not None:
+            keys = [ts.key for ts in cs.wants_what]
+            yield from dask_seam.release(self.scheduler, client, keys, why)
 
     def _erred(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         key, words = op.body

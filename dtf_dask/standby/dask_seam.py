@@ -36,7 +36,8 @@ _CALLED: dict[str, tuple[str, ...]] = {
         *("fifo_timeout", "start", "tasks"),
     ),
     "client_desires_keys": ("keys", "client"),
-    "client_releases_keys": ("keys", "client", "stimulus_id"),
+    "_client_releases_keys": ("keys", "cs", "recommendations"),
+    "stimulus_queue_slots_maybe_opened": ("stimulus_id",),
     "transitions": ("recommendations", "stimulus_id"),
     "_transition": ("key", "finish", "stimulus_id"),
     "send_all": ("client_msgs", "worker_msgs"),
@@ -154,6 +155,19 @@ def submit(
             scheduler.transitions(recommended, why)
     else:
         yield from transitions(scheduler, recommended, why)
+
+
+def release(
+    scheduler: Any, client: str, keys: Collection[Key], why: str
+) -> Generator[None, None, None]:
+    """What `Scheduler.client_releases_keys` does, with pauses if much is forgotten."""
+    cs = scheduler.clients.get(client)
+    if cs is None:
+        return
+    recommended: dict[Key, Any] = {}
+    scheduler._client_releases_keys(keys=keys, cs=cs, recommendations=recommended)
+    yield from transitions(scheduler, recommended, why)
+    scheduler.stimulus_queue_slots_maybe_opened(stimulus_id=why)
 
 
 def forget_unneeded(scheduler: Any, tasks: Iterable[TaskState], why: str) -> None:

@@ -132,6 +132,7 @@ class StandbyScheduler:
         self.presence = Presence(scheduler, away_terms(load().ha))
         self.presence.begin()
         self.applier = Applier(scheduler, self._more)
+        self.applier.busy = lambda limit_s: self.link.say(words.busy(limit_s))
         self.shadow = Shadow(self.applier)
         self.durability = Durability(
             self.applier,
