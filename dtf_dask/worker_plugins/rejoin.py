@@ -227,7 +227,7 @@ class Membership:
             seam.point_to_leader(self._worker, address, term)
             if self._standing.has_joined:
                 self._lose(f"{address} leads in term {term}")
-            if self._asking is not None:
+            if self._asking is not None and seam.term_of(self._asking) < term:
                 self._asking.abort()
         return {"status": "OK"}
 
