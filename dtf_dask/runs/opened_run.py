@@ -11,6 +11,7 @@ from typing import Any
 import distributed
 
 from dtf_dask.annotations import validate
+from dtf_dask.comm.address import PREFIX as COORDINATORS
 from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.quantities import format_duration
 from dtf_dask.runs.artifacts import ArtifactStore
@@ -21,6 +22,7 @@ from dtf_dask.runs.driver_options import MISFIT_PATIENCE_S, DrivenCase, DriverOp
 from dtf_dask.runs.kinds import kinds_of, orders, with_moments
 from dtf_dask.runs.leaders import KEY as LEADERS
 from dtf_dask.runs.planning import RunPlanner
+from dtf_dask.runs.results.feed import ResultsFeed
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.snapshot import Snapshot, build
 from dtf_dask.runs.tally import RunEnd
@@ -112,6 +114,8 @@ class OpenedRun:
         artifacts_url = results.artifacts_url or str(folder / "artifacts")
         self._artifacts = ArtifactStore(artifacts_url)  # may refuse: before the thread
         self.recorder = Recorder(self.url, run, case_ids, folder / "spool")
+        self._case_ids = case_ids
+        self._feed: ResultsFeed | None = None
 
     async def snapshot(
         self, root: Path, *, cache_path: Path | None = None, also: Iterable[str] = ()
@@ -146,6 +150,8 @@ class OpenedRun:
         ``closed`` says that no worker will join: what fits none is given up at once.
         """
         runs = self._settings.runs
+        if client.scheduler.address.startswith(COORDINATORS):  # type: ignore[union-attr]
+            keep = self._fed(client, keep, sink)
         return RunDriver(
             client,
             self._run,
@@ -173,18 +179,34 @@ class OpenedRun:
             may_go_on=may_go_on,
         )
 
+    def _fed(
+        self,
+        client: distributed.Client,
+        keep: Callable[[Attempt], None],
+        sink: Callable[[dict[str, Any]], None],
+    ) -> Callable[[Attempt], None]:
+        """``keep``, and the cluster gets each attempt, too."""
+        feed = self._feed = ResultsFeed(
+            *(client, self._run, self._case_ids),
+            lambda text: sink({"op": "notice", "text": text}),
+        )
+
+        def both(attempt: Attempt) -> None:
+            keep(attempt)
+            feed.put(attempt)
+
+        return both
+
     async def close(self, end: RunEnd, notice: Callable[[str], None]) -> RecorderStatus:
         """Store what is left and how the run ended; then let old runs go.
 
         ``notice`` is told when runs were removed, or could not be.
         """
-        stored = await asyncio.to_thread(
-            self.recorder.close,
-            run_status(end),
-            exit_code(end),
-            time.time(),
-            environment={LEADERS: end.leaders} if end.leaders else {},
-        )
+        said = run_status(end), exit_code(end), time.time()
+        more = {LEADERS: end.leaders} if end.leaders else {}
+        stored = await asyncio.to_thread(self.recorder.close, *said, environment=more)
+        if self._feed is not None:
+            await self._feed.close(*said, more)
         keep_s = self._settings.results.keep_s
         # After Ctrl-C nobody wants to wait, and a store that failed has work to come.
         if keep_s is not None and not end.interrupted and not stored.error:

@@ -22,15 +22,14 @@ from urllib.parse import quote
 from dtf_dask.errors import ProtocolError, UsageError
 from dtf_dask.model import Attempt, CaseId, Run
 from dtf_dask.runs import codec
+from dtf_dask.runs.results import portions
 from dtf_dask.runs.results.verdicts import SpoolIngest
 
 if TYPE_CHECKING:
     from dtf_dask.runs.results.store import ResultsStore
 
-VERSION = 1
 BATCH_ATTEMPTS = 500
 BATCH_BYTES_MAX = 64 * 2**20
-CASES_PER_LINE = 500
 NAMES_MAX = 100
 _SUFFIX = ".jsonl"
 
@@ -56,10 +55,7 @@ class Spool:
 
     def write_attempts(self, attempts: Iterable[Attempt]) -> None:
         """Append attempts; OSError if no folder at all can be written."""
-        self._write(
-            {"kind": "attempt", "attempt": codec.attempt_to_json(attempt)}
-            for attempt in attempts
-        )
+        self._write(portions.attempt_record(attempt) for attempt in attempts)
 
     def write_end(
         self,
@@ -69,17 +65,8 @@ class Spool:
         environment: Mapping[str, Any],
     ) -> None:
         """Append how the run ended, and what is new of its environment."""
-        self._write(
-            [
-                {
-                    "kind": "end",
-                    "status": status,
-                    "exit_code": exit_code,
-                    "finished_at": finished_at,
-                    "environment": codec.plain_value(environment),
-                }
-            ]
-        )
+        record = portions.end_record(status, exit_code, finished_at, environment)
+        self._write([record])
 
     def close(self) -> None:
         """Let what was written survive a power cut, and others read it."""
@@ -131,13 +118,10 @@ class Spool:
         _append(number, header)
 
     def _header(self) -> bytes:
-        records: list[dict[str, Any]] = [
-            {"kind": "run", "version": VERSION, "run": codec.run_to_json(self._run)}
+        records = [
+            portions.run_record(self._run),
+            *portions.case_records(self._case_ids),
         ]
-        ids = [codec.escape_text(case_id) for case_id in self._case_ids]
-        for start in range(0, len(ids), CASES_PER_LINE):
-            chunk = ids[start : start + CASES_PER_LINE]
-            records.append({"kind": "cases", "ids": chunk})
         return "".join(codec.json_line(record) + "\n" for record in records).encode()
 
 
@@ -212,7 +196,7 @@ class _Reader:
             return
         self.flush()
         if kind == "run":
-            if record.get("version") != VERSION:
+            if record.get("version") != portions.VERSION:
                 raise ProtocolError("a spool file of another version of dtf")
             run = codec.run_from_json(record.get("run"))
             self._store.begin_spooled_run(run)

@@ -1,0 +1,111 @@
+"""The results store of one node, made of the records that go through the ledger."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dtf_dask.errors import DtfError, ProtocolError
+from dtf_dask.standby.results_records import PREFIX
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.results.store import ResultsStore
+
+logger = logging.getLogger(__name__)
+
+FILE = "results.sqlite"
+_SPOOL = "results-spool"
+_AGAIN_S, _AGAIN_MAX_S = 1.0, 300.0  # after the store failed
+
+
+class ResultsView:
+    """Takes portions in, from a thread of its own, each as often as it comes.
+
+    Parameters
+    ----------
+    folder
+        Of the node: its store is `FILE` in there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._url = str(folder / FILE)
+        self._spool = folder / _SPOOL
+        self._came: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._mutex = threading.Lock()
+        self._living: dict[str, bool] = {}
+        """Records that there are, and whether they are in the store."""
+        self._thread: threading.Thread | None = None
+
+    def change(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
+        """Take in what changed in the ledger; other records are passed over."""
+        for key, value in changes:
+            if not key.startswith(PREFIX):
+                continue
+            with self._mutex:
+                if value is None:
+                    self._living.pop(key, None)
+                    continue
+                if key in self._living:
+                    continue
+                self._living[key] = False
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._take, name="dtf-results", daemon=True
+                )
+                self._thread.start()
+            self._came.put((key, value))
+
+    def held(self) -> list[str]:
+        """Keys of records that there are, and that are in the store."""
+        with self._mutex:
+            return [key for key, is_held in self._living.items() if is_held]
+
+    def close(self) -> None:
+        """Take in what has come, and no more."""
+        if self._thread is not None:
+            self._came.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _take(self) -> None:
+        store: ResultsStore | None = None
+        while (came := self._came.get()) is not None:
+            key, portion = came
+            pause_s = _AGAIN_S
+            while True:
+                try:
+                    # Imported here: a third of a second, and no run may ever come.
+                    from dtf_dask.runs.results.store import ResultsStore
+
+                    store = store or ResultsStore.open(self._url)
+                    self._ingest(store, key, portion)
+                    break
+                except ProtocolError as error:
+                    logger.error("Results of a run make no sense: %s: %s", key, error)
+                    break
+                except (DtfError, OSError) as error:
+                    logger.error("Results of a run cannot be stored here: %s", error)
+                    time.sleep(pause_s)
+                    pause_s = min(2 * pause_s, _AGAIN_MAX_S)
+            with self._mutex:
+                if key in self._living:
+                    self._living[key] = True
+        if store is not None:
+            store.close()
+
+    def _ingest(self, store: ResultsStore, key: str, portion: bytes) -> None:
+        from dtf_dask.runs.results.portions import lines_of
+
+        self._spool.mkdir(parents=True, exist_ok=True)
+        part = self._spool / "part"
+        part.write_bytes(lines_of(portion))
+        os.replace(part, self._spool / (key.replace("/", "-") + ".jsonl"))
+        taken = store.ingest_spool(self._spool)
+        if taken.rejected_lines:
+            logger.error("Results of a run make no sense: %s", taken.rejected_paths)
