@@ -68,7 +68,15 @@ _FREELY = (
     *("rebalance", "replicate", "scatter", "get_runspec"),
     *("shuffle_get", "shuffle_get_or_create", "shuffle_restrict_task"),
     *("shuffle_barrier", "dtf_room", "dtf_explain", "dtf_reprioritize"),
+    *("dtf_results", "dtf_results_held"),
 )
+_OF_WORKERS = frozenset(
+    (
+        *("actor_attribute", "dtf_open", "dtf_put", "dtf_probe", "dtf_revoke"),
+        *("dtf_events", "dtf_blob", "dtf_cancel", "dtf_close"),
+    )
+)
+"""Freely, too: what runs ask of workers, which says the same a second time."""
 _ELSEWHERE = (
     *("heartbeat_worker", "register-worker", "register_nanny", "unregister"),
     *("register-client", "terminate", "feed", "subscribe_worker_status"),
@@ -106,7 +114,7 @@ def kind_of(call: str, arguments: Mapping[str, Any]) -> Again:
     if call == "proxy":  # a call of a worker through the scheduler
         asked = arguments.get("msg")
         inner = asked.get("op") if isinstance(asked, Mapping) else None
-        return Again.FREELY if inner == "actor_attribute" else Again.NEVER
+        return Again.FREELY if inner in _OF_WORKERS else Again.NEVER
     if call == "retire_workers":
         named = arguments.get("workers") or arguments.get("names")
         # Without names it chooses whom, and would choose others the second time.

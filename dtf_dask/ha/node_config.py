@@ -113,7 +113,11 @@ class NodeConfig:
     def scheduler_hello(self) -> dict[str, Any]:
         """What its scheduler process is told first."""
         names = {str(node): name for node, name in self.names.items()}
-        options: dict[str, Any] = {**self.scheduler, "names": names}
+        options: dict[str, Any] = {
+            **self.scheduler,
+            "names": names,
+            "results": str(self.folder),
+        }
         tls = self.security() if options.pop("tls", False) else None
         return hello(
             *(self.cluster, self.node),

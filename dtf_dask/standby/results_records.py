@@ -6,10 +6,9 @@ own results store, or until there are so many of them that the oldest go.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -78,7 +77,7 @@ class ResultsRecords:
     def __init__(
         self,
         durability: Durability,
-        nodes: Collection[int],
+        nodes: Iterable[int],
         here: Callable[[Iterable[tuple[str, bytes | None]]], None],
         *,
         bytes_max: int = BYTES_MAX,
@@ -152,17 +151,3 @@ class ResultsRecords:
             del self._sizes[key], self._held[key]
         self._durability.keep_lazily(dict.fromkeys(keys))
         self._here([(key, None) for key in keys])
-
-
-async def tell_held(
-    say: Callable[[list[str]], Any], held: Callable[[], list[str]], every_s: float
-) -> None:
-    """Tell who leads what this node has, as long as it is a record, until cancelled."""
-    while True:
-        await asyncio.sleep(every_s)
-        keys = held()
-        if keys:
-            try:
-                await say(keys)
-            except Exception as error:  # there may be no leader
-                logger.debug("nobody hears what this node has: %s", error)

@@ -11,7 +11,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distributed import Scheduler
@@ -35,6 +35,7 @@ from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.journal import first_number
 from dtf_dask.standby.link import NodeLink
 from dtf_dask.standby.primitives import Primitives
+from dtf_dask.standby.results_here import ResultsHere
 from dtf_dask.standby.shadow import Shadow
 from dtf_dask.standby.standing import Standing
 from dtf_dask.standby.takeover import take_over
@@ -66,6 +67,7 @@ class StandbyScheduler:
         self.durability: Durability
         self.clients: Clients
         self.presence: Presence
+        self.results: ResultsHere
 
     async def close(self) -> None:
         """Stop all, in a test: a process just ends."""
@@ -89,12 +91,16 @@ class StandbyScheduler:
             if self._all_heard:
                 self._trouble("it was too slow: what changed is no longer told")
                 return
-            self.shadow.change((key, value) for key, value in frame["records"])
+            self._change(frame["records"])
             self._all_heard = not frame["more"]
         elif frame["op"] == words.CHANGES:
-            self.shadow.change((key, value) for key, value in frame["changes"])
+            self._change(frame["changes"])
         elif frame["op"] == words.LEAD:
             self._begin(self._lead(frame["term"]))
+
+    def _change(self, changes: Sequence[tuple[str, bytes | None]]) -> None:
+        self.shadow.change((key, value) for key, value in changes)
+        self.results.change((key, value) for key, value in changes)
 
     def _pinged(self, frame: Frame) -> None:
         if self._standing is not None and "standing" in frame:
@@ -129,6 +135,7 @@ class StandbyScheduler:
             hello["listens_at"], hello["tls"], hello["options"]
         )
         self._standing = Standing(scheduler, hello)
+        self.results = ResultsHere(scheduler, hello)
         self.presence = Presence(scheduler, away_terms(load().ha))
         self.presence.begin()
         self.applier = Applier(scheduler, self._more)
@@ -150,6 +157,7 @@ class StandbyScheduler:
         for frame in early:
             self._take(frame)
         self._begin(self.shadow.run())
+        self._begin(self.results.run())
         gc.collect()
         gc.freeze()  # what was imported is never looked at again
         self.link.say(words.ready(os.getpid()))
@@ -182,6 +190,7 @@ class StandbyScheduler:
             settings.raw_graphs,
         )
         self.clients.install()
+        self.results.lead(self.durability)
         upgrade_workers(scheduler)
         settled = await take_over(
             scheduler,

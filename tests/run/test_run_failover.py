@@ -18,6 +18,9 @@ from dtf_process import dtf, end, environment, run, start, suite
 from dtf_process import pytest as plain_pytest
 from machine_pace import slowness
 
+from dtf_dask.errors import ResultsUnavailableError, UsageError
+from dtf_dask.runs.results.store import ResultsStore
+
 _SUITE = """
 import os, pathlib, pytest, time
 
@@ -132,8 +135,28 @@ def _outcomes(path):
     return found
 
 
+def _await_results(path):
+    """A node has all attempts of the last run in its store, and how it ended."""
+    deadline = time.monotonic() + 60 * slowness()
+    while True:
+        with (
+            contextlib.suppress(UsageError, ResultsUnavailableError),
+            ResultsStore.open(str(path), create=False) as store,
+        ):
+            kept = store.run("last")
+            if kept.status == "failed" and "leaders" in kept.environment:
+                attempts = list(store.attempts(kept.id))
+                assert len({one.case_id for one in attempts}) == len(attempts) == CASES
+                return
+        assert time.monotonic() < deadline, f"{path} lacks results"
+        time.sleep(0.2)
+
+
 def test_leaders_are_killed(tmp_path):
-    """Outcomes are those of plain pytest, test by test, and each has run once."""
+    """Outcomes are those of plain pytest, test by test, and each has run once.
+
+    In the end every coordinator has the results in a store of its own.
+    """
     folder = suite(tmp_path / "suite", test_s=_SUITE)
     notes = {name: tmp_path / name for name in ("here", "there")}
     for one in notes.values():
@@ -161,7 +184,9 @@ def test_leaders_are_killed(tmp_path):
         finally:
             over.set()
             killing.join()
-    assert ended.code == 1, ended.out
+        assert ended.code == 1, ended.out
+        for name in "abc":
+            _await_results(tmp_path / "dev" / name / "results.sqlite")
     assert len(killed) >= 2
     lines = ended.lines("dtf: coordinator ")
     assert lines, ended.out
