@@ -119,8 +119,8 @@ def not_yet_ended(found: Inventory, ending: Mapping[Key, int]) -> Inventory:
     >>> from dtf_dask.durable.inventory import Held
     >>> now = Inventory("w", 1, (Held("x", 8, "int", 5),), (), ())
     >>> before = not_yet_ended(now, {"x": 5})
-    >>> before.memory, before.running
-    ((), (Running(key='x', run_id=5, for_s=0.0, seceded=False),))
+    >>> before.memory, [(one.key, one.run_id) for one in before.running]
+    ((), [('x', 5)])
     """
     return dataclasses.replace(
         found,
