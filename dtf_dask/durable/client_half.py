@@ -201,6 +201,7 @@ class DurableHalf:
         if sending.live and not sending.ended:
             try:
                 async with asyncio.timeout(_FAREWELL_S):
+                    await self.client.scheduler.all_said()
                     await sending.given()
                     await sending.settled(sending.owed)
             except (TimeoutError, DtfError):
@@ -311,7 +312,7 @@ class DurableHalf:
             self.client.scheduler = AskingAgain(
                 self.client.scheduler,
                 client=self.client.id,
-                flush=self.flush,
+                flush=lambda: self.client._flush(None),
                 patience_s=self.patience_s(),
             )
         early, self._early = self._early, []
@@ -379,7 +380,7 @@ class DurableHalf:
     def _heard_cancelled(
         self, keys: Collection[Any], reason: str | None = None, msg: str | None = None
     ) -> None:
-        if reason != client_words.LOST:
+        if reason not in (client_words.LOST, dask_client.FORGOTTEN):
             self._cancelled(keys=keys, reason=reason, msg=msg)
             return
         for key in keys:

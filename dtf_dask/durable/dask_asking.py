@@ -111,6 +111,11 @@ class AskingAgain(PooledRPCCall):
 
         saying.add_done_callback(said)
 
+    async def all_said(self) -> None:
+        """Wait for what was said and not waited for."""
+        while self._saying:
+            await asyncio.wait(self._saying)
+
     async def say(self, what: str, **arguments: Any) -> None:
         """What Dask says in a stream, as a call that is done once."""
         assert what in SAYINGS

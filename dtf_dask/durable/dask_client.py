@@ -17,6 +17,7 @@ from distributed import Client, Future, fire_and_forget
 from distributed.batched import BatchedSend
 from distributed.client import FutureState
 from distributed.comm.core import CommClosedError
+from distributed.scheduler import _task_to_report_msg
 from distributed.utils import thread_state
 
 VERSIONS = ("2026.3", "2026.8")
@@ -77,12 +78,18 @@ _SAID: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+FORGOTTEN = "already forgotten"
+"""Why Dask's scheduler cancels what it cannot have any more, though clients want it."""
+
+
 def broken() -> tuple[str, ...]:
     """Say what is missing of what the durable half uses; empty if all is there."""
     missing = []
     for name, texts in _SAID:
         source = _source(getattr(Client, name, None))
         missing += [f"{text} in Client.{name}" for text in texts if text not in source]
+    if f'"reason": "{FORGOTTEN}"' not in inspect.getsource(_task_to_report_msg):
+        missing.append(f"the reason {FORGOTTEN!r} in _task_to_report_msg")
     if f'"op": "{DESIRES}"' not in inspect.getsource(fire_and_forget):
         missing.append(f"{DESIRES} in fire_and_forget")
     made = tuple(inspect.signature(Client._graph_to_futures).parameters)

@@ -87,6 +87,7 @@ class Clients:
             words.HELLO: self._hello,
             words.DURABLE: self._durable,
             words.STATES: self._states,
+            "report-key": self._reports,
             "client-releases-keys": self._releases,
             "client-desires-keys": self._desires,
             "cancel-keys": self._cancels,
@@ -291,6 +292,13 @@ class Clients:
                 self._states_wait.append(answer)
 
         self._lines[client].then(when_known)
+
+    def _reports(self, session: Session, client: str, key: Any) -> None:
+        """A client could not get a value, of which it had heard that it is there."""
+        if session.greeted and session.entered:
+            self._states(session, client, [key])
+        elif session.entered:
+            self._scheduler.report_on_key(key, client=client)
 
     def _releases(self, session: Session, client: str, keys: Any) -> None:
         self._ask(session, operations.RELEASE, client, tuple(keys))

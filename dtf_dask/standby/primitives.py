@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 _TAKES_FLUSH = frozenset({"publish_put", "publish_delete"})
 
+_OF_WORKERS = frozenset({"scatter", "restart", "proxy"})
+"""Calls whose answer depends on which workers there are. Others like them wait in
+`dask_links`; these are ours."""
+
 # Of what is numbered, the field that has the number: those are restored in that order.
 _ORDERED = {
     "queue-item": 1,
@@ -48,6 +52,7 @@ class Primitives:
         self._scheduler = scheduler
         self._keeper = keeper = Keeper(durability)
         self._requests = Requests()
+        self._settled = asyncio.Event()
         self._running: dict[tuple[str, int], asyncio.Task[Any]] = {}
         self._busy: set[asyncio.Future[Any]] = set()
         self._variables = Variables(scheduler, keeper)
@@ -80,6 +85,10 @@ class Primitives:
         await made._restore()
         made._take_over()
         return made
+
+    def settle(self) -> None:
+        """From now on it is known what workers have: answer calls that ask for it."""
+        self._settled.set()
 
     async def _restore(self) -> None:
         # In this order: what holds others comes before them.
@@ -147,6 +156,8 @@ class Primitives:
 
         async def handler(**arguments: Any) -> Any:
             request = read_request(arguments.pop(REQUEST, None))
+            if name in _OF_WORKERS:
+                await self._settled.wait()
             if request is None:
                 return await self._done(call, arguments)
             if name in _TAKES_FLUSH:

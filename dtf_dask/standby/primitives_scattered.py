@@ -1,7 +1,7 @@
-"""Scattered values, and the restart of a cluster: they change tasks without a graph.
+"""Scattered values, actors, and the restart of a cluster: what no graph makes.
 
-A value is in the memory of workers only. The journal has its key, so that it is known
-after a takeover that it was there; if the workers that had it are gone, it is lost.
+A value, or an actor, is in the memory of workers only. The journal has its key, so that
+it is known after a takeover that it was there; if its workers are gone, it is lost.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distributed import Scheduler
+from distributed.protocol import to_serialize
 
+from dtf_dask.errors import TaskLostError
 from dtf_dask.standby.dask_primitives import Handler
 from dtf_dask.standby.primitives_keeper import Keeper
 
@@ -25,7 +27,7 @@ class Scattered:
             "update_data": self.update,
             "restart": self.restart,
         }
-        self.looks: Mapping[str, Handler] = {}
+        self.looks: Mapping[str, Handler] = {"proxy": self.proxy}
         self.streams: Mapping[str, Handler] = {"update-data": self.update}
 
     async def scatter(self, client: str, **arguments: Any) -> Any:
@@ -44,6 +46,19 @@ class Scattered:
         self._keeper.restart(client or "")
         await self._keeper.committed()
         await self._scheduler.restart(client=client, **arguments)
+
+    async def proxy(
+        self, msg: Mapping[str, Any], worker: str, serializers: Any = None
+    ) -> Any:
+        """As Dask's; but a worker that is gone for good is not waited for."""
+        if worker not in self._scheduler.workers and "actor" in msg:
+            lost = TaskLostError(
+                f"the actor {msg['actor']!r} is lost with its worker {worker}"
+            )
+            return {"status": "error", "exception": to_serialize(lost)}
+        return await self._scheduler.proxy(
+            msg=dict(msg), worker=worker, serializers=serializers
+        )
 
     def _said(self, client: str | None, keys: Iterable[Any]) -> None:
         tasks = self._scheduler.tasks

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dask.utils import parse_timedelta
 from distributed import Scheduler
 from distributed.utils import Deadline
 
@@ -61,11 +62,11 @@ class Variables:
         key: Any = None,
         data: Any = None,
         client: str | None = None,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
     ) -> None:
         """As Dask's."""
         holding = ("Future", key) if key is not None else ("msgpack", packed(data))
-        deadline = Deadline.after(timeout)
+        deadline = Deadline.after(parse_timedelta(timeout))
         async with self._holders.turn(name):
             if key is not None:
                 await self._holders.wish(f"variable-{name}", key, deadline)

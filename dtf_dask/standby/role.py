@@ -31,6 +31,7 @@ from dtf_dask.standby.absence import away_terms
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.away import Presence
 from dtf_dask.standby.clients import Clients
+from dtf_dask.standby.dask_shuffles import Shuffles
 from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.journal import first_number
 from dtf_dask.standby.link import NodeLink
@@ -180,7 +181,8 @@ class StandbyScheduler:
         self.durability.lead(term, first)
         self._begin(self.durability.run())
         self.durability.keep_lazily(dict.fromkeys(self.shadow.unfinished))
-        await Primitives.install(scheduler, self.durability)
+        primitives = await Primitives.install(scheduler, self.durability)
+        Shuffles.install(scheduler)
         settings = load().ha
         self.clients = Clients(
             scheduler,
@@ -206,6 +208,7 @@ class StandbyScheduler:
             erred=self.applier.erred,
         )
         self.clients.tell_states()
+        primitives.settle()
         self.link.say(
             words.settled(
                 time.monotonic() - began,

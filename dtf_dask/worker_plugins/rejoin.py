@@ -23,6 +23,7 @@ from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.durable.inventory import KEY
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.quantities import parse_duration
+from dtf_dask.standby.dask_shuffles import PLAN, plan_of
 from dtf_dask.worker_plugins import dask_holdings as holdings
 from dtf_dask.worker_plugins import dask_rejoin as seam
 from dtf_dask.worker_plugins.rejoin_plugins import ReceivedPlugins
@@ -145,6 +146,7 @@ class Membership:
             get_client=self.get_client,
         )
         worker.handlers["dtf_leader"] = self.leader_calls
+        worker.handlers[PLAN] = plan_of
         worker.startup_information[KEY] = self._first_inventory
 
     # What Dask calls instead of the worker's own methods.

@@ -6,11 +6,13 @@ import asyncio
 import importlib.metadata
 
 import pytest
+from coordination_kit import LOOPBACK
 from distributed import Scheduler
-from memory_ledger import LOOPBACK, MemoryDurability, MemoryLedger
 
 from dtf_dask.durable import dask_asking
 from dtf_dask.standby import dask_primitives
+from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.primitives import Primitives
 
 
@@ -45,8 +47,10 @@ def test_a_dask_that_is_not_as_known_is_left_alone() -> None:
         made = scheduler()
         del made.extensions["queues"]
         before = dict(made.handlers)
+        applier = Applier(made, lambda _: None)
+        durability = Durability(applier, lambda _: asyncio.Future(), {}, print)
         with pytest.raises(RuntimeError, match="the extension queues"):
-            await Primitives.install(made, MemoryDurability(MemoryLedger(), made))
+            await Primitives.install(made, durability)
         assert made.handlers == before
         await made.close()
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import dask
 import pytest
+from coordination_kit import Leader, MemoryLedger, free_contact, lead
 from distributed import Lock, SchedulerPlugin, Semaphore
 from distributed.core import ConnectionPool
 from distributed.protocol.pickle import dumps
 from distributed.protocol.serialize import Serialized, to_serialize
-from memory_ledger import Leader, MemoryLedger, free_contact, lead
 
 from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.errors import FailoverError
@@ -37,23 +37,23 @@ class Lab:
         self.leader: Leader = None  # type: ignore[assignment]
         self._led = 0
 
-    async def lead(self, tasks: tuple[str, ...] = ()) -> Leader:
+    async def lead(self) -> Leader:
         self._led += 1
         self.leader = await self._stack.enter_async_context(
-            lead(self.ledger, self.contact, self._led % 2 + 1, tasks)
+            lead(self.ledger, self.contact, self._led % 2 + 1)
         )
         return self.leader
 
-    async def fail_over(self, tasks: tuple[str, ...] = ()) -> Leader:
+    async def fail_over(self) -> Leader:
         await self.leader.kill()
-        return await self.lead(tasks)
+        return await self.lead()
 
     def asking(self, **more: Any) -> AskingAgain:
         return AskingAgain(self._pool(str(self.contact)), patience_s=20, **more)
 
     def mute(self, kind: str) -> None:
         """Nobody hears of what the leader commits, from a record of this kind on."""
-        self.leader.durability.mute_at = kind
+        self.leader.proposals.mute_at = kind
 
 
 def run(check: Callable[[Lab], Awaitable[None]], tasks: tuple[str, ...] = ()) -> None:
@@ -61,7 +61,9 @@ def run(check: Callable[[Lab], Awaitable[None]], tasks: tuple[str, ...] = ()) ->
         async with asyncio.timeout(60), contextlib.AsyncExitStack() as stack:
             pool = await stack.enter_async_context(ConnectionPool())
             lab = Lab(stack, pool)
-            await lab.lead(tasks)
+            leader = await lab.lead()
+            for key in tasks:
+                await leader.submit(key)
             await check(lab)
 
     asyncio.run(limited())
@@ -78,10 +80,11 @@ def test_a_variable_keeps_its_value_and_its_future() -> None:
     async def check(lab: Lab) -> None:
         ask = lab.asking()
         await ask.variable_set(name="plain", data={"a": (1, b"2")})
-        await ask.variable_set(name="held", key="x", timeout=1)
+        await ask.variable_set(name="held", key="x", timeout="1 s")
         await ask.variable_set(name="gone", key="x", timeout=1)
         await ask.say("variable_delete", name="gone")
-        leader = await lab.fail_over(("x",))
+        await lab.leader.let_go("x")
+        leader = await lab.fail_over()
         assert (await ask.variable_get(name="plain"))["value"] == {"a": (1, b"2")}
         found = await ask.variable_get(name="held")
         assert (found["type"], found["value"]) == ("Future", "x")
@@ -100,8 +103,9 @@ def test_a_variable_that_changes_lets_go_of_what_it_held() -> None:
         ask = lab.asking()
         await ask.variable_set(name="v", key="x", timeout=1)
         await ask.variable_set(name="v", key="y", timeout=1)
+        await lab.leader.let_go("x", "y")
         await until(lambda: "x" not in lab.leader.scheduler.tasks)
-        leader = await lab.fail_over(("x", "y"))
+        leader = await lab.fail_over()
         assert wants(leader.scheduler, "variable-v") == {"y"}
 
     run(check, ("x", "y"))
@@ -126,7 +130,7 @@ def test_nobody_is_told_of_what_may_vanish() -> None:
     """While a commit is under way neither who sets nor who gets has an answer."""
 
     async def check(lab: Lab) -> None:
-        lab.leader.durability.open.clear()
+        lab.leader.proposals.open.clear()
         setting = asyncio.create_task(lab.asking().variable_set(name="v", data=1))
         own = lab.leader.scheduler.extensions["variables"]
         await until(lambda: "v" in own.variables)
@@ -203,14 +207,15 @@ def test_a_queue_keeps_its_order_its_bound_and_its_futures() -> None:
             await ask.queue_put(name="q", data=number)
         await ask.queue_put(name="q", key="x")
         await ask.queue_put(name="q", key="x")
-        leader = await lab.fail_over(("x",))
+        await lab.leader.let_go("x")
+        leader = await lab.fail_over()
         with pytest.raises(TimeoutError):
             await ask.queue_put(name="q", data="more", timeout=0.05)
         assert wants(leader.scheduler, "queue-q") == {"x"}
         items = await ask.queue_get(name="q", batch=3)
         assert [one["value"] for one in items] == [0, 1, "x"]
         assert wants(leader.scheduler, "queue-q") == {"x"}
-        leader = await lab.fail_over(("x",))
+        leader = await lab.fail_over()
         await ask.queue_get(name="q")
         # Who got it says so, as stock clients do; then nobody wants it.
         leader.scheduler.stream_handlers["queue-future-release"](
@@ -230,8 +235,10 @@ def test_a_queue_that_all_closed_is_gone() -> None:
         await ask.queue_create(name="q")
         await ask.queue_put(name="q", key="x")
         await ask.say("queue_release", name="q")
-        await lab.fail_over(("x",))
+        await lab.fail_over()
         assert await ask.queue_qsize(name="q") == 1
+        await lab.leader.let_go("x")
+        assert "x" in lab.leader.scheduler.tasks
         await ask.say("queue_release", name="q")
         await until(lambda: "x" not in lab.leader.scheduler.tasks)
         assert set(lab.ledger.kinds()) <= {"request"}
@@ -391,10 +398,11 @@ def test_published_datasets_stay_and_keep_their_futures() -> None:
         await put(("a", 1), "y", override=True)
         await put("gone", "y")
         await ask.publish_delete(names=["gone"], client="c", uid="u")
+        await lab.leader.let_go("x")
         lab.mute("dataset")
         putting = asyncio.create_task(put("late", "y"))
         await until(lambda: lab.ledger.kinds().count("dataset") == 3)
-        leader = await lab.fail_over(("x", "y"))
+        leader = await lab.fail_over()
         await putting
         assert await ask.publish_list() == (("a", 1), "kept", "late")
         (found,) = await ask.publish_get(names=[("a", 1)])
@@ -420,10 +428,10 @@ def test_metadata_stay_as_they_were_set() -> None:
         await ask.set_metadata(keys=["a", "b"], value=None)
         await ask.set_metadata(keys=["x", "note"], value="of a task")
         assert lab.ledger.kinds().count("metadata") == 3
-        leader = await lab.fail_over(("x",))
+        leader = await lab.fail_over()
         assert await ask.get_metadata(keys=["a"]) == {"d": 3, "b": None}
         assert await ask.get_metadata(keys=["x", "note"]) == "of a task"
-        leader.scheduler.transitions({"x": "forgotten"}, "test")
+        await leader.let_go("x")
         await until(lambda: lab.ledger.kinds().count("metadata") == 2)
         with pytest.raises(KeyError):
             await ask.get_metadata(keys=["x"])
