@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from dask.base import get_annotations
 
 from dtf_dask.annotations import validate
 from dtf_dask.durable.client_methods import DurableMethods
+from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.errors import SchedulingUnavailableError
 from dtf_dask.explanation import Explanation
 from dtf_dask.held_graphs import HeldGraphs
@@ -123,6 +125,15 @@ class Client(DurableMethods, distributed.Client):
                 raise
         keep(futures, awaited)
         return futures
+
+    @property
+    def durability(self) -> ClientStanding:
+        """How much of what was submitted is in the ledger, and what the rest waits for.
+
+        See `dtf_dask.durable.client_standing.ClientStanding`, which prints as a line.
+        """
+        found = super().durability
+        return replace(found, pending=found.pending + len(self._held_graphs))
 
     @property
     def pressure(self) -> Pressure | None:

@@ -71,6 +71,9 @@ class HeldGraphs:
         if self._task is not None:
             self._task.cancel()
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     async def sent(self) -> None:
         """Wait until nothing is held any more."""
         await asyncio.sleep(0)  # what a coroutine just submitted is a callback away

@@ -123,7 +123,7 @@ class DurableHalf:
             self.sending.live,
             self.cluster,
             self.term,
-            self.sending.outbox.pending,
+            len(self._early) + self.sending.pending,
             self.waiting or self.sending.ended,
         )
 
@@ -332,7 +332,7 @@ class DurableHalf:
 
     def give_up(self, error: Exception) -> None:
         """There is no way back for this client: its futures say so."""
-        pending = self.sending.outbox.pending
+        pending = self.sending.pending
         why = f"{error}. {pending} operations of this client are in no ledger."
         logger.error("This client gives up: %s", why)
         self.sending.end(str(error))

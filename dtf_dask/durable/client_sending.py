@@ -149,6 +149,11 @@ class Sending:
         if self.ended:
             raise ClusterUnreachableError(self.ended)
 
+    @property
+    def pending(self) -> int:
+        """How many operations are not known to be in the ledger, or not even made."""
+        return len(self._behind) + bool(self._releases) + self.outbox.pending
+
     # -- what is asked -------------------------------------------------------------
 
     def give(self, message: Message) -> None:

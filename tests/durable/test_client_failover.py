@@ -168,6 +168,8 @@ def test_collections_and_graphs_go_the_same_way(make: Callable[..., Any]) -> Non
             total = dask.array.ones((40, 40), chunks=2).sum()
             first = client.compute(total)
             second = client.submit(doubled, 21)  # behind the first, in the journal
+            await asyncio.sleep(0)
+            assert client.durability.pending == 2  # neither is made yet
             assert await second == 42
             assert await first == 1600
             kept = client.persist(dask.array.arange(10, chunks=5))
