@@ -8,6 +8,7 @@ what is over may be gone, so it keeps what it forgets until it has acted on all 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from dtf_dask.standby import dask_seam
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
 from dtf_dask.standby.watch import NAME, Watch
+
+logger = logging.getLogger(__name__)
 
 FIRE_AND_FORGET = "fire-and-forget"
 """Dask's own client that wants what nobody waits for."""
@@ -52,6 +55,10 @@ class Applier:
         Takes operations that the scheduler itself adds to the journal, when it leads.
     Attributes
     ----------
+    failed
+        Why the last operation could not be acted on; empty if it could.
+    last_s
+        The latest time at which an operation was written.
     leads
         Whether others are told.
     quiet
@@ -71,6 +78,8 @@ class Applier:
     ) -> None:
         self.scheduler = scheduler
         self.living = Living()
+        self.failed = ""
+        self.last_s = 0.0
         self.leads = False
         self.quiet = True
         self.erred: dict[Key, Mapping[str, Any]] = {}
@@ -106,7 +115,18 @@ class Applier:
         read
             What `prepare` made of it, if that was done before.
         """
-        yield from self._acts[operation.kind](operation, packed, at_s, read)
+        self.failed = ""
+        self.last_s = max(self.last_s, at_s)
+        try:
+            yield from self._acts[operation.kind](operation, packed, at_s, read)
+        except Exception as error:
+            # Whoever takes over would meet it again: one operation must not be what
+            # ends all schedulers, one after the other.
+            self.failed = f"{type(error).__name__}: {error}"[:1_000]
+            logger.exception(
+                "an operation (%s) of client %s cannot be acted on",
+                *(operations.KINDS[operation.kind].name, operation.client),
+            )
 
     def settle(self) -> None:
         """All that is in the ledger was acted on: nothing is revived any more."""

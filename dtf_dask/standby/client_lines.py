@@ -167,7 +167,7 @@ class ClientLine:
             self._durability.ask(self._asked(seq, item))
         else:
             assert not isinstance(item, ToMake)
-            self._durability.ask(Asked(None, b"", asker=_Then(item)))
+            self._durability.ask(Asked(None, b"", asker=Then(item)))
 
     def _asked(self, seq: int, packed: bytes) -> Asked:
         record = record_of(self.client, self.token, seq if seq else self.accepted)
@@ -183,7 +183,7 @@ class ClientLine:
             read = prepare(operation)
             if read is not None and read.table.client != self.client:
                 raise ProtocolError("it has a table of another client")
-        except ProtocolError as error:
+        except Exception as error:  # of whatever is in there
             logger.warning(
                 "operation %d of client %s is refused: %s", seq, self.client, error
             )
@@ -191,17 +191,18 @@ class ClientLine:
         return Asked(operation, packed, read, self, seq, record)
 
 
-class _Then:
+class Then:
     """Asks for nothing, and hears when its turn has come."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
 
     def done(self, seq: int) -> None:
+        """Its turn has come."""
         self._call()
 
     def refused(self, seq: int, why: str, keys: Sequence[Any]) -> None:
-        raise AssertionError("nothing was asked")
+        """What was asked with it could not be acted on; its turn comes all the same."""
 
 
 _Item = bytes | ToMake | Callable[[], None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any
 
@@ -26,32 +26,15 @@ from dtf_dask.standby.client_lines import (
     FIRE_AND_FORGET,
     PREFIX,
     ClientLine,
+    Then,
     ToMake,
     read_record,
 )
+from dtf_dask.standby.client_session import Session
 from dtf_dask.standby.durability import Asked, Durability
+from dtf_dask.submission.table import CLIENT_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
-
-
-class Session:
-    """One stream of a client."""
-
-    def __init__(self, client: str, comm: Any, stream: BatchedSend) -> None:
-        self.client = client
-        self.comm = comm
-        self.stream = stream
-        self.entered = False
-        """Whether it is the one of its client."""
-        self.greeted = False
-        self.leaves = False
-
-    def say(self, message: Mapping[str, Any]) -> None:
-        """Send a word; what a broken stream does not take is said again otherwise."""
-        try:
-            self.stream.send(message)
-        except CommClosedError:
-            pass
 
 
 class Clients:
@@ -123,6 +106,10 @@ class Clients:
     ) -> None:
         """A client registers; returns when its stream ends."""
         comm.name = "Scheduler->Client"
+        if not 1 <= len(client) <= CLIENT_LENGTH_MAX:
+            logger.warning("a client is refused: its id has %d characters", len(client))
+            comm.abort()
+            return
         while client in self._leaving:
             await self._durability.settled()
         stream = BatchedSend(interval="2ms", loop=self._scheduler.loop)
@@ -168,6 +155,8 @@ class Clients:
                 said = {"client": session.client, **message}
                 if op in self._hears:
                     answer = self._hears[op](session, **said)
+                elif op == "heartbeat-client" and not session.entered:
+                    continue  # it says who it is in a moment
                 elif session.entered:
                     answer = handlers[op](**said)
                 else:
@@ -186,7 +175,10 @@ class Clients:
             return  # an old one, or one of another: the client's is there
         del self._sessions[client]
         dask_clients.leave_client(self._scheduler, client, session.stream)
-        if session.leaves or not session.greeted:
+        line = self._lines.get(client)
+        # One of dtf whose stream broke before it could say so is one all the same.
+        is_dasks = not session.greeted and (line is None or not line.token)
+        if session.leaves or is_dasks:
             self._leave(client)
         else:
             self._leaves_in(client, self._grace_s)
@@ -209,7 +201,7 @@ class Clients:
                 Asked(
                     operations.decode_operation(packed),
                     packed,
-                    asker=_Gone(self._forget, client),
+                    asker=Then(lambda: self._forget(client)),
                     record=(PREFIX + client, None),
                 )
             )
@@ -385,16 +377,3 @@ class Clients:
 
 
 _ANOTHER = "another client of the same id is there"
-
-
-class _Gone:
-    """Hears that a client's wishes have ended."""
-
-    def __init__(self, forget: Callable[[str], None], client: str) -> None:
-        self._forget, self._client = forget, client
-
-    def done(self, seq: int) -> None:
-        self._forget(self._client)
-
-    def refused(self, seq: int, why: str, keys: Any) -> None:
-        raise AssertionError("nothing was refused")

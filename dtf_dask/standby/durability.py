@@ -152,6 +152,7 @@ class Durability:
         self._proposed: deque[_Entry] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._last_s = 0.0
         self._cutting: asyncio.TimerHandle | None = None
 
     def lead(self, term: int, next_number: int) -> None:
@@ -240,7 +241,9 @@ class Durability:
 
     def _make(self) -> None:
         """Make an entry of what stands first in the line, or several if it is large."""
-        entry = _Entry(at_s=time.time())
+        # Tasks stand in the order of this time: no clock of another leader breaks it.
+        self._last_s = max(self._last_s, self.applier.last_s, time.time())
+        entry = _Entry(at_s=self._last_s)
         seen: dict[str, bytes | None] = {}
         batch: list[bytes] = []
         size = 0
@@ -332,6 +335,7 @@ class Durability:
                 at_s = entry.at_s + place * 1e-6
                 for _ in self.applier.act(item.operation, item.packed, at_s, item.read):
                     await asyncio.sleep(0)
+                item.why = self.applier.failed
             if item.record is not None:
                 self._remember(dict([item.record]))
             if item.asker is not None:

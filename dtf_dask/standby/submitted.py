@@ -13,7 +13,8 @@ from typing import Any
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import Operation
 from dtf_dask.errors import ProtocolError
-from dtf_dask.submission.table import Key, Plain, Row, Table, shown
+from dtf_dask.quantities import parse_duration
+from dtf_dask.submission.table import Key, Plain, Row, Table, key_fault, shown
 from dtf_dask.submission.table_codec import decode_table
 
 
@@ -33,7 +34,7 @@ class Submitted:
     rows: tuple[tuple[int, Row], ...]
     elsewhere: frozenset[Key]
     submitting_task: Key | None
-    fifo_timeout: float | str
+    fifo_timeout: float
     actors: frozenset[Key]
     code: tuple[tuple[Any, ...], ...]
     span: Mapping[str, Plain]
@@ -70,7 +71,7 @@ def submitted(table: Table, words: Mapping[str, Any]) -> Submitted:
         tuple((at, row) for at, row in enumerate(table.rows) if row.key in needed),
         frozenset(elsewhere),
         words.get("submitting_task"),
-        words.get("fifo_timeout", 0.0),
+        parse_duration(words.get("fifo_timeout", 0.0)),
         frozenset(table.wanted if actors is True else actors),
         tuple(words.get("code") or ()),
         words.get("span") or {},
@@ -113,8 +114,13 @@ def _words_wrong(words: Mapping[str, Any]) -> str:
     actors = words.get("actors")
     if actors not in (None, True, False) and type(actors) is not tuple:
         return "has actors that are no keys"
-    if not isinstance(words.get("fifo_timeout", 0.0), int | float | str):
+    if not _is_duration(words.get("fifo_timeout", 0.0)):
         return "has a fifo_timeout that is no time"
+    if why := key_fault(words.get("submitting_task") or ""):
+        return f"comes of a task whose key {why}"
+    for actor in actors if type(actors) is tuple else ():
+        if why := key_fault(actor):
+            return f"has an actor whose key {why}"
     code = words.get("code") or ()
     if type(code) is not tuple or not all(
         type(one) is tuple and tuple(map(type, one)) == (str, int, int, str)
@@ -128,6 +134,16 @@ def _words_wrong(words: Mapping[str, Any]) -> str:
     ):
         return "has words on spans that are none"
     return ""
+
+
+def _is_duration(value: object) -> bool:
+    """Whether Dask reads it as one, too."""
+    if isinstance(value, int | float):
+        return value >= 0
+    try:
+        return isinstance(value, str) and parse_duration(value) >= 0
+    except ValueError:
+        return False
 
 
 def _order_wrong(table: Table) -> str:

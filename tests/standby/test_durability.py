@@ -13,7 +13,7 @@ from memory_ledger import Leader, MemoryLedger, bare, lead
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import encode_operation
 from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX
-from dtf_dask.standby import durability
+from dtf_dask.standby import dask_seam, durability
 from dtf_dask.standby.client_lines import ClientLine
 from dtf_dask.standby.journal import JournalReader, number_of
 from dtf_dask.submission.table import Row, Table
@@ -122,5 +122,67 @@ def test_clients_hear_that_the_ledger_does_not_answer(
         assert waits[-1] == ""
         assert set(leader.scheduler.tasks) == {"b"}
         assert told[-1] == ("ack", 3)
+
+    alone(check)
+
+
+@pytest.mark.logs("an operation .table. of client c cannot be acted on")
+def test_one_operation_does_not_end_all_schedulers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What nobody thought of fails alone: here, and wherever it is acted on again."""
+    make = dask_seam.make_tasks
+
+    def make_tasks(scheduler: Any, given: Any, *args: Any, **kwargs: Any) -> Any:
+        if given.table.wanted == ("bad",):
+            raise RuntimeError("never heard of")
+        return make(scheduler, given, *args, **kwargs)
+
+    monkeypatch.setattr(dask_seam, "make_tasks", make_tasks)
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        with bare() as other:
+            shadow = ledger.shadow(other)
+            told: list[Any] = []
+            asking = line(leader, told)
+            for seq, key in enumerate(("a", "bad", "b"), 1):
+                asking.take(seq, table(key))
+            await leader.durability.settled()
+            await shadow.catch_up()
+            assert ("refused", 2, "RuntimeError: never heard of", ()) in told
+            assert told[-1] == ("ack", 3)
+            assert set(leader.scheduler.tasks) == set(other.tasks) == {"a", "b"}
+
+    alone(check)
+
+
+@pytest.mark.logs("of client c is refused")
+def test_what_makes_no_sense_is_refused() -> None:
+    """Before it is written: the next operation is taken all the same."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        told: list[Any] = []
+        asking = line(leader, told)
+        row = Row("a", (), b"", (), False, {})
+        needy = Row("b", ("a",), b"", (), False, {})
+        packed = encode_table(Table("c", 1, ("a",), (), (row,)))
+        words: list[dict[str, Any]] = [
+            {"fifo_timeout": "some"},
+            {"submitting_task": {"a": 1}},
+            {"actors": ({"a": 1},)},
+            {"code": ("text",)},
+            {"span": {"collections": 5}},
+        ]
+        said = [encode_operation(operations.TABLE, "c", packed, one) for one in words]
+        upside_down = encode_table(Table("c", 1, ("b",), (), (needy, row)))
+        said.append(encode_operation(operations.TABLE, "c", upside_down, {}))
+        said.append(encode_operation(operations.TABLE, "c", b"no table", {}))
+        for seq, one in enumerate([*said, table("good")], 1):
+            asking.take(seq, one)
+        await leader.durability.settled()
+        refused = [one[1] for one in told if one[0] == "refused"]
+        assert refused == list(range(1, len(said) + 1))
+        assert set(leader.scheduler.tasks) == {"good"}
+        assert len([key for key in ledger.records if key.startswith("j/")]) == 1
 
     alone(check)

@@ -1,0 +1,29 @@
+"""One stream of a client to the scheduler that leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from distributed.batched import BatchedSend
+from distributed.comm.core import CommClosedError
+
+
+class Session:
+    """One stream of a client."""
+
+    def __init__(self, client: str, comm: Any, stream: BatchedSend) -> None:
+        self.client = client
+        self.comm = comm
+        self.stream = stream
+        self.entered = False
+        """Whether it is the one of its client."""
+        self.greeted = False
+        self.leaves = False
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Send a word; what a broken stream does not take is said again otherwise."""
+        try:
+            self.stream.send(message)
+        except CommClosedError:
+            pass
