@@ -253,6 +253,7 @@ READERS: dict[str, Callable[[object], Any]] = {
     "expected": _duration,
     "guessed": _flag,
     "timeout": _duration,
+    "lease": _duration,
     "retries": _count(RETRIES_MAX),
     "preemptible": _flag,
     "after": _after,

@@ -35,7 +35,8 @@ def validate(annotations: Mapping[Any, Any], *, where: str = "") -> dict[str, An
         ``priority_class`` (or ``class``), ``tenant``: names.
         ``deadline``: seconds or ``"10 min"`` from submission, or a point in time (a
         `datetime` with a time zone, or ISO text); ``on_late``: "run", "refuse" or
-        "cancel"; ``timeout``: seconds or text.
+        "cancel"; ``timeout``: seconds or text; ``lease``: the same, for how long it is
+        left to a worker that is cut off while it runs.
         ``expected``: a duration, how long it is thought to take. A case's is believed
         until the case has run; a task's always, for tasks of one name may be unlike.
         ``guessed``: True if it is a guess, for which nothing is to be refused.

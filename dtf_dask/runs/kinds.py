@@ -20,12 +20,13 @@ from dtf_dask.scheduler_plugins.engine.terms import Offer
 PLANNED = (
     *("hardware", "prefer", "memory", "gpus", "gpu_memory", "cpus", "resources"),
     *("tokens", "exclusive", "priority_class", "tenant", "deadline", "on_late"),
+    "lease",
 )
 """The annotations that decide where and when a case runs. The others (its timeout,
 retries, what it comes after) are of the case alone."""
 
 _OF_TASKS_ONLY = ("name", "gang", "on_upstream_failure", "preemptible")
-_LARGEST = ("memory", "gpus", "gpu_memory", "cpus", "exclusive")
+_LARGEST = ("memory", "gpus", "gpu_memory", "cpus", "exclusive", "lease")
 _BY_NAME = ("resources", "tokens")
 _SAME = ("priority_class", "tenant", "deadline", "on_late")
 

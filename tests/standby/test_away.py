@@ -271,6 +271,32 @@ def test_when_the_lease_is_over_it_is_done_elsewhere_and_the_late_one_refused() 
     run(test())
 
 
+def test_a_task_may_have_a_lease_of_its_own() -> None:
+    """It is said with the task, and counts in place of what is configured."""
+
+    async def test() -> None:
+        async with living("a", "b", grace_s=0.1, after_s=10.0, lease_s=0.0) as (
+            one,
+            _presence,
+            (a, b),
+        ):
+            one.submit(
+                {"x": [], "y": []},
+                ["x", "y"],
+                annotations={"dtf": {"x": {"lease": 3600.0}, "y": {"lease": 3600.0}}},
+            )
+            await until(lambda: len(a.sent()) + len(b.sent()) == 2)
+            (long,) = a.sent()
+            await a.heartbeat(one.scheduler, {long: 100.0})
+            ws = one.scheduler.workers[a.address]
+            a.break_link()
+            await until(lambda: one.scheduler.get_events(a.address)[-1][1].get("keys"))
+            assert {ts.key for ts in ws.processing} == {long}
+            assert long not in b.sent()
+
+    run(test())
+
+
 @pytest.mark.parametrize("extensions", [{"spans": {("x", "no", "p"): 1.0}}, {"?": 1}])
 def test_heartbeats_of_what_this_leader_does_not_know(extensions: Any) -> None:
     """A span that began under another leader must not close the worker."""
