@@ -18,6 +18,9 @@ from dtf_dask.wishes import class_of
 
 Message = dict[str, Any]
 
+_OF_KEYS = ("client-releases-keys", "client-desires-keys", "cancel-keys")
+"""What makes no sense to a scheduler that does not know the task yet."""
+
 
 class _Held(NamedTuple):
     message: Message
@@ -57,7 +60,7 @@ class HeldGraphs:
             self._unsent.update(keys)
             self._keep(message, keys)
             return True
-        if op == "client-releases-keys" and self._concerns(message["keys"]):
+        if op in _OF_KEYS and self._concerns(message["keys"]):
             self._keep(message, frozenset())
             return True
         if op == "close-client":

@@ -163,6 +163,11 @@ def _holdings(holdings: Mapping[str, Any]) -> str:
     )
 
 
+def _ended(scheduler: Mapping[str, Any]) -> str:
+    """Why its scheduler ended last, if that was not as it should."""
+    return str(scheduler["last_end"]) if scheduler["crashes"] else ""
+
+
 def _row(name: str, told: Mapping[str, Any] | str, lag: int | None) -> list[str | Text]:
     if isinstance(told, str):
         return [name, Text("away", style="red"), "", "", "", told]
@@ -175,5 +180,5 @@ def _row(name: str, told: Mapping[str, Any] | str, lag: int | None) -> list[str 
         str(told["term"]),
         "" if lag is None else str(lag),
         str(scheduler["crashes"]),
-        remark or scheduler["alarm"] or scheduler["last_end"],
+        remark or scheduler["alarm"] or _ended(scheduler),
     ]

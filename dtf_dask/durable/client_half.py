@@ -20,6 +20,7 @@ from dtf_dask import config
 from dtf_dask.durable import client_reconnecting, client_words, dask_client
 from dtf_dask.durable.client_sending import RETRIES, Sending
 from dtf_dask.durable.client_standing import ClientStanding
+from dtf_dask.durable.client_watch import watch
 from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.durable.requests import SAYINGS
 from dtf_dask.errors import (
@@ -78,6 +79,7 @@ class DurableHalf:
         self._sending: Sending | None = None
         self.leader_heard: list[Callable[[int, str, float], None]] = []
         self._lost_at: float | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._stream: Any = None
         self._early: list[Mapping[str, Any]] = []
         self._cancelled: Any = None
@@ -206,6 +208,8 @@ class DurableHalf:
                     await sending.settled(sending.owed)
             except (TimeoutError, DtfError):
                 logger.warning("A client closes: %s", self.standing())
+        if self._watching is not None:
+            self._watching.cancel()
         sending.end("the client is closed")
 
     # -- the connection ----------------------------------------------------------------
@@ -309,6 +313,10 @@ class DurableHalf:
     def _become(self, mode: Mode) -> None:
         self.mode = mode
         if self.durable:
+            self._watching = asyncio.create_task(
+                watch(self.client, lambda: self.term if self.sending.live else None),
+                name="dtf-client-watch",
+            )
             self.client.scheduler = AskingAgain(
                 self.client.scheduler,
                 client=self.client.id,

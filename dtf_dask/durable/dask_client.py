@@ -16,7 +16,7 @@ from dask.core import validate_key
 from distributed import Client, Future, fire_and_forget
 from distributed.batched import BatchedSend
 from distributed.client import FutureState
-from distributed.comm.core import CommClosedError
+from distributed.comm.core import CommClosedError, connect
 from distributed.scheduler import _task_to_report_msg
 from distributed.utils import thread_state
 
@@ -171,6 +171,26 @@ def drop_stream(client: Any) -> None:
         client.status = "connecting"
 
 
+def break_stream(client: Any) -> None:
+    """Have the client notice that its scheduler is gone."""
+    stream = client.scheduler_comm
+    if stream is not None and stream.comm is not None:
+        stream.comm.abort()
+
+
+async def term_of_leader(client: Any, timeout_s: float) -> int | None:
+    """The term of whoever lets clients in now; None if nobody does in time."""
+    try:
+        comm = await connect(
+            client.scheduler.address, timeout=timeout_s, **client.connection_args
+        )
+    except OSError:
+        return None
+    found = comm.remote_info.get(_COORDINATOR)
+    comm.abort()
+    return found.get("term") if isinstance(found, Mapping) else None
+
+
 def keep_for_later(client: Any, message: Mapping[str, Any]) -> None:
     """Have Dask's client send a message once it is connected."""
     client._pending_msg_buffer.append(message)
@@ -209,7 +229,7 @@ def unfinished(client: Any) -> list[Hashable]:
     """Keys of futures of which nothing final is known."""
     return [
         key
-        for key, state in client.futures.items()
+        for key, state in list(client.futures.items())  # threads add to it
         if state.status in ("pending", "lost")
     ]
 

@@ -163,3 +163,23 @@ def broken(task: asyncio.Task[Link]) -> bool:
     """Whether a connection that was being made is none now."""
     gone = task.cancelled() or task.exception() is not None
     return gone or task.result().closed.done()
+
+
+async def end_links(tasks: Sequence[asyncio.Task[Link]], why: str) -> None:
+    """End connections, those that are being made too, and wait until they are gone.
+
+    A node that hangs does not say goodbye: not longer than for one that answers.
+    """
+    links = [task.result() for task in tasks if task.done() and not broken(task)]
+    for link in links:
+        link.close(why)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            for link in links:
+                await link.gone.wait()
+    except TimeoutError:
+        for link in links:
+            link.abort(why)

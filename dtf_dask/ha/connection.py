@@ -33,7 +33,9 @@ class Connection(asyncio.Protocol):
         self.writable = True
         """False while the peer does not read what was written."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the connection is gone; `why` says why."""
+        """Done when the connection is over; `why` says why."""
+        self.gone = asyncio.Event()
+        """Set when its socket is closed, too: that takes a word of the peer, by TLS."""
         self.why = ""
         self.bytes_in = self.bytes_out = 0
         self.on_writable: Callable[[], None] = lambda: None
@@ -86,6 +88,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone (asyncio calls this)."""
+        self.gone.set()
         self._close(str(error) if error else "the peer closed the connection")
 
     def serve(self, taker: FrameTaker) -> None:

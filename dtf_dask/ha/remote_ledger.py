@@ -20,7 +20,7 @@ from dtf_dask.errors import (
     UsageError,
 )
 from dtf_dask.ha.client_batch import Batch
-from dtf_dask.ha.client_link import Link, PeerSilentError, broken, connected
+from dtf_dask.ha.client_link import Link, PeerSilentError, broken, connected, end_links
 from dtf_dask.ha.content_client import ContentClient
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.ledger.entries import references_in
@@ -113,15 +113,10 @@ class RemoteLedger:
         """End all connections; who still waits is told that nobody answers."""
         self._closed = True
         links, self._links = self._links, {}
-        for task in links.values():
-            if task.done() and not task.cancelled() and task.exception() is None:
-                task.result().close(_DONE)
-            else:
-                task.cancel()
         for asking in self._tasks:
             asking.cancel()
-        tasks = [*links.values(), *self._tasks]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_links([*links.values()], _DONE)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def set_address(self, node: int, address: Address) -> None:
         """A node lets clients in there from now on."""

@@ -21,6 +21,7 @@ from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.records import Change
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
+from dtf_dask.ha.process_time import cpu_s
 from dtf_dask.ha.raft.messages import Role
 from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
@@ -33,6 +34,10 @@ FRAME_BYTES_MAX = words.PROPOSAL_BYTES_MAX * 2
 GONE = "its end of the socket is closed"
 
 _OVERSLEPT_S = 1.0
+_IDLE_SHARE, _SPINS = 0.02, 0.8
+"""Who computes less of the time waits for nothing, or is stopped; who computes more of
+the time that it may take hangs in a loop."""
+
 _STANDING_PINGS = 4
 
 
@@ -47,7 +52,8 @@ class LinkOptions:
     ping_s
         Between two `ping`.
     hang_s
-        How long one that leads may take to answer.
+        How long one that leads may take to answer. One that computes, but less than
+        that, is not let run by others: it may take ``busy_s``.
     busy_s
         How long a shadow may, or one that takes over.
     """
@@ -102,6 +108,7 @@ class SchedulerLink:
         self._deaf = False
         self._asked = self._answered = 0
         self._asked_at = self._busy_until = 0.0
+        self._cpu_then_s: float | None = None
         self._broken: asyncio.Future[str]
 
     async def serve(self, connection: socket.socket) -> str:
@@ -317,9 +324,9 @@ class SchedulerLink:
                     return f"it was not ready within {options.start_s:g} s"
             elif self._answered == self._asked:
                 self._asked += 1
-                self._asked_at = now
+                self._asked_at, self._cpu_then_s = now, cpu_s(self.pid)
                 self._say(words.ping(self._asked, self._standing()))
-            elif now > max(self._busy_until, self._asked_at + self._patience_s()):
+            elif now > max(self._busy_until, self._asked_at + self._patience_s(now)):
                 return f"it has not answered for {now - self._asked_at:.1f} s"
 
     def _standing(self) -> dict[str, Any] | None:
@@ -328,8 +335,16 @@ class SchedulerLink:
             return None
         return asdict(NodeStatus.of(self._node))
 
-    def _patience_s(self) -> float:
-        return self._options.hang_s if self.lets_in else self._options.busy_s
+    def _patience_s(self, now: float) -> float:
+        """How long it may take to answer; longer if others take its CPU."""
+        options, waited_s = self._options, now - self._asked_at
+        if not self.lets_in:
+            return options.busy_s
+        then_s, now_s = self._cpu_then_s, cpu_s(self.pid)
+        if then_s is None or now_s is None:
+            return options.hang_s
+        starved = _IDLE_SHARE * waited_s < now_s - then_s < options.hang_s * _SPINS
+        return options.busy_s if starved else options.hang_s
 
 
 def _number(frame: Frame, name: str) -> int:

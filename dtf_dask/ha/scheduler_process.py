@@ -55,7 +55,7 @@ class SupervisionOptions:
     pause_max_s: float = 30.0
     steady_s: float = 60.0
     alarm_crashes: int = 3
-    unready_s: float = 5.0
+    unready_s: float = 15.0
     link: LinkOptions = field(default_factory=LinkOptions)
 
 
@@ -85,9 +85,9 @@ class SchedulerProcess:
         self._command = command or COMMAND
         self._options = options or SupervisionOptions()
         self._link: SchedulerLink | None = None
-        self._led_in = 0
+        self._led_in = self._elected_in = 0
         self._row = 0
-        self._leader_seen_at = 0.0
+        self._leader_seen_at = self._elected_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -186,7 +186,8 @@ class SchedulerProcess:
         if link.over:
             return why, False
         if why == GONE:
-            why = f"it ended with code {code}"
+            killed = f"it was killed by signal {-code}"
+            why = killed if code < 0 else f"it ended with code {code}"
         return why, True
 
     def _heard(self, frame: Frame) -> None:
@@ -198,24 +199,27 @@ class SchedulerProcess:
         elif frame["op"] == words.LEADING:
             self._set(
                 role="leads",
-                leading_after_s=frame["after_s"],
+                leading_after_s=self._since_election_s(),
                 tasks=frame["tasks"],
                 settled_after_s=-1.0,
             )
         elif frame["op"] == words.SETTLED:
             self._set(
-                settled_after_s=frame["after_s"],
+                settled_after_s=self._since_election_s(),
                 workers=frame["workers"],
                 missing=frame["missing"],
             )
         elif frame["op"] == words.LEAD:
-            now = asyncio.get_running_loop().time()
+            self._note_election()
             self._set(
                 role="taking over",
                 term=frame["term"],
-                led_at_s=time.time(),
-                without_leader_s=now - self._leader_seen_at,
+                led_at_s=time.time() - self._since_election_s(),
+                without_leader_s=self._elected_at - self._leader_seen_at,
             )
+
+    def _since_election_s(self) -> float:
+        return asyncio.get_running_loop().time() - self._elected_at
 
     def _steady(self, link: SchedulerLink | None) -> None:
         """A process has lived for a while: what was wrong before is over."""
@@ -258,6 +262,13 @@ class SchedulerProcess:
             await asyncio.wait_for(self._node.change(), limit_s)
         if known:
             self._leader_seen_at = asyncio.get_running_loop().time()
+        self._note_election()
+
+    def _note_election(self) -> None:
+        core = self._node.raw.core
+        if core.role is Role.LEADER and core.term != self._elected_in:
+            self._elected_at = asyncio.get_running_loop().time()
+            self._elected_in = core.term
 
     def _new_term(self) -> None:
         node = self._node

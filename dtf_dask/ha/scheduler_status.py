@@ -32,9 +32,9 @@ class SchedulerStatus:
     term
         In which this node's scheduler led last.
     led_at_s
-        When it began to, in seconds since 1970.
+        When this node was elected for that, in seconds since 1970.
     without_leader_s
-        How long this node had known of no leader then.
+        How long it had known of no leader then.
     leading_after_s, tasks
         How long after the node's election others were let in, and how many tasks were
         known.

@@ -17,7 +17,7 @@ from dask import delayed
 from distributed import as_completed, fire_and_forget, wait
 
 from dtf_dask.client import Client
-from dtf_dask.durable import client_preload, operations
+from dtf_dask.durable import client_preload, client_watch, operations
 from dtf_dask.errors import (
     SchedulingUnavailableError,
 )
@@ -217,6 +217,44 @@ def test_events_are_heard_of_the_next_leader(make: Callable[..., Any]) -> None:
             ((term, node, without_s),) = leaders
             assert (term, node) == (2, "lab/3")
             assert 0 < without_s < 30
+
+    run(check)
+
+
+@pytest.mark.logs("gone without a word: one of term 2 leads")
+def test_a_leader_that_is_gone_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection to it hangs in the air; the client finds the next by itself."""
+    monkeypatch.setattr(client_watch, "LOOKS_S", (0.1, 0.2))
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            await asyncio.sleep(0.5)
+            assert client.durability.term == 1
+            assert one.leader is not None
+            first = Lab(one.journal)
+            first.leader, first.worker = one.leader, one.worker
+            first.leader.stop()  # it lets nobody in any more, and closes nothing
+            await one.lead()
+            while client.durability.term != 2:
+                await asyncio.sleep(0.05)
+            assert await client.submit(doubled, 4) == 8
+            await first.die()
+
+    run(check)
+
+
+def test_a_client_closes_while_nobody_leads() -> None:
+    """At once, however much is not in the ledger."""
+
+    async def check() -> None:
+        async with lab() as one:
+            async with Client(one.address, asynchronous=True) as client:
+                await one.die()
+                client.submit(doubled, 1)
+                await asyncio.sleep(0.1)
+                begun = time.monotonic()
+            assert client.status == "closed"
+            assert time.monotonic() - begun < 10
 
     run(check)
 

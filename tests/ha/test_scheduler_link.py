@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import re
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,7 +18,12 @@ from node_room import QUICK, WAIT_S, Room, in_room, put, three
 
 from dtf_dask import frames
 from dtf_dask.frames import Frame
-from dtf_dask.ha import scheduler_backlog, scheduler_link, scheduler_proposals
+from dtf_dask.ha import (
+    process_time,
+    scheduler_backlog,
+    scheduler_link,
+    scheduler_proposals,
+)
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT, PUT_CONTENT
@@ -25,6 +33,9 @@ from dtf_dask.ha.ledger.references import Reference
 from dtf_dask.ha.local_ledger import LocalLedger, NodeLedger
 from dtf_dask.ha.proposing import Fence, Proposals
 from dtf_dask.ha.scheduler_link import LinkOptions, SchedulerLink
+
+NOBODY = 2**30
+"""The number of no process."""
 
 HELLO = words.hello("lab", 1, "127.0.0.1:0", "dtf://127.0.0.1:0", None, {})
 
@@ -90,9 +101,9 @@ class Process:
             if frame["op"] == op:
                 return frame
 
-    async def lead(self) -> int:
+    async def lead(self, pid: int = NOBODY) -> int:
         """Say that it is there, and wait until it leads: the term."""
-        await self.say(words.ready(4711))
+        await self.say(words.ready(pid))
         return int((await self.until(words.LEAD))["term"])
 
 
@@ -347,6 +358,45 @@ def test_a_process_that_hangs_is_seen(tmp_path: Path) -> None:
         assert await served == scheduler_link.GONE
 
     alone(tmp_path, gone, options=LinkOptions(busy_s=WAIT_S))
+
+
+@pytest.mark.parametrize(
+    ("cpu", "busy_s", "said_s"), [(0.0, 40, 0.3), (0.3, 0.8, 0.8), (0.95, 40, 0.3)]
+)
+def test_one_that_is_not_let_run_does_not_hang(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cpu: float,
+    busy_s: float,
+    said_s: float,
+) -> None:
+    """Who computes all the time, or nothing, hangs; who is let compute a part of it by
+    others is given longer."""
+    options = LinkOptions(ping_s=0.02, hang_s=0.3, busy_s=busy_s)
+
+    async def test(_: object, process: Process, served: asyncio.Task[str]) -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(scheduler_link, "cpu_s", lambda pid: loop.time() * cpu)
+        await process.lead()
+        process.answers_pings = False
+        await process.say(words.leading(0.1, 0))
+        found = re.search(r"it has not answered for ([\d.]+) s", await served)
+        assert found is not None
+        assert said_s <= float(found[1]) < 40
+
+    alone(tmp_path, test, options=options)
+
+
+def test_what_a_process_has_computed() -> None:
+    """It grows with what it computes; of a process that is none nobody knows."""
+    before = process_time.cpu_s(os.getpid())
+    assert before is not None
+    while time.process_time() < before + 0.05:
+        pass
+    after = process_time.cpu_s(os.getpid())
+    assert after is not None
+    assert after > before
+    assert process_time.cpu_s(NOBODY) is None
 
 
 def test_one_that_was_led_in_this_term_is_not_made_to_lead_again(

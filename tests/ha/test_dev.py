@@ -1,0 +1,105 @@
+"""`dtf dev` as a person uses it: a cluster whose scheduler is killed, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from click.testing import CliRunner
+
+from dtf_dask.cli.main import dtf
+from dtf_dask.errors import DtfError
+
+WAIT_S = 120.0
+DTF = (sys.executable, "-c", "from dtf_dask.cli.main import main; main()")
+
+
+def status(where: object) -> dict[str, Any]:
+    """What `dtf status` says; nothing of use if nobody answers."""
+    done = CliRunner().invoke(dtf, ["status", str(where), "--json"])
+    if isinstance(done.exception, DtfError):
+        return {"leader": None, "said": str(done.exception)}
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert (done.exit_code == 0) == (found["leader"] is not None)
+    return found
+
+
+def until(where: object, term: int = 0, workers: int = 0) -> dict[str, Any]:
+    """Wait until somebody leads, in that term or later, with all workers."""
+    ends = time.monotonic() + WAIT_S
+    while True:
+        found = status(where)
+        led = found["leader"] is not None and found["term"] >= term
+        if led and (found["workers"] or 0) >= workers:
+            return found
+        assert time.monotonic() < ends, found
+        time.sleep(0.2)
+
+
+@contextmanager
+def dev(*words: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A cluster of this machine and its address; nothing of it is left."""
+    process = subprocess.Popen(
+        [*DTF, "dev", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    family: list[psutil.Process] = []
+    try:
+        yield process.stdout.readline().strip(), process
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(WAIT_S) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    _, left = psutil.wait_procs(family, WAIT_S)
+    assert left == []
+
+
+def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> None:
+    """The first line is its address; another leads when the leader's scheduler is
+    killed, and where `dtf ha transfer` says; Ctrl-C ends all of it."""
+    words = ("--coordinators", 3, "--workers", 1, "--folder", tmp_path / "dev")
+    with dev(*words) as (address, _):
+        assert address.startswith("dtf://127.0.0.1:")
+        assert address.endswith("/dev")
+        folder = tmp_path / "dev" / "a"
+        first = until(folder, workers=1)
+        assert first["address"] == address
+        scheduler = first["coordinators"][first["leader"]]["scheduler"]
+        os.kill(scheduler["pid"], signal.SIGKILL)
+        second = until(address, term=first["term"] + 1, workers=1)
+        assert second["takeover"]["leading_after_s"] > 0
+        assert scheduler["crashes"] == 0
+        told = status(folder)["coordinators"][first["leader"]]["scheduler"]
+        assert told["crashes"] == 1
+        target = next(one for one in "abc" if one != second["leader"])
+        done = CliRunner().invoke(dtf, ["ha", "transfer", str(folder), target])
+        assert done.exit_code == 0, done.output
+        assert until(folder, term=second["term"] + 1, workers=1)["alarms"] == []
+
+
+def test_nothing_outlives_a_cluster_that_is_killed() -> None:
+    """By kill -9 of the command: coordinators, schedulers and workers end."""
+    with dev("--coordinators", 1, "--workers", 1) as (address, process):
+        until(address, workers=1)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 4
+        process.kill()
+        process.wait()
+        _, left = psutil.wait_procs(family, WAIT_S)
+        assert left == []
