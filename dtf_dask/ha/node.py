@@ -222,8 +222,7 @@ class Node:
         for message in messages:
             if message.kind is MessageKind.SNAPSHOT:
                 self.snapshots.offered(message)
-            elif message.kind is not MessageKind.TIMEOUT_NOW or not self.disk_full:
-                # It cannot take over if it cannot even keep its vote.
+            elif self.disk_answers.takes(message.kind):
                 self.step(message)
         self.wake()
 
@@ -246,7 +245,7 @@ class Node:
             self.raw.forget_leader()
             voters = self.raw.status().config.voters
             for ticks in standing_ticks(self.node, peer, voters):
-                delay_s = ticks * self.options.tick_s
+                delay_s = (ticks + self.scheduler.late_ticks) * self.options.tick_s
                 self._loop.call_later(delay_s, self.guarded, self._stand_if_orphaned)
         self.wake()
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dtf_dask.ha.disk import Compact, DiskTrouble, Job
-from dtf_dask.ha.raft.messages import Message, NodeId, Role
+from dtf_dask.ha.raft.messages import Message, MessageKind, NodeId, Role
 
 if TYPE_CHECKING:
     from dtf_dask.ha.node import Node
@@ -32,6 +32,15 @@ class DiskAnswers:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answers are wanted there."""
         self._loop = loop
+
+    def takes(self, kind: MessageKind) -> bool:
+        """Whether the node heeds such a message: not that it is to lead, if it cannot.
+
+        It may not even keep its vote, or have no scheduler that could lead.
+        """
+        node = self._node
+        unfit = node.disk_full or node.scheduler.late_ticks
+        return kind is not MessageKind.TIMEOUT_NOW or not unfit
 
     async def end(self) -> None:
         """Give the folder up, once all that is on its way to the disk is written."""

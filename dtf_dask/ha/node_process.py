@@ -16,20 +16,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dtf_dask.errors import DtfError
+from dtf_dask.ha.handing_over import HandingOver
 from dtf_dask.ha.metrics import serve_metrics
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
-from dtf_dask.ha.raft.messages import NO_NODE
 from dtf_dask.ha.scheduler_process import SchedulerProcess
 from dtf_dask.ha.serving import ServingNode
 
-_HAND_OVER_S = 1.0
+_HAND_OVER_S, _LOOK_S = 1.5, 0.05
 _YOUNG_OBJECTS = 50_000
 
 
@@ -87,11 +88,13 @@ async def _status(node: Node) -> NodeStatus:
 
 async def _retire(node: Node) -> None:
     """Have another lead, if this node does and another can soon."""
-    node.disk_answers.hand_over()
+    handing = HandingOver(node)
     try:
         async with asyncio.timeout(_HAND_OVER_S):
-            while node.raw.core.transferee != NO_NODE:
-                await node.change()
+            while handing.next():
+                while handing.under_way:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(node.change(), _LOOK_S)
     except TimeoutError:
         pass
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.handing_over import HandingOver
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.raft.messages import NO_NODE, Role
 from dtf_dask.ha.scheduler_link import GONE, LinkOptions, SchedulerLink
@@ -31,6 +32,7 @@ from dtf_dask.ha.scheduler_status import SchedulerStatus
 _LOG = logging.getLogger(__name__)
 
 _STDERR = 2
+_LOOK_S = 0.05
 
 COMMAND = (sys.executable, "-m", "dtf_dask.standby.process")
 
@@ -48,14 +50,15 @@ class SupervisionOptions:
     alarm_crashes
         So many in a row are an alarm.
     unready_s
-        A node that leads so long without a process that is ready hands over.
+        A node that leads so long without a process that is ready hands over, to each
+        of the others in turn; doubled when all were asked.
     """
 
     pause_s: float = 0.2
     pause_max_s: float = 30.0
     steady_s: float = 60.0
     alarm_crashes: int = 3
-    unready_s: float = 15.0
+    unready_s: float = 0.5
     link: LinkOptions = field(default_factory=LinkOptions)
 
 
@@ -85,6 +88,7 @@ class SchedulerProcess:
         self._command = command or COMMAND
         self._options = options or SupervisionOptions()
         self._link: SchedulerLink | None = None
+        self._handing = HandingOver(node)
         self._led_in = self._elected_in = 0
         self._row = 0
         self._leader_seen_at = self._elected_at = 0.0
@@ -130,7 +134,9 @@ class SchedulerProcess:
                 _LOG.info("the scheduler process of node %d: %s", node.node, why)
                 self._set(role="starting", pid=0, last_end=why)
                 continue
-            self._hand_over()
+            # At once, and to whoever has not failed meanwhile.
+            self._handing.begin_anew()
+            self._handing.next()
             self._row = self._row + 1 if loop.time() - began < options.steady_s else 1
             pause_s = min(options.pause_s * 2 ** (self._row - 1), options.pause_max_s)
             alarm = ""
@@ -183,6 +189,7 @@ class SchedulerProcess:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             code = await asyncio.shield(process.wait())
+            self._node.notify()  # who waits may have to act: see _watch_leadership
         if link.over:
             return why, False
         if why == GONE:
@@ -229,30 +236,30 @@ class SchedulerProcess:
 
     # Who is to lead
 
-    def _hand_over(self) -> None:
-        """Have another node lead, if this one does and is not alone."""
-        if self._node.raw.core.role is Role.LEADER:
-            self._node.disk_answers.hand_over()
-
     async def _watch_leadership(self) -> None:
         """A leader without a process that may lead ends its term, somehow."""
         loop, node, options = asyncio.get_running_loop(), self._node, self._options
-        since, pause_s = loop.time(), options.unready_s
+        try_at, pause_s = 0.0, options.unready_s
         while not node.ended:
-            core = node.raw.core
+            core, link = node.raw.core, self._link
             if core.lead not in (NO_NODE, node.node):
                 self._leader_seen_at = loop.time()
-            if core.role is not Role.LEADER or (self._link and self._link.term):
-                since, pause_s = loop.time(), options.unready_s
+            if core.role is not Role.LEADER or (link and link.term):
+                self._handing.begin_anew()
+                try_at, pause_s = 0.0, options.unready_s
                 await self._next_change(None)
                 continue
-            if self._link is not None and self._link.pid and core.term <= self._led_in:
+            try_at = try_at or loop.time() + pause_s
+            if link is not None and link.pid and core.term <= self._led_in:
                 # Nobody took over, and a new process is ready: it needs a new term.
                 self._new_term()
-            elif loop.time() - since > pause_s and core.transferee == NO_NODE:
-                self._hand_over()
-                since, pause_s = loop.time(), pause_s * 2
-            await self._next_change(options.link.ping_s)
+            elif self._handing.under_way or loop.time() < try_at:
+                pass
+            elif not self._handing.next():
+                self._handing.begin_anew()
+                pause_s = min(pause_s * 2, options.pause_max_s)
+                try_at = loop.time() + pause_s
+            await self._next_change(_LOOK_S)
 
     async def _next_change(self, limit_s: float | None) -> None:
         """Wait; a leader that is known until then was there until then."""

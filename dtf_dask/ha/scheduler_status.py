@@ -10,6 +10,9 @@ SchedulerRole = Literal["none", "starting", "shadow", "taking over", "leads", "p
 again in a while."""
 
 
+_LATE_TICKS = 8
+
+
 @dataclass(frozen=True, slots=True)
 class SchedulerStatus:
     """The scheduler process of a node.
@@ -58,3 +61,8 @@ class SchedulerStatus:
     settled_after_s: float = -1.0
     workers: int = 0
     missing: int = 0
+
+    @property
+    def late_ticks(self) -> int:
+        """How much later its node stands for election than others: none is ready."""
+        return _LATE_TICKS if self.role in ("starting", "pausing") else 0
