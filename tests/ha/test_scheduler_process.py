@@ -117,7 +117,7 @@ def test_one_process_leads_and_the_others_are_shadows(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         assert (led.status.tasks, led.status.workers) == (7, 2)
         assert led.status.led_at_s > 0
-        others = await stand.shadows(led)
+        await stand.shadows(led)
         assert stand.room.wires.nodes[NodeId(1)].scheduler.pid > 0
         assert len(stand.told("led")) == 1
 
