@@ -14,7 +14,7 @@ from dtf_dask.runs.task_set import TaskSet
 logger = logging.getLogger(__name__)
 
 _JOINS, _JOIN_AGAIN_S = 5, 1.0  # for one that cannot be reached
-_LOOKS, _LOOK_AGAIN_S = 20, 0.5  # a scheduler that begins to lead waits for some 5 s
+_LOOKS, _LOOK_AGAIN_S = 10, 0.5  # while the scheduler does not wait for any
 
 
 class Attendance:
@@ -90,7 +90,15 @@ class Attendance:
                 await asyncio.sleep(_JOIN_AGAIN_S)
 
     async def _look(self) -> None:
-        for _ in range(_LOOKS):
+        try:
+            await self._look_for_all()
+        except OSError as error:  # the client closes, or gives up: others hear that
+            logger.debug("nobody tells which workers are there: %s", error)
+
+    async def _look_for_all(self) -> None:
+        looks = 0
+        while looks < _LOOKS:
+            looks += not await self._roster.settles()
             there = await self._roster.there()
             missed = [a for a in self._roster.addresses() if a not in there]
             if not missed:

@@ -55,6 +55,10 @@ class Roster:
     def addresses(self) -> list[str]:
         return list(dict.fromkeys(slot.address for slot in self.slots.values()))
 
+    async def settles(self) -> bool:
+        """Whether some may be missing that are to be there again in a moment."""
+        return await self._line.settles()
+
     async def there(self) -> list[str]:
         """The addresses of all workers that the scheduler has."""
         return list(await self._line.workers())

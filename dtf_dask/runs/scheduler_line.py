@@ -104,7 +104,7 @@ class SchedulerLine:
                     self._back.set()
                     raise ClusterUnreachableError(
                         "the client has given up: no coordinator led for"
-                        f" {format_duration(round(time.monotonic() - since))}"
+                        f" {format_duration(round(time.monotonic() - since, 1))}"
                         " (ha.client-patience)"
                     )
                 away_s = time.monotonic() - since
@@ -118,6 +118,20 @@ class SchedulerLine:
             away_s = time.monotonic() - since
             node, term = await self._leader()
             self._led(Led(node, term, away_s))
+
+    async def settles(self) -> bool:
+        """Whether who leads still waits for workers of before; False if unknown."""
+        scheduler: Any = self._client.scheduler
+        try:
+            told: Any = await self._led_call(lambda: scheduler.dtf_standing())
+        except Exception as error:  # no coordinator, or of another version
+            logger.debug("who leads does not tell how it stands: %s", error)
+            return False
+        if not isinstance(told, dict):  # a plain scheduler answers nothing
+            return False
+        standing = dict(told["status"]).get("scheduler") or {}
+        is_led = standing.get("role") == "leads"
+        return not (is_led and standing.get("settled_after_s", -1.0) >= 0)
 
     async def ask(self, address: str, op: str, **arguments: Any) -> Any:
         """Send a message to a worker; its answer."""
@@ -149,6 +163,8 @@ class SchedulerLine:
             return await call()
         while True:
             await self._back.wait()
+            if self._is_over():
+                raise OSError("the client was closed")
             broke = self._broke
             asked: asyncio.Future[_T] = asyncio.ensure_future(call())
             try:
@@ -163,8 +179,6 @@ class SchedulerLine:
                     raise
             finally:
                 asked.cancel()
-            if self._is_over():
-                raise OSError("the client was closed")
 
     def _is_over(self) -> bool:
         return self._client.status in ("closing", "closed")

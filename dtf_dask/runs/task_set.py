@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class TaskSet:
@@ -17,7 +20,7 @@ class TaskSet:
         """Have it go on beside."""
         task = asyncio.ensure_future(awaitable)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
 
     def cancel(self) -> None:
         """Have all of them end."""
@@ -28,6 +31,11 @@ class TaskSet:
         """Until those that are there now have ended."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a defect of dtf: %r", error, exc_info=error)
 
     def __len__(self) -> int:
         return len(self._tasks)
