@@ -11,6 +11,7 @@ from typing import Any
 import dask.config
 
 from dtf_dask.durable.client_methods import DurableMethods, attach
+from dtf_dask.errors import DtfError
 
 MODULE = __name__
 _KEY = "distributed.client.preload"
@@ -18,8 +19,18 @@ _KEY = "distributed.client.preload"
 
 async def dask_setup(client: Any) -> None:
     """Attach the durable half to a client that has just connected; called by Dask."""
-    if not isinstance(client, DurableMethods):
-        await attach(client).greeted(client._timeout)
+    if isinstance(client, DurableMethods):
+        return
+    half = attach(client)
+    try:
+        await half.greeted(client._timeout)
+    except OSError:
+        await half.reconnect()  # who led died as it let this client in
+    except DtfError as error:
+        # Whoever made the client goes on with it: it had better be closed.
+        half.give_up(error)
+        await client._close(fast=True)
+        raise
 
 
 def configure() -> None:

@@ -41,6 +41,7 @@ class Journal:
     quorum: threading.Event = field(default_factory=threading.Event)
     said: list[tuple[str, int]] = field(default_factory=list)
     refuses: str = ""
+    drops: int = 0
     version: int = client_words.VERSION
     bytes_max: int = operations.OPERATION_BYTES_MAX
 
@@ -98,6 +99,10 @@ class Coordinator(SchedulerPlugin):
     async def welcome(self, client: str) -> None:
         while not getattr(self.scheduler.client_comms.get(client), "batch_count", 0):
             await asyncio.sleep(0.001)
+        if self.journal.drops:
+            self.journal.drops -= 1
+            self.scheduler.client_comms[client].comm.abort()
+            return
         words = client_words.welcome(
             self.term, self.journal.seen.get(client, 0), "lab", self.journal.bytes_max
         )

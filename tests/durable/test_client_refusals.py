@@ -8,12 +8,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import dask
+import distributed
 import pytest
 from coordinator import Journal, lab, lab_thread
 from distributed.client import FutureCancelledError
 
 from dtf_dask.client import Client
-from dtf_dask.durable import outbox
+from dtf_dask.durable import client_preload, outbox
 from dtf_dask.errors import (
     ClientReplacedError,
     ClientVersionError,
@@ -130,6 +131,27 @@ def test_two_clients_of_one_id() -> None:
                 await Twin(one.address, asynchronous=True)
 
     run(check)
+
+
+@pytest.mark.logs("This client gives up")
+@pytest.mark.parametrize("kind", [Client, distributed.Client])
+def test_a_leader_dies_as_the_client_comes(kind: type[distributed.Client]) -> None:
+    """The client comes again; one of another version is closed, and says why."""
+
+    async def check() -> None:
+        async with lab() as one:
+            one.journal.drops = 2
+            async with kind(one.address, asynchronous=True, timeout=30) as client:
+                assert await client.submit(doubled, 3) == 6
+                assert client.submit(doubled, 4).durable is False
+                assert one.journal.drops == 0
+            one.journal.version = 9
+            if kind is not Client:
+                client = await kind(one.address, asynchronous=True, timeout=30)
+                assert client.status == "closed"
+
+    with dask.config.set({"distributed.client.preload": [client_preload.MODULE]}):
+        run(check)
 
 
 @pytest.mark.parametrize(("version", "age"), [(0, "newer"), (2, "older")])
