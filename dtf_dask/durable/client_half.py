@@ -190,10 +190,15 @@ class DurableHalf:
 
     async def retry(self, keys: Collection[Hashable]) -> None:
         """Run failed tasks again; returns once the scheduler does."""
+        # Before it is said: by the time of the answer they may have failed once more.
+        retried = [key for key in keys if dask_client.retried(self.client, key)]
         self.sending.give({"op": RETRIES, "keys": list(keys)})
-        await self.sending.settled(await self.sending.given())
-        for key in keys:
-            dask_client.retried(self.client, key)
+        try:
+            await self.sending.settled(await self.sending.given())
+        except TaskRefusedError as error:
+            for key in retried:
+                self._fail(key, error)
+            raise
 
     async def before_close(self) -> None:
         """The client closes: let the ledger have what was submitted before."""

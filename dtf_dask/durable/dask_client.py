@@ -246,11 +246,13 @@ def cancel_all(client: Any, reason: str, why: str) -> None:
     client.futures.clear()
 
 
-def retried(client: Any, key: Hashable) -> None:
-    """A failed future is pending again."""
+def retried(client: Any, key: Hashable) -> bool:
+    """A future is pending again; False if it has not failed."""
     state = client.futures.get(key)
-    if state is not None and state.status == "error":
-        state.retry()
+    if state is None or state.status != "error":
+        return False
+    state.retry()
+    return True
 
 
 def show_durable(durable: Callable[[Any], bool]) -> None:

@@ -186,6 +186,7 @@ def test_what_is_too_large_names_the_task() -> None:
     run(check)
 
 
+@pytest.mark.logs("The scheduler refused something: nor that")
 def test_what_is_refused_and_what_is_lost_fails_with_a_reason() -> None:
     """The future raises an error of dtf with what the scheduler said."""
 
@@ -195,6 +196,13 @@ def test_what_is_refused_and_what_is_lost_fails_with_a_reason() -> None:
             refused = client.submit(doubled, 1)
             with pytest.raises(TaskRefusedError, match="not today"):
                 await refused
+            one.journal.refuses = ""
+            fails = client.submit(divmod, 1, 0)
+            assert isinstance(await fails.exception(), ZeroDivisionError)
+            one.journal.refuses = "nor that"
+            with pytest.raises(TaskRefusedError, match="nor that"):
+                await client.retry([fails])
+            assert isinstance(await fails.exception(), TaskRefusedError)
             one.journal.refuses = ""
             lost = client.submit(slowly, 2)
             await client.flush(20)
