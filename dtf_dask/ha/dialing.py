@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from dtf_dask.errors import PeerRefusedError, PeerUnavailableError, ProtocolError
+from dtf_dask.ha import handshake
 from dtf_dask.ha.connection import Connection
 from dtf_dask.ha.handshake import (
     Channel,
@@ -27,6 +28,7 @@ from dtf_dask.ha.handshake import (
     encode_refusal,
     encode_welcome,
     objection_to,
+    older_version,
 )
 from dtf_dask.ha.node_tls import seconds_valid
 from dtf_dask.ha.raft.messages import NodeId
@@ -56,6 +58,26 @@ async def dial(
     ProtocolError
         What answers is no node.
     """
+    hello = Hello(
+        own, peer.node, channel, reached_at, version=handshake.PROTOCOL_VERSION
+    )
+    found = await _dial(hello, peer, address, context, timeout_s)
+    if isinstance(found, int):
+        older = replace(hello, version=found)
+        found = await _dial(older, peer, address, context, timeout_s)
+    if isinstance(found, int):
+        raise ProtocolError(f"{peer.uri} says another version each time")
+    return found
+
+
+async def _dial(
+    hello: Hello,
+    peer: NodeName,
+    address: Address,
+    context: ssl.SSLContext,
+    timeout_s: float,
+) -> Connection | int:
+    """A connection, or the older version that the peer speaks."""
     host, port = address
     connection: Connection | None = None
     try:
@@ -75,9 +97,13 @@ async def dial(
                     f"{host}:{port} shows the certificate of {found.uri}, not of"
                     f" {peer.uri}"
                 )
-            hello = Hello(own, peer.node, channel, reached_at)
             connection.send(encode_hello(hello))
-            check_answer(await connection.word(), peer)
+            answer = await connection.word()
+            older = older_version(answer, hello.version)
+            if older is not None:
+                connection.abort("it speaks an older version")
+                return older
+            check_answer(answer, peer)
             _end_with_certificate(connection, seconds_valid(certificate))
             return connection
     except BaseException as error:

@@ -19,6 +19,11 @@ from dtf_dask.errors import PeerRefusedError, ProtocolError
 from dtf_dask.ha.raft.messages import NUMBER_MAX, NodeId
 
 PROTOCOL_VERSION = 1
+PROTOCOL_OLDEST = 1
+"""Versions from this one on are spoken with nodes that know no newer one: a cluster is
+upgraded node by node. A new version may change all but the first two words of a hello,
+and the answer to it."""
+
 WORDS_BYTES_MAX = 4_096
 """No first word is longer: what comes before it is known to be a node's."""
 
@@ -128,7 +133,7 @@ def decode_hello(body: bytes) -> Hello:
     words = _words(body)
     if len(words) < 2 or words[0] != _MAGIC or type(words[1]) is not int:
         raise ProtocolError("the first frame is no node's")
-    if words[1] != PROTOCOL_VERSION:
+    if not PROTOCOL_OLDEST <= words[1] <= PROTOCOL_VERSION:
         raise PeerRefusedError(
             f"it speaks version {str(words[1])[:20]} of the protocol between nodes,"
             f" this node {PROTOCOL_VERSION}: run the same version of dtf on both"
@@ -175,6 +180,17 @@ def encode_refusal(own: NodeName, reason: str) -> bytes:
         (_MAGIC, PROTOCOL_VERSION, own.cluster, own.node, reason[:1_000])
     )
     return packed
+
+
+def older_version(answer: bytes, spoken: int) -> int | None:
+    """The version that a node speaks which does not know ``spoken``; None if it does.
+
+    None, too, if this node does not speak that one any more: then the answer says why.
+    """
+    words = _words(answer)
+    if len(words) != 5 or type(words[1]) is not int or not words[4]:
+        return None
+    return words[1] if PROTOCOL_OLDEST <= words[1] < spoken else None
 
 
 def check_answer(body: bytes, expected: NodeName) -> None:

@@ -28,7 +28,8 @@ from dtf_dask.ha.remote_ledger import RemoteLedger
 WAIT_S = 60.0
 CODE = f"""
 import sys
-from dtf_dask.ha import node_process, scheduler_process
+from dtf_dask.ha import handshake, node_process, scheduler_process
+handshake.PROTOCOL_VERSION = int(sys.argv.pop())
 scheduler_process.COMMAND = (sys.executable, {made_up_scheduler.__file__!r})
 sys.exit(node_process.main(sys.argv[1:]))
 """
@@ -47,10 +48,10 @@ def made(folder: Path, count: int) -> list[NodeConfig]:
 
 
 @contextmanager
-def running(config: NodeConfig) -> Iterator[subprocess.Popen[str]]:
-    """A node's process that takes part."""
+def running(config: NodeConfig, version: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A node's process that takes part, of a version of the protocol between nodes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(config.folder), "--supervised"],
+        [sys.executable, "-c", CODE, str(config.folder), "--supervised", str(version)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -185,5 +186,25 @@ def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> Non
             _, last = await watch.until_led(2)
             assert last["term"] > after["term"]
             assert last["without_leader_s"] > 0
+
+    watched(configs, test)
+
+
+def test_nodes_are_upgraded_one_after_the_other(tmp_path: Path) -> None:
+    """A node that speaks a newer version speaks the older one with those that know no
+    other: at every step all of them take part, and one leads."""
+    configs = made(tmp_path, 3)
+
+    async def test(watch: Watch) -> None:
+        with ExitStack() as stack:
+            processes = [stack.enter_context(running(one, 1)) for one in configs]
+            _, told = await watch.until_led(3)
+            for process, config in zip(processes, configs, strict=True):
+                process.send_signal(signal.SIGTERM)
+                assert await asyncio.to_thread(process.wait, WAIT_S) == 0
+                stack.enter_context(running(config, 2))
+                await watch.until_led(3)
+            _, last = await watch.until_led(3)
+            assert last["term"] > told["term"]
 
     watched(configs, test)
