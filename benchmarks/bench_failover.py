@@ -68,6 +68,11 @@ FULL = Size({1_000: 50, 20_000: 10, 100_000: 5}, 20_000, 3, 2_000, 200)
 QUICK = Size({1_000: 2}, 1_500, 1, 0, 20)
 
 
+_LOST = ("next_task_s", "completion_s", "clients_s")
+_PARTS = ("without_leader_s", "leading_after_s", "settled_after_s")
+"""By the word of who leads next: see `dtf_dask.ha.scheduler_status`."""
+
+
 @dataclass(slots=True)
 class Lost:
     """Seconds from each kill."""
@@ -75,11 +80,14 @@ class Lost:
     next_task_s: list[float] = field(default_factory=list)
     completion_s: list[float] = field(default_factory=list)
     clients_s: list[float] = field(default_factory=list)
+    without_leader_s: list[float] = field(default_factory=list)
+    leading_after_s: list[float] = field(default_factory=list)
+    settled_after_s: list[float] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """Median and worst of each."""
         found: dict[str, Any] = {"kills": len(self.next_task_s)}
-        for name in ("next_task_s", "completion_s", "clients_s"):
+        for name in (*_LOST, *_PARTS):
             values = getattr(self, name)
             if values:
                 found[f"{name}_median"] = round(statistics.median(values), 3)
@@ -192,6 +200,9 @@ async def failover(
     lost.completion_s.append(heard_at - killed_at)
     lost.clients_s.append(max(returned))
     leader.start()
+    said = (await made.whole())["scheduler"]
+    for name in _PARTS:
+        getattr(lost, name).append(said[name])
 
 
 async def failovers(
@@ -205,10 +216,7 @@ async def failovers(
         await clients[0].wait_for_workers(WORKERS)
         for turn in range(kills):
             await failover(made, noted, clients, load, lost)
-            last = {
-                name: round(getattr(lost, name)[-1], 3)
-                for name in ("next_task_s", "completion_s", "clients_s")
-            }
+            last = {n: round(getattr(lost, n)[-1], 3) for n in (*_LOST, *_PARTS)}
             say(f"{known} known, kill {turn + 1} of {kills}", last)
         await made.whole()
         attempts = Counter(one.key for one in notes(noted) if one.what == "begin")

@@ -107,8 +107,16 @@ class Faults:
         leader.start()
 
     async def _kill_scheduler(self, leader: Coordinator) -> None:
-        for one in _scheduler(leader):
+        killed = _scheduler(leader)
+        for one in killed:
             one.kill()
+        pids = {one.pid for one in killed}
+        async with asyncio.timeout(WHOLE_S):
+            while True:  # until its node has noticed
+                said = (await self._made.standing()).get(leader.node)
+                if said is None or said["scheduler"]["pid"] not in pids:
+                    return
+                await asyncio.sleep(0.02)
 
     async def _kill_node(self, leader: Coordinator) -> None:
         """Its scheduler ends with it."""
