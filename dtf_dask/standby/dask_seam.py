@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Generator, Iterable, Mapping
 from inspect import signature
 from operator import attrgetter
@@ -23,8 +24,12 @@ Key = Any
 VERSIONS = ("2026.3", "2026.8")
 """The oldest and the newest release of distributed that the tests were run with."""
 
-AT_ONCE = 2_000
+AT_ONCE = 1_000
 """Tasks that are made before others have a turn: some tens of milliseconds."""
+_TURN_S, _LOOK_EACH = 0.03, 32
+"""How long tasks are moved before others have a turn. What is said to the node passes
+a socket that holds little: it needs many turns, and who is not heard is ended."""
+_UNDER_WAY = frozenset({"waiting", "processing", "queued", "no-worker", "memory"})
 _NOT_YET = frozenset({"workers", "restrictions"})
 """Annotations that mean something only where workers are known."""
 
@@ -140,6 +145,15 @@ def submit(
     """
     tasks = scheduler.tasks
     touched = [tasks[row.key] for _, row in given.rows if row.key in tasks]
+    wanted = set(given.table.wanted)
+    keys = wanted.difference(ts.key for ts in touched)  # those that were known
+    for begin in range(0, max(1, len(touched)), AT_ONCE):
+        if begin:
+            yield
+        part = touched[begin : begin + AT_ONCE]
+        keys.update(ts.key for ts in part if ts.key in wanted)
+        tell_plugins(scheduler, client, part, keys, why)
+        keys = set()
     recommended: dict[Key, Any] = {}
     if schedules:
         recommended = waiting(tasks[key] for key in given.table.wanted if key in tasks)
@@ -149,7 +163,6 @@ def submit(
                 ts.exception_blame = dts.exception_blame
                 recommended[ts.key] = "erred"
                 break
-    tell_plugins(scheduler, client, touched, set(given.table.wanted), why)
     if len(touched) <= AT_ONCE:
         if recommended:
             scheduler.transitions(recommended, why)
@@ -206,10 +219,13 @@ def transitions(
     while left:
         clients: dict[str, list[Any]] = {}
         workers: dict[str, list[Any]] = {}
-        for _ in range(AT_ONCE):
-            if not left:
-                break
+        turn_ends, count = time.monotonic() + _TURN_S, 0
+        while left and (count % _LOOK_EACH or time.monotonic() < turn_ends):
+            count += 1
             key, finish = left.popitem()
+            ts = scheduler.tasks.get(key)
+            if finish == "waiting" and ts is not None and ts.state in _UNDER_WAY:
+                continue  # somebody else was faster, in another turn
             more, client_messages, worker_messages = scheduler._transition(
                 key, finish, why
             )
