@@ -8,6 +8,7 @@ import ssl
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from certificates import Authority, lab
@@ -17,6 +18,7 @@ from machine_pace import slowness
 from network import FAST, Node, close, connected, run
 
 from dtf_dask.errors import ConfigurationError
+from dtf_dask.ha import dialing
 from dtf_dask.ha.dialing import dial
 from dtf_dask.ha.handshake import (
     Channel,
@@ -24,6 +26,9 @@ from dtf_dask.ha.handshake import (
     NodeName,
     decode_hello,
     encode_hello,
+    encode_refusal,
+    encode_welcome,
+    older_version,
 )
 from dtf_dask.ha.message_codec import MessageEncoder, join_messages
 from dtf_dask.ha.node_tls import NodeCertificate, node_contexts
@@ -602,3 +607,39 @@ def test_the_limits_of_words_hold_before_a_node_is_known(tmp_path: Path) -> None
 
     run(main())
     assert decode_hello(encode_hello(HELLO)) == HELLO
+
+
+def test_a_newer_node_speaks_the_version_of_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused first, hears which version the other one speaks, and comes back
+    with that."""
+    # Of the one that dials only: the other reads its own.
+    newer = SimpleNamespace(PROTOCOL_VERSION=2)
+    monkeypatch.setattr(dialing, "handshake", newer)
+
+    async def main() -> None:
+        one = Node(1, tmp_path)
+        await one.listen()
+        own, peer = NodeName("lab", NodeId(2)), NodeName("lab", one.id)
+        _, context = node_contexts(lab().node(2))
+        connection = await dialing.dial(
+            own, peer, one.address, Channel.MESSAGES, context, 5.0
+        )
+        connection.send(heartbeat())
+        await one.until(lambda: one.messages)
+        assert any("speaks version 2" in reason for reason in one.refusals)
+        connection.abort("the test ends it")
+        await one.transport.close()
+
+    run(main())
+
+
+def test_a_version_that_is_not_spoken_any_more_is_not_taken_up() -> None:
+    """Of a refusal for another reason none is, nor of a welcome, nor a newer one."""
+    own = NodeName("lab", NodeId(1))
+    refusal = encode_refusal(own, "it speaks version 2")
+    assert older_version(refusal, 2) == 1
+    assert older_version(refusal, 1) is None
+    assert older_version(refusal.replace(b"\x01", b"\x00", 1), 2) is None
+    assert older_version(encode_welcome(own), 2) is None
