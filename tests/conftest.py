@@ -8,7 +8,6 @@ import re
 import signal
 from collections.abc import Iterator
 
-import _hypothesis_globals
 import pytest
 from lean_pytest import LEAN
 
@@ -37,14 +36,6 @@ class _Collector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{record.levelname} {record.name}: {record.getMessage()}"
         self.lines.append(line)
-
-
-@pytest.fixture(autouse=True)
-def _hypothesis_is_up(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A pytest within a test that does not collect leaves hypothesis waiting for it."""
-    yield
-    if "pytester" in request.fixturenames:
-        _hypothesis_globals.in_initialization = 0
 
 
 @pytest.fixture(autouse=True)

@@ -374,7 +374,7 @@ def test_import_takes_in_what_a_run_spooled(
     run = Run(RunId("ee55"), 3_000 * DAY_S, suite="demo")
     spool = Spool(project.parent / "spool", run, [CaseId("t")])
     spool.write_attempts([_attempt("t", "passed")])
-    spool.write_end("passed", 0, run.started_at + 2)
+    spool.write_end("passed", 0, run.started_at + 2, {})
     spool.close()
     assert dtf("import").out == "took in 1 attempts from 1 files\n"
     assert "passed: 1 passed in 2.0 s" in dtf("ee55").out

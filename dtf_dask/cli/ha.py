@@ -209,6 +209,8 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 @timeout_option
 def transfer(folder: Path, node: str, timeout: float) -> None:
     """Have another node lead: NODE is its number, or a coordinator's name."""
+    if node.isdecimal() and not int(node):
+        raise click.BadParameter("nodes count from 1, and this is 0", param_hint="NODE")
     named = {name: number for number, name in read_config(folder).names.items()}
     if node not in named and not node.isdecimal():
         raise click.BadParameter(f"no node is called {node!r}", param_hint="NODE")

@@ -11,7 +11,6 @@ from source_tree import PACKAGES, ROOT, imports_of, modules
 
 # Where a distribution is imported by another name than its own.
 IMPORTED_AS = {
-    "hypothesis": {"hypothesis", "_hypothesis_globals"},
     "nvidia-ml-py": {"pynvml"},
     "pyside6-essentials": {"PySide6"},
     "pytest": {"pytest", "_pytest"},
