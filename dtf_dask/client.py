@@ -14,6 +14,7 @@ from dask.base import get_annotations
 
 from dtf_dask.annotations import validate
 from dtf_dask.durable.client_methods import DurableMethods
+from dtf_dask.durable.client_sending import MADE
 from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.errors import SchedulingUnavailableError
 from dtf_dask.explanation import Explanation
@@ -86,9 +87,12 @@ class Client(DurableMethods, distributed.Client):
         self._held_graphs = HeldGraphs(self.room_gate, self._send_now, self._failed)
         super().__init__(*args, **kwargs)
 
-    def _failed(self, key: Hashable, error: BaseException) -> None:
-        self._durable.sending.leave([key])
-        self._handle_task_erred(key=key, exception=error)  # type: ignore[no-untyped-call]
+    def _failed(self, message: dict[str, Any], error: BaseException) -> None:
+        made = message.get(MADE)
+        size = len(made.operation) if made is not None else 0
+        self._durable.sending.leave(message["keys"], size)
+        for key in message["keys"]:
+            self._handle_task_erred(key=key, exception=error)  # type: ignore[no-untyped-call]
 
     @takes_wishes
     def submit(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

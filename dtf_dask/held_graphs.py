@@ -36,14 +36,14 @@ class HeldGraphs:
     send
         Sends a message to the scheduler.
     fail
-        Lets the future of a key fail.
+        Lets the futures of a message fail.
     """
 
     def __init__(
         self,
         gate: RoomGate,
         send: Callable[[Message], None],
-        fail: Callable[[Hashable, BaseException], None],
+        fail: Callable[[Message, BaseException], None],
     ) -> None:
         self._gate, self._send, self._fail = gate, send, fail
         self._held: deque[_Held] = deque()
@@ -120,7 +120,7 @@ class HeldGraphs:
         waits_since = time.monotonic() - self._gate.patience_s
         while self._held and self._held[0].since <= waits_since:
             held = self._next()
-            for key in held.keys:
-                self._fail(key, error)
-            if not held.keys:
+            if held.keys:
+                self._fail(held.message, error)
+            else:
                 self._send(held.message)

@@ -40,13 +40,8 @@ _WELCOME_S = 30.0  # for a coordinator's scheduler to say its first words
 _STATES_MAX = 10_000  # keys in one question
 _FAREWELL_S = 5.0  # for the ledger to have what was submitted before the client closes
 _OPERATIONS = frozenset(
-    (
-        dask_client.GRAPH,
-        dask_client.RELEASES,
-        dask_client.DESIRES,
-        dask_client.CANCELS,
-        RETRIES,
-    )
+    {RETRIES, dask_client.GRAPH, dask_client.RELEASES}
+    | {dask_client.DESIRES, dask_client.CANCELS}
 )
 _TAKES_HOLD = frozenset(("variable-future-received-confirm", "queue-future-release"))
 """Messages by which a client holds a key from then on."""
@@ -205,14 +200,17 @@ class DurableHalf:
         if not self.durable:
             return
         sending = self.sending
-        if sending.live and not sending.ended:
-            try:
-                async with asyncio.timeout(_FAREWELL_S):
+        looks = self.client.status == "connecting" and sending.owes
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                if (sending.live or looks) and not sending.ended:
                     await self.client.scheduler.all_said()
                     await sending.given()
                     await sending.settled(sending.owed)
-            except (TimeoutError, DtfError):
-                logger.warning("A client closes: %s", self.standing())
+        except (TimeoutError, DtfError):
+            pass
+        if sending.owes and not sending.ended:
+            logger.warning("A client closes: %s", self.standing())
         if self._watching is not None:
             self._watching.cancel()
         sending.end("the client is closed")

@@ -7,10 +7,12 @@ there already, `attach` adds it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dask.typing import no_default
 from distributed.comm import CommClosedError
 from distributed.protocol.serialize import ToPickle
 
@@ -23,6 +25,7 @@ from dtf_dask.errors import DtfError, SchedulingUnavailableError
 from dtf_dask.quantities import parse_duration
 
 _AGAIN_S = 0.05
+_FAREWELL_S = 10.0  # it has less patience itself
 
 if TYPE_CHECKING:
     from distributed import Client as _Base
@@ -137,6 +140,15 @@ class DurableMethods(_Base):
             if ends or not self._durable.durable or self.status != "running":
                 return
             await self._durable.reconnect()
+
+    def close(self, timeout: Any = no_default) -> Any:
+        """Close this client: what it submitted goes to the ledger first, if it can."""
+        # Once it is "closing" it looks for no scheduler any more.
+        looks = self.status == "connecting" and not self._is_finalizing()
+        if looks and not self.asynchronous:
+            with contextlib.suppress(TimeoutError, RuntimeError):
+                self.sync(self._durable.before_close, callback_timeout=_FAREWELL_S)  # type: ignore[no-untyped-call]
+        return super().close(timeout)  # type: ignore[no-untyped-call]
 
     async def _close(self, fast: bool = False) -> None:
         await self._durable.before_close()

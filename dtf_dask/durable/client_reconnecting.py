@@ -48,6 +48,15 @@ async def reconnect(
         except (ImportError, DtfError) as error:
             give_up(error)
             break
+        except Exception as error:
+            # As one that closes has none of what it connects with. Else nobody would
+            # listen any more, and futures wait for ever: so it is tried on.
+            if client.status != "connecting":
+                break
+            if said != f": {error!r}":
+                said = f": {error!r}"
+                logger.exception("A client cannot connect, and tries again")
+            await asyncio.sleep(_AGAIN_S)
         else:
             if client.status == "running":
                 logger.info("A scheduler leads again, after %.2f s", clock() - begun)

@@ -30,7 +30,7 @@ from dtf_dask.durable.operations import (
 from dtf_dask.durable.outbox import Given, Outbox
 from dtf_dask.errors import ClusterUnreachableError, OverloadedError, TaskRefusedError
 from dtf_dask.quantities import format_duration
-from dtf_dask.submission.table import Key
+from dtf_dask.submission.table import Key, key_fault
 
 logger = logging.getLogger(__name__)
 
@@ -154,6 +154,11 @@ class Sending:
         """How many operations are not known to be in the ledger, or not even made."""
         return len(self._behind) + bool(self._releases) + self.outbox.pending
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is not in the ledger that is to outlive the client."""
+        return bool(self._behind) or not self.outbox.settled(self.owed)
+
     # -- what is asked -------------------------------------------------------------
 
     def give(self, message: Message) -> None:
@@ -180,12 +185,15 @@ class Sending:
             made: Made = message[MADE]
             self._put(made.operation, made.keys, len(made.operation))
             return
-        keys = tuple(message["keys"])
+        keys = _in_ledger(message["keys"])
+        if not keys:
+            return
         if op == DESIRES:
             client = message.get("client") or self._client
             self._put(encode_operation(DESIRE, client, keys))
         elif op == CANCELS:
-            reason = ": ".join(filter(None, (message["reason"], message["msg"])))
+            said = message["reason"], message["msg"]
+            reason = ": ".join(str(one) for one in said if one)
             force = bool(message["force"])
             self._put(encode_operation(CANCEL, self._client, keys, force, reason))
         elif op == RETRIES:
@@ -197,8 +205,8 @@ class Sending:
         if self._release_timer is not None:
             self._release_timer.cancel()
             self._release_timer = None
-        if self._releases:
-            keys, self._releases = tuple(dict.fromkeys(self._releases)), []
+        keys, self._releases = _in_ledger(dict.fromkeys(self._releases)), []
+        if keys:
             owed = self.owed
             self._put(encode_operation(RELEASE, self._client, keys))
             self.owed = owed
@@ -270,6 +278,7 @@ class Sending:
     def end(self, why: str) -> None:
         """There is no more hope for what is not in the ledger."""
         self.live, self.ended = False, self.ended or why
+        self._behind.clear()
         if self._making is not None:
             self._making.cancel()
         if self._release_timer is not None:
@@ -318,6 +327,11 @@ class Sending:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append((upto, waiter))
             await waiter
+
+
+def _in_ledger(keys: Iterable[Hashable]) -> tuple[Key, ...]:
+    """Without those that no table takes: their futures have failed, and are dropped."""
+    return tuple(cast("Key", key) for key in keys if not key_fault(key))
 
 
 def is_small(expr: Any, keys: Collection[Hashable]) -> bool:

@@ -17,7 +17,7 @@ from dask import delayed
 from distributed import as_completed, fire_and_forget, wait
 
 from dtf_dask.client import Client
-from dtf_dask.durable import client_preload, client_watch, operations
+from dtf_dask.durable import client_preload, client_watch, dask_client, operations
 from dtf_dask.errors import (
     SchedulingUnavailableError,
 )
@@ -243,8 +243,9 @@ def test_a_leader_that_is_gone_without_a_word(monkeypatch: pytest.MonkeyPatch) -
     run(check)
 
 
+@pytest.mark.logs("A client closes: .* not in the ledger of lab yet: no scheduler")
 def test_a_client_closes_while_nobody_leads() -> None:
-    """At once, however much is not in the ledger."""
+    """Soon, however much is not in the ledger; and it is said how much."""
 
     async def check() -> None:
         async with lab() as one:
@@ -267,6 +268,71 @@ def test_what_was_submitted_before_the_client_closes_is_kept() -> None:
                 fire_and_forget(client.submit(doubled, number))
         kinds = thread.lab.journal.kinds()
         assert kinds.count(operations.TABLE) == kinds.count(operations.DESIRE) == 20
+
+
+def test_it_is_kept_though_the_leader_died_before_the_client_closes() -> None:
+    """A client that looks for the next leader gives it what it owes, and closes."""
+    with lab_thread() as thread:
+        with Client(thread.lab.address) as client:
+            thread.do(thread.lab.die())
+            while client.status != "connecting":
+                time.sleep(0.01)
+            fire_and_forget(client.submit(doubled, 1))
+            next_leads = threading.Timer(0.3, lambda: thread.do(thread.lab.lead()))
+            next_leads.start()
+        next_leads.join()
+        kinds = thread.lab.journal.kinds()
+        assert kinds.count(operations.TABLE) == kinds.count(operations.DESIRE) == 1
+
+
+def test_a_client_closes_as_it_connects() -> None:
+    """What it connects with is gone in the middle of that: closing is no error."""
+
+    async def check() -> None:
+        async with lab() as one:
+            client = await Client(one.address, asynchronous=True)
+            looks, goes_on = asyncio.Event(), asyncio.Event()
+            look = client.room_gate.look
+
+            async def look_late() -> None:
+                looks.set()
+                await goes_on.wait()
+                await look()
+
+            client.room_gate.look = look_late  # type: ignore[method-assign]
+            await one.die()
+            await one.lead()
+            await looks.wait()
+            closing = asyncio.ensure_future(client.close())
+            while client.status != "closed":
+                await asyncio.sleep(0.01)
+            goes_on.set()
+            await closing
+
+    run(check)
+
+
+@pytest.mark.logs("A client cannot connect, and tries again")
+def test_what_nobody_thought_of_goes_wrong_as_it_connects() -> None:
+    """It is said, and tried again: there is always somebody who listens."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            future = client.submit(slowly, 1)
+            await client.flush(20)
+            greeted, faults = client._durable.greeted, [AssertionError("nobody")]
+
+            async def faulty(timeout_s: float | None) -> None:
+                if faults:
+                    dask_client.drop_stream(client)
+                    raise faults.pop()
+                await greeted(timeout_s)
+
+            client._durable.greeted = faulty  # type: ignore[method-assign]
+            await replaced(one)
+            assert await future == 2
+
+    run(check)
 
 
 def test_a_plain_scheduler_keeps_no_ledger(make: Callable[..., Any]) -> None:
