@@ -279,7 +279,7 @@ class DurableHalf:
         self.term, self.cluster = welcome["term"], welcome["cluster"]
         sending.bytes_max = welcome["operation_bytes_max"]
         self.waiting = ""
-        dask_client.say(stream, client_words.hello(self.token))
+        dask_client.say_first(stream, client_words.hello(self.token))
         if again:
             for topic in dask_client.topics(self.client):
                 words = {"op": "subscribe-topic", "topic": topic}

@@ -78,6 +78,8 @@ _SAID: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+_GATHERED_S = 0.002
+
 FORGOTTEN = "already forgotten"
 """Why Dask's scheduler cancels what it cannot have any more, though clients want it."""
 
@@ -110,6 +112,8 @@ def broken() -> tuple[str, ...]:
     ]
     if "buffer" not in inspect.getsource(BatchedSend.send):
         missing.append("BatchedSend.send")
+    if "+ self.interval" not in inspect.getsource(BatchedSend._background_send):
+        missing.append("BatchedSend.interval")
     missing += [
         f"FutureState.{name}"
         for name in ("cancel", "retry", "set_error")
@@ -159,6 +163,15 @@ def say(stream: BatchedSend | None, message: Mapping[str, Any]) -> bool:
     except CommClosedError:
         return False
     return True
+
+
+def say_first(stream: BatchedSend, message: Mapping[str, Any]) -> None:
+    """Send the first message; from now on none waits long for those that follow it.
+
+    Dask gathers them for 10 ms: as long as it takes until the ledger has a submission.
+    """
+    stream.interval = _GATHERED_S
+    say(stream, message)
 
 
 def drop_stream(client: Any) -> None:
