@@ -212,11 +212,23 @@ def _packed(value: Any) -> bytes | None:
 
 
 def serialized(packed: bytes) -> Any:
-    """An exception or traceback as clients get it; None if there is none."""
+    """An exception or traceback as clients get it; None if there is none.
+
+    What a worker brings that makes no sense is told as an error of its own: it must not
+    be what ends a takeover, and each one after it.
+    """
     if not packed:
         return None
-    header, frames = msgpack.unpackb(packed, use_list=False, strict_map_key=False)
-    return frames[0] if header is None else Serialized(header, list(frames))
+    try:
+        header, frames = msgpack.unpackb(packed, use_list=False, strict_map_key=False)
+        if not all(isinstance(frame, bytes) for frame in frames):
+            raise TypeError("frames that are no bytes")
+        if header is None:
+            return frames[0]
+        return Serialized(dict(header), list(frames))
+    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+        unread = RuntimeError(f"the task failed; its error cannot be read: {error}")
+        return Serialized(*serialize(unread))
 
 
 def counts(

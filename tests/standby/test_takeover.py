@@ -18,6 +18,7 @@ from hand_worker import (
     until,
 )
 
+from dtf_dask.durable.inventory import Erred
 from dtf_dask.durable.operations import COUNTS, ERRED, decode_operation
 from dtf_dask.durable.successor import Attempt
 from dtf_dask.standby.away import Presence
@@ -300,5 +301,26 @@ def test_what_failed_and_what_was_tried_is_written_down_and_taken_over() -> None
             assert one.scheduler.tasks["bad"].erred_on == {worker.address}
             assert records.operations == []
         await worker.close()
+
+    run(test())
+
+
+def test_an_error_that_cannot_be_read_ends_no_takeover() -> None:
+    """The worker would bring it to each leader: its task has failed, the rest goes on."""
+
+    async def test() -> None:
+        async with led_before("a") as (records, [worker]):
+            async with coordinator() as (one, presence):
+                one.submit({"bad": [], "worse": [], "good": []}, ["bad", "worse"])
+                lead = asyncio.create_task(taking_over(one, presence, records))
+                await until(lambda: worker.called)
+                garbage = Erred("bad", 7, b"\xc1", b"", "no", "")
+                nothing = Erred("worse", 8, b"\x92\xc0\x90", b"\x01", "no", "")
+                await worker.register(
+                    one.scheduler.address, worker.has(failed=[garbage, nothing])
+                )
+                await lead
+                states = one.states()
+                assert (states["bad"], states["worse"]) == ("erred", "erred")
 
     run(test())
