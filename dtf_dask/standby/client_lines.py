@@ -198,8 +198,11 @@ class Then:
         self._call = call
 
     def done(self, seq: int) -> None:
-        """Its turn has come."""
-        self._call()
+        """Its turn has come; what is wrong with one client ends no scheduler."""
+        try:
+            self._call()
+        except Exception:
+            logger.exception("a client is not answered")
 
     def refused(self, seq: int, why: str, keys: Sequence[Any]) -> None:
         """What was asked with it could not be acted on; its turn comes all the same."""

@@ -32,7 +32,7 @@ from dtf_dask.standby.client_lines import (
 )
 from dtf_dask.standby.client_session import Session
 from dtf_dask.standby.durability import Asked, Durability
-from dtf_dask.submission.table import CLIENT_LENGTH_MAX
+from dtf_dask.submission.table import CLIENT_LENGTH_MAX, key_fault
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +110,10 @@ class Clients:
             logger.warning("a client is refused: its id has %d characters", len(client))
             comm.abort()
             return
+        if client == FIRE_AND_FORGET:
+            logger.warning("a client is refused: %r is nobody's id", client)
+            comm.abort()
+            return
         while client in self._leaving:
             await self._durability.settled()
         stream = BatchedSend(interval="2ms", loop=self._scheduler.loop)
@@ -152,15 +156,19 @@ class Clients:
                 op = message.pop("op", None)
                 if op == "close-stream":
                     return
-                said = {"client": session.client, **message}
+                client = message.setdefault("client", session.client)
+                shared = client == FIRE_AND_FORGET and op in _OF_ALL
+                if client != session.client and not shared:
+                    self._turn_away(session, f"it speaks for client {client!r}")
+                    return
                 if op in self._hears:
-                    answer = self._hears[op](session, **said)
+                    answer = self._hears[op](session, **message)
                 elif op == "heartbeat-client" and not session.entered:
                     continue  # it says who it is in a moment
                 elif session.entered:
-                    answer = handlers[op](**said)
+                    answer = handlers[op](**message)
                 else:
-                    self._refuse(session, _ANOTHER)
+                    self._turn_away(session, _ANOTHER)
                     return
                 if isawaitable(answer):
                     await answer
@@ -236,7 +244,7 @@ class Clients:
             return
         if not session.entered:
             before = self._sessions[client]
-            if not before.greeted:
+            if line is None and not before.greeted:
                 self._refuse(session, _ANOTHER)
                 return
             self._enter(session)
@@ -257,6 +265,9 @@ class Clients:
     def _states(self, session: Session, client: str, keys: Any) -> None:
         if not (session.greeted and session.entered):
             self._refuse(session, "it did not say who it is")
+            return
+        if type(keys) not in (list, tuple) or any(map(key_fault, keys)):
+            self._refuse(session, "it asks for what are no keys")
             return
 
         def answer() -> None:
@@ -311,7 +322,7 @@ class Clients:
         self._ask(session, operations.CANCEL, client, tuple(keys), bool(force), why)
 
     def _graph(self, session: Session, client: str, keys: Any, **message: Any) -> None:
-        if not session.entered:
+        if not session.entered or self._is_unproven(session):
             self._refuse(session, _ANOTHER)
             return
         why = raw_graphs.refusal(self._raw_graphs, str(session.comm.peer_address))
@@ -328,7 +339,12 @@ class Clients:
         )
 
     def _closes(self, session: Session, client: str) -> None:
-        session.leaves = True
+        session.leaves = not self._is_unproven(session)
+
+    def _is_unproven(self, session: Session) -> bool:
+        """Whether it has the id of one of dtf, and has not shown that it is it."""
+        line = self._lines.get(session.client)
+        return not session.greeted and line is not None and bool(line.token)
 
     async def _retry(self, keys: Any, client: str | None = None) -> tuple[Any, ...]:
         """What an rpc asks; streams ask by an operation."""
@@ -339,11 +355,8 @@ class Clients:
 
     def _ask(self, session: Session, kind: int, client: str, *body: Any) -> None:
         """What a client of Dask's own says becomes an operation."""
-        if not session.entered:
+        if not session.entered or self._is_unproven(session):
             self._refuse(session, _ANOTHER)
-            return
-        if client not in (session.client, FIRE_AND_FORGET):
-            self._refuse(session, f"it speaks for client {client!r}")
             return
         try:
             packed = encode_operation(kind, client, *body)
@@ -367,13 +380,19 @@ class Clients:
             self._lines[client] = line
         return line
 
-    def _refuse(self, session: Session, why: str) -> None:
+    def _turn_away(self, session: Session, why: str) -> None:
         """Tell a client that it had better not come back."""
         logger.warning("client %s is refused: %s", session.client, why)
         session.say(words.refused(0, why, ()))
+
+    def _refuse(self, session: Session, why: str) -> None:
+        """Turn a client away, and end its stream."""
+        self._turn_away(session, why)
         dask_clients.soon(
             self._scheduler, dask_clients.end_stream, session.comm, session.stream
         )
 
 
 _ANOTHER = "another client of the same id is there"
+_OF_ALL = frozenset({"client-desires-keys", "client-releases-keys"})
+"""What any client may say of `FIRE_AND_FORGET`."""

@@ -218,3 +218,77 @@ def test_wishes_of_a_client_that_does_not_come_back_end(tmp_path: Path) -> None:
         await until(lambda: not leader.records())
 
     with_leader(tmp_path, check, **{"client-grace": "0.3 s"})
+
+
+@pytest.mark.logs("is refused: ")
+def test_no_client_speaks_for_another(tmp_path: Path) -> None:
+    """Neither by a word in a message, nor under the other's id without its token."""
+
+    async def check(leader: Leader) -> None:
+        tasks = leader.role.scheduler.tasks
+        owner = await by_hand(leader, "c-1", "token")
+        await owner.say(words.durable(1, table("c-1", "a")))
+        await owner.until(words.ACK)
+        release = encode_operation(operations.RELEASE, "c-1", ("a",))
+        stranger = await by_hand(leader, "c-2", "token")
+        await stranger.say({**words.durable(2, release), "client": "c-1"})
+        await stranger.until(words.REFUSED)
+        owner.comm.abort()
+        await until(lambda: "c-1" not in leader.role.scheduler.client_comms)
+        for said in (
+            {"op": "client-releases-keys", "keys": ["a"]},
+            {
+                "op": "cancel-keys",
+                "keys": ["a"],
+                "force": True,
+                "reason": "",
+                "msg": "",
+            },
+        ):
+            stranger = await by_hand(leader, "c-1")
+            await stranger.say(said)
+            await stranger.until(words.REFUSED)
+        stranger = await by_hand(leader, "c-1")
+        await stranger.say({"op": "close-client"}, {"op": "close-stream"})
+        await until(lambda: "c-1" not in leader.role.scheduler.client_comms)
+        # Nor does one stand in its way, or a stream of its own that broke unnoticed.
+        await by_hand(leader, "c-1")
+        owner = await by_hand(leader, "c-1", "token")
+        await owner.say(words.durable(2, table("c-1", "b")))
+        assert (await owner.until(words.ACK))["upto"] == 2
+        assert set(tasks) == {"a", "b"}
+
+    with_leader(tmp_path, check)
+
+
+@pytest.mark.logs("is refused: ")
+@pytest.mark.parametrize("keys", [5, [{}], [["a", {}]], "a"])
+def test_a_question_that_makes_no_sense_ends_no_scheduler(
+    tmp_path: Path, keys: Any
+) -> None:
+    """Who asks it is refused; the others go on."""
+
+    async def check(leader: Leader) -> None:
+        bad = await by_hand(leader, "c-2", "token")
+        await bad.say({"op": words.STATES, "keys": keys})
+        await bad.until(words.REFUSED)
+        good = await by_hand(leader, "c-1", "token")
+        await good.say(words.durable(1, table("c-1", "a")))
+        await good.until(words.ACK)
+
+    with_leader(tmp_path, check)
+
+
+@pytest.mark.logs("nobody's id")
+def test_a_client_cannot_be_the_one_that_stands_for_all(tmp_path: Path) -> None:
+    """If it left, the wishes of all that nobody waits for would go with it."""
+
+    async def check(leader: Leader) -> None:
+        comm = await connect(leader.address)
+        asked = {"op": "register-client", "client": "fire-and-forget"}
+        await comm.write({**asked, "reply": False, "versions": get_versions()})
+        with pytest.raises(OSError):
+            await comm.read()
+        assert "fire-and-forget" in leader.role.scheduler.clients
+
+    with_leader(tmp_path, check)

@@ -306,21 +306,22 @@ def test_what_failed_and_what_was_tried_is_written_down_and_taken_over() -> None
 
 
 def test_an_error_that_cannot_be_read_ends_no_takeover() -> None:
-    """The worker would bring it to each leader: its task has failed, the rest goes on."""
+    """The worker would bring it to each leader: its task failed, the rest goes on."""
 
     async def test() -> None:
-        async with led_before("a") as (records, [worker]):
-            async with coordinator() as (one, presence):
-                one.submit({"bad": [], "worse": [], "good": []}, ["bad", "worse"])
-                lead = asyncio.create_task(taking_over(one, presence, records))
-                await until(lambda: worker.called)
-                garbage = Erred("bad", 7, b"\xc1", b"", "no", "")
-                nothing = Erred("worse", 8, b"\x92\xc0\x90", b"\x01", "no", "")
-                await worker.register(
-                    one.scheduler.address, worker.has(failed=[garbage, nothing])
-                )
-                await lead
-                states = one.states()
-                assert (states["bad"], states["worse"]) == ("erred", "erred")
+        async with (
+            led_before("a") as (records, [worker]),
+            coordinator() as (one, presence),
+        ):
+            one.submit({"bad": [], "worse": []}, ["bad", "worse"])
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await until(lambda: worker.called)
+            garbage = Erred("bad", 7, b"\xc1", b"", "no", "")
+            nothing = Erred("worse", 8, b"\x92\xc0\x90", b"\x01", "no", "")
+            await worker.register(
+                one.scheduler.address, worker.has(failed=[garbage, nothing])
+            )
+            await lead
+            assert one.states() == {"bad": "erred", "worse": "erred"}
 
     run(test())
