@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.coordinators import (
     CLIENTS_ABOVE,
     COORDINATORS_MAX,
@@ -55,7 +57,14 @@ _END_S = 10.0
     metavar="HOST:PORT",
     help="Where the dashboard of who leads listens.",
 )
-def dev(coordinators: int, workers: int, folder: Path | None, dashboard: str) -> None:
+@click.pass_context
+def dev(
+    context: click.Context,
+    coordinators: int,
+    workers: int,
+    folder: Path | None,
+    dashboard: str,
+) -> None:
     """Run a cluster whose scheduler may die, on this machine, until Ctrl-C.
 
     The first line on stdout is its address.
@@ -64,7 +73,14 @@ def dev(coordinators: int, workers: int, folder: Path | None, dashboard: str) ->
         if folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="dtf-dev-")
             folder = Path(stack.enter_context(temporary))
-        made = _known(folder) or _made(folder, coordinators, dashboard)
+        made = _known(folder)
+        asked = context.get_parameter_source("coordinators")
+        if made and asked != ParameterSource.DEFAULT and coordinators != len(made):
+            raise ConfigurationError(
+                f"{folder} is that of {len(made)} coordinators, and --coordinators says"
+                f" {coordinators}: leave it out, or name another --folder"
+            )
+        made = made or _made(folder, coordinators, dashboard)
         contact = made[0].contact
         click.echo(contact)
         sys.stdout.flush()
@@ -88,8 +104,17 @@ def dev(coordinators: int, workers: int, folder: Path | None, dashboard: str) ->
 
 
 def _known(folder: Path) -> list[NodeConfig]:
-    """The coordinators that were made there before."""
-    return [read_config(one.parent) for one in sorted(folder.glob(f"*/{FILE}"))]
+    """The coordinators that were made there before: all of them, or none."""
+    found = [read_config(one.parent) for one in sorted(folder.glob(f"*/{FILE}"))]
+    named = sorted(one.names.get(n, str(n)) for one in found[:1] for n in one.peers)
+    there = sorted(one.names.get(one.node, str(one.node)) for one in found)
+    if there != named or (not found and (folder / "authority").exists()):
+        raise ConfigurationError(
+            f"{folder} is not whole, as if it was begun and not finished: of the"
+            f" coordinators {', '.join(named) or 'of a cluster'} it has"
+            f" {', '.join(there) or 'none'}; remove it, or name another --folder"
+        )
+    return found
 
 
 def _made(folder: Path, count: int, dashboard: str) -> list[NodeConfig]:

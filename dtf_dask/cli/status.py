@@ -14,7 +14,7 @@ from dtf_dask.cli.scheduler_link import Ask, json_option, talk
 from dtf_dask.cli.status_text import Standing, status_lines
 from dtf_dask.cli.terminal_table import width
 from dtf_dask.errors import ClusterUnreachableError, SchedulingUnavailableError
-from dtf_dask.ha.node_config import FILE, NodeConfig, read_config
+from dtf_dask.ha.node_config import NodeConfig, read_config
 from dtf_dask.ha.redundancy import RedundancyManager
 
 _OP = "dtf_standing"
@@ -30,7 +30,7 @@ def status(address: str | None, as_json: bool) -> None:
     which tells more: how each of them stands, even if none leads. By default it is
     Dask's scheduler-address. Exit code 1 if none leads.
     """
-    if address is not None and (Path(address) / FILE).is_file():
+    if address is not None and Path(address).is_dir():
         standing = asyncio.run(_of_folder(read_config(Path(address))))
     else:
         standing = talk(address, _of_leader)

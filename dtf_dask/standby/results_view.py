@@ -36,10 +36,10 @@ class ResultsView:
     def __init__(self, folder: Path) -> None:
         self._url = str(folder / FILE)
         self._spool = folder / _SPOOL
-        self._came: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._mutex = threading.Lock()
-        self._living: dict[str, bool] = {}
-        """Records that there are, and whether they are in the store."""
+        self._living: dict[str, bytes | None] = {}
+        """Records that there are; None in place of one that is in the store."""
         self._thread: threading.Thread | None = None
 
     def change(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
@@ -53,18 +53,18 @@ class ResultsView:
                     continue
                 if key in self._living:
                     continue
-                self._living[key] = False
+                self._living[key] = value
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._take, name="dtf-results", daemon=True
                 )
                 self._thread.start()
-            self._came.put((key, value))
+            self._came.put(key)
 
     def held(self) -> list[str]:
         """Keys of records that there are, and that are in the store."""
         with self._mutex:
-            return [key for key, is_held in self._living.items() if is_held]
+            return [key for key, value in self._living.items() if value is None]
 
     def close(self) -> None:
         """Take in what has come, and no more."""
@@ -75,10 +75,11 @@ class ResultsView:
 
     def _take(self) -> None:
         store: ResultsStore | None = None
-        while (came := self._came.get()) is not None:
-            key, portion = came
+        while (key := self._came.get()) is not None:
             pause_s = _AGAIN_S
-            while True:
+            # One that leaves the ledger while the store fails is not waited for: else
+            # those that wait would be ever more.
+            while (portion := self._waits(key)) is not None:
                 try:
                     # Imported here: a third of a second, and no run may ever come.
                     from dtf_dask.runs.results.store import ResultsStore
@@ -95,9 +96,13 @@ class ResultsView:
                     pause_s = min(2 * pause_s, _AGAIN_MAX_S)
             with self._mutex:
                 if key in self._living:
-                    self._living[key] = True
+                    self._living[key] = None
         if store is not None:
             store.close()
+
+    def _waits(self, key: str) -> bytes | None:
+        with self._mutex:
+            return self._living.get(key)
 
     def _ingest(self, store: ResultsStore, key: str, portion: bytes) -> None:
         from dtf_dask.runs.results.portions import lines_of

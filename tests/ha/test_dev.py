@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from typing import Any
 import psutil
 from click.testing import CliRunner
 
+from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.main import dtf
-from dtf_dask.errors import DtfError
+from dtf_dask.errors import ConfigurationError, DtfError
+from dtf_dask.ha.coordinators import numbered
 
 WAIT_S = 120.0
 DTF = (sys.executable, "-c", "from dtf_dask.cli.main import main; main()")
@@ -94,6 +97,33 @@ def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> Non
         done = CliRunner().invoke(dtf, ["ha", "transfer", str(folder), target])
         assert done.exit_code == 0, done.output
         assert until(folder, term=second["term"] + 1, workers=1)["alarms"] == []
+
+
+def said_no(*words: object) -> str:
+    """Why a command does not begin."""
+    done = CliRunner().invoke(dtf, [str(word) for word in words])
+    assert isinstance(done.exception, ConfigurationError), done.output
+    return str(done.exception)
+
+
+def test_a_folder_that_is_not_whole_is_not_begun(tmp_path: Path) -> None:
+    """As Ctrl-C leaves it in the middle of the making; and what is there is named."""
+    places = {name: ("127.0.0.1", 20_000 + 10 * n) for n, name in enumerate("abc")}
+    make_coordinators(tmp_path, "dev", numbered(places), {"tls": False})
+    assert "says 5: leave it out" in said_no(
+        "dev", "--folder", tmp_path, "--coordinators", 5
+    )
+    shutil.rmtree(tmp_path / "b")
+    why = said_no("dev", "--folder", tmp_path)
+    assert "of the coordinators a, b, c it has a, c; remove it" in why
+    shutil.rmtree(tmp_path / "a")
+    shutil.rmtree(tmp_path / "c")
+    assert "it has none; remove it" in said_no("dev", "--folder", tmp_path)
+
+
+def test_the_status_of_a_folder_that_is_no_coordinators(tmp_path: Path) -> None:
+    """It is not taken for an address."""
+    assert "it has no node.json" in said_no("status", tmp_path)
 
 
 def test_nothing_outlives_a_cluster_that_is_killed() -> None:

@@ -21,6 +21,7 @@ from dtf_dask.runs.results.portions import (
     portions,
 )
 from dtf_dask.runs.results.store import ResultsStore
+from dtf_dask.standby import results_view
 from dtf_dask.standby.results_records import PREFIX, ResultsRecords, record_key
 from dtf_dask.standby.results_view import FILE, ResultsView
 
@@ -182,6 +183,27 @@ def test_a_portion_that_makes_no_sense(tmp_path):
     for broken in (b"", b"x", portion[:-1], portion + b"x"):
         with pytest.raises(ProtocolError):
             lines_of(broken)
+
+
+@pytest.mark.logs("cannot be stored here")
+def test_a_store_that_fails_for_long(tmp_path, monkeypatch):
+    """Of what waits for it, what has left the ledger goes; the rest is stored then."""
+    monkeypatch.setattr(results_view, "_AGAIN_S", 0.01)
+    (view,) = _views(tmp_path, "a")
+    folder = tmp_path / "a"
+    folder.rmdir()
+    folder.write_text("where the store cannot be")
+    given = list(_all_portions(_attempts()))
+    gone = [(record_key(RUN.id, "f", number), bytes(100)) for number in range(1, 50)]
+    view.change(gone)
+    view.change([(key, None) for key, _ in gone])
+    living = [(record_key(RUN.id, "f", n), one) for n, one in enumerate(given, 50)]
+    view.change(living)
+    assert sum(len(one or b"") for one in view._living.values()) == sum(map(len, given))
+    folder.unlink()
+    view.close()
+    assert _stored(folder)[1] == NAMES
+    assert sorted(view.held()) == [key for key, _ in living]
 
 
 def test_no_portion_is_too_long():
