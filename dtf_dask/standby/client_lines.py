@@ -12,7 +12,7 @@ import msgpack
 
 from dtf_dask.durable.client_words import TOKEN_CHARS_MAX
 from dtf_dask.durable.operations import KINDS, decode_operation
-from dtf_dask.errors import ProtocolError
+from dtf_dask.errors import ProtocolError, TaskRefusedError
 from dtf_dask.standby.durability import Asked, Durability
 from dtf_dask.standby.submitted import prepare
 
@@ -181,6 +181,8 @@ class ClientLine:
             if wrong:
                 raise ProtocolError(wrong)
             read = prepare(operation)
+            if read is not None and (full := self._durability.no_room(len(packed))):
+                raise TaskRefusedError(full)
             if read is not None and read.table.client != self.client:
                 raise ProtocolError("it has a table of another client")
         except Exception as error:  # of whatever is in there

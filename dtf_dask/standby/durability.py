@@ -13,11 +13,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 from dtf_dask.durable.operations import Operation, decode_operation
 from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT
+from dtf_dask.ha.ledger.records import RECORDS_BYTES_MAX
 from dtf_dask.ha.scheduler_words import NAMESPACE
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.journal import (
@@ -34,11 +36,12 @@ PROPOSALS_MAX = 8
 COMMANDS_MAX = 5_000
 BYTES_MAX = COMMAND_BYTES_MAX - 64 * 1024
 _BATCH_BYTES_MAX = PART_BYTES_MAX - 16 * 1024
-LAZILY_S = 0.02
+LAZILY_S = _TURN_S = 0.02
 TOLD_AFTER_S = 1.0
 """So long a proposal may take before clients are told that they wait."""
 CUT_EVERY_S = 0.5
-_TURN_S = 0.02
+_SUBMITTED_BYTES_MAX = RECORDS_BYTES_MAX - 160 * 2**20
+"""The rest is for what is no submission: what frees the ledger is written there."""
 
 Propose = Callable[[Sequence[bytes]], "asyncio.Future[str]"]
 """Has commands proposed as one entry; answers why they were not, or ``""``."""
@@ -154,6 +157,21 @@ class Durability:
         self._timer: asyncio.TimerHandle | None = None
         self._last_s = 0.0
         self._cutting: asyncio.TimerHandle | None = None
+        self._held_bytes = self._under_way_bytes = self._done_bytes = 0
+
+    def ledger_holds(self, held_bytes: int) -> None:
+        """The node said how much is in its ledger."""
+        self._under_way_bytes -= self._done_bytes
+        self._held_bytes, self._done_bytes = held_bytes, 0
+
+    def no_room(self, size: int) -> str:
+        """Why nobody may submit so many bytes; a full ledger would end each leader."""
+        if self._held_bytes + self._under_way_bytes + size <= _SUBMITTED_BYTES_MAX:
+            return ""
+        return (
+            f"the ledger is full, beyond {_SUBMITTED_BYTES_MAX >> 20} MiB: let go of"
+            " futures, wait until tasks are done, or submit less at once"
+        )
 
     def lead(self, term: int, next_number: int) -> None:
         """From now on propose, in this term, and write records from this number on."""
@@ -168,7 +186,9 @@ class Durability:
 
     def keep_lazily(self, records: Mapping[str, bytes | None]) -> None:
         """Write records some time, in their order with all else."""
-        self._put(_Kept(dict(records), None), lazily=True)
+        rows = iter(records.items())
+        while some := dict(islice(rows, 1_000)):
+            self._put(_Kept(some, None), lazily=True)
 
     def append(self, operation: bytes) -> None:
         """Add an operation of the scheduler's own to the journal, lazily."""
@@ -188,6 +208,7 @@ class Durability:
 
     def ask(self, asked: Asked) -> None:
         """Add a client's operation to the line."""
+        self._under_way_bytes += len(asked.packed)
         self._put(asked)
 
     async def run(self) -> None:
@@ -339,6 +360,7 @@ class Durability:
             if item.record is not None:
                 self._remember(dict([item.record]))
             if item.asker is not None:
+                self._done_bytes += len(item.packed)
                 done[item.asker] = item.seq
                 if item.why:
                     item.asker.refused(item.seq, item.why, item.keys)

@@ -106,6 +106,7 @@ class StandbyScheduler:
     def _pinged(self, frame: Frame) -> None:
         if self._standing is not None and "standing" in frame:
             self._standing.node = frame["standing"]
+            self.durability.ledger_holds(frame["standing"]["held_bytes"])
 
     def _begin(self, part: Any) -> None:
         async def guarded() -> None:

@@ -13,6 +13,7 @@ from memory_ledger import Leader, MemoryLedger, bare, lead
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import encode_operation
 from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX
+from dtf_dask.ha.ledger.records import RECORDS_BYTES_MAX
 from dtf_dask.standby import dask_seam, durability
 from dtf_dask.standby.client_lines import ClientLine
 from dtf_dask.standby.journal import JournalReader, number_of
@@ -184,5 +185,71 @@ def test_what_makes_no_sense_is_refused() -> None:
         assert refused == list(range(1, len(said) + 1))
         assert set(leader.scheduler.tasks) == {"good"}
         assert len([key for key in ledger.records if key.startswith("j/")]) == 1
+
+    alone(check)
+
+
+@pytest.mark.logs("of client c is refused: the ledger is full")
+def test_a_full_ledger_refuses_submissions_and_ends_no_leader() -> None:
+    """What frees it is taken all the same, and then there is room again."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        told: list[Any] = []
+        asking = line(leader, told)
+        asking.take(1, table("a"))
+        await leader.durability.settled()
+        leader.durability.ledger_holds(RECORDS_BYTES_MAX - 100 * 2**20)
+        asking.take(2, table("b"))
+        asking.take(3, encode_operation(operations.RELEASE, "c", ("a",)))
+        await leader.durability.settled()
+        assert [one[1] for one in told if one[0] == "refused"] == [2]
+        assert "let go of futures" in next(one[2] for one in told if len(one) > 2)
+        assert set(leader.scheduler.tasks) == set()
+        leader.durability.ledger_holds(0)
+        asking.take(4, table("c"))
+        await leader.durability.settled()
+        assert told[-1] == ("ack", 4)
+        assert set(leader.scheduler.tasks) == {"c"}
+
+    alone(check)
+
+
+def test_submissions_under_way_count_as_held() -> None:
+    """Those that the node has not told of yet, too: they come faster than its word."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        told: list[Any] = []
+        asking = line(leader, told)
+        leader.durability.ledger_holds(RECORDS_BYTES_MAX - 161 * 2**20)
+        ledger.may_commit.clear()
+        for seq in range(1, 5):
+            asking.take(seq, table(f"k-{seq}", payload=bytes(200_000)))
+        assert leader.durability.no_room(300 * 2**10)
+        ledger.may_commit.set()
+        await leader.durability.settled()
+        assert leader.durability.no_room(300 * 2**10)
+        leader.durability.ledger_holds(0)
+        assert not leader.durability.no_room(300 * 2**10)
+        assert told[-1] == ("ack", 4)
+
+    alone(check)
+
+
+def test_many_records_at_once_are_within_the_bounds_of_an_entry() -> None:
+    """An entry that is too large would be refused, and end the leader."""
+
+    async def check(ledger: MemoryLedger, leader: Leader) -> None:
+        proposed: list[int] = []
+        propose = ledger.propose
+
+        def counted(commands: Sequence[bytes]) -> Any:
+            proposed.append(len(commands))
+            return propose(commands)
+
+        leader.durability._propose = counted
+        leader.durability.keep_lazily(dict.fromkeys(map(str, range(25_000))))
+        await leader.durability.settled()
+        assert sum(proposed) == 25_000
+        assert max(proposed) <= ENTRY_COMMANDS_MAX
 
     alone(check)
