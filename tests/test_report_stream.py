@@ -134,6 +134,23 @@ def test_no_room_anywhere(tmp_path):
     assert (_numbers(answer), answer["upto"]) == ([3], 3)
 
 
+def test_what_was_heard_makes_room_though_something_is_always_left(
+    tmp_path: Path,
+) -> None:
+    """A driver that is never quite done with a worker loses none of its events."""
+    kept = KeptEvents(tmp_path, memory_bytes_max=0, file_bytes_max=1_000)
+    packed = {}
+    for number in range(1, 101):
+        packed[number] = bytes([number]) * 100
+        kept.put("s", 0, packed[number])
+        kept.heard(number - 3)
+        left = kept.after(0)["events"]
+        assert {one[0]: one[3] for one in left} == {
+            n: packed[n] for n in range(max(1, number - 2), number + 1)
+        }
+    kept.close()
+
+
 class _Air:
     """A worker behind connections that lose events, and questions and answers."""
 

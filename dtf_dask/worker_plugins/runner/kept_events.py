@@ -144,10 +144,12 @@ class KeptEvents:
         packed = event.packed
         assert isinstance(packed, bytes)
         self._held_bytes -= len(packed)
-        at = self._file_bytes
-        if at + len(packed) > self._file_bytes_max:
-            return
         try:
+            if self._file_bytes + len(packed) > self._file_bytes_max:
+                self._close_gap()
+            at = self._file_bytes
+            if at + len(packed) > self._file_bytes_max:
+                return
             if self._file < 0:
                 self._file, path = tempfile.mkstemp(prefix="events-", dir=self._folder)
                 os.unlink(path)
@@ -158,6 +160,22 @@ class KeptEvents:
         self._file_bytes = at + len(packed)
         where = (at, len(packed))
         self._filed.append(_Event(event.number, event.slot, event.batch, where))
+
+    def _close_gap(self) -> None:
+        """Move what the file holds to its beginning, over what the driver has heard."""
+        left = sum(one.packed[1] for one in self._filed if type(one.packed) is tuple)
+        if left > self._file_bytes_max // 2:
+            return  # it would have to be moved again soon
+        at, moved = 0, deque[_Event]()
+        for event in self._filed:
+            raw = self._read(event.packed)
+            if raw is not None and os.pwrite(self._file, raw, at) == len(raw):
+                where = (at, len(raw))
+                moved.append(_Event(event.number, event.slot, event.batch, where))
+                at += len(raw)
+        self._filed, self._file_bytes = moved, at
+        if self._file >= 0:
+            os.ftruncate(self._file, at)
 
     def _read(self, packed: bytes | tuple[int, int]) -> bytes | None:
         if isinstance(packed, bytes):
