@@ -130,6 +130,10 @@ class Applier:
 
     def settle(self) -> None:
         """All that is in the ledger was acted on: nothing is revived any more."""
+        tasks = self.scheduler.tasks
+        # Revived for tasks that could not be made after all.
+        revived = [tasks[key] for key in self._revived if key in tasks]
+        dask_seam.forget_unneeded(self.scheduler, revived, "settle")
         self._buried.clear()
         self._revived.clear()
         self.living.settle()
@@ -212,8 +216,10 @@ class Applier:
         keys = [ts.key for ts in made]
         self.living.asserted(packed, op.client, keys, there, vain)
         scheduler.client_desires_keys(keys=there, client=op.client)
-        if before:
-            dask_seam.forget_unneeded(scheduler, before, why)
+        if before or len(made) > 1 or lost:
+            # Also what is needed only by tasks that could not be made, or that are
+            # known, by another submission that needs something else.
+            dask_seam.forget_unneeded(scheduler, [*before, *made], why)
         yield from dask_seam.submit(
             scheduler, op.client, given, why, schedules=not self.quiet
         )

@@ -188,7 +188,8 @@ def forget_unneeded(scheduler: Any, tasks: Iterable[TaskState], why: str) -> Non
     recommended = {
         ts.key: "forgotten" for ts in tasks if not ts.dependents and not ts.who_wants
     }
-    scheduler.transitions(recommended, why)
+    if recommended:
+        scheduler.transitions(recommended, why)
 
 
 def retry_quietly(scheduler: Any, keys: Iterable[Key], why: str) -> None:
