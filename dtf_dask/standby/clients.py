@@ -116,6 +116,7 @@ class Clients:
             return
         while client in self._leaving:
             await self._durability.settled()
+        back = self._back(client)
         stream = BatchedSend(interval="2ms", loop=self._scheduler.loop)
         session = Session(client, comm, stream)
         known = self._lines.get(client)
@@ -137,13 +138,20 @@ class Clients:
             pass
         finally:
             self._left(session)
+            if back and client not in (*self._sessions, *self._away, *self._leaving):
+                self._leaves_in(client, self._grace_s)  # it did not get that far
             await dask_clients.end_stream(comm, stream)
 
-    def _enter(self, session: Session, versions: dict[str, Any] | None = None) -> None:
-        client = session.client
+    def _back(self, client: str) -> bool:
+        """A client that was away need not leave; whether it was."""
         timer = self._away.pop(client, None)
         if timer is not None:
             timer.cancel()
+        return timer is not None
+
+    def _enter(self, session: Session, versions: dict[str, Any] | None = None) -> None:
+        client = session.client
+        self._back(client)
         session.entered = True
         self._sessions[client] = session
         dask_clients.enter_client(self._scheduler, client, session.stream, versions)
