@@ -78,3 +78,13 @@ def waiting(why: str) -> dict[str, Any]:
 def states(keys: Sequence[Any]) -> dict[str, Any]:
     """Ask what is known of these keys."""
     return {"op": STATES, "keys": list(keys)}
+
+
+def lost(keys: Sequence[Any]) -> dict[str, Any]:
+    """What is known of these keys, in Dask's own words: nothing any more."""
+    return {
+        "op": "cancelled-keys",
+        "keys": list(keys),
+        "reason": LOST,
+        "msg": "the cluster does not know it any more",
+    }

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.grant import GPUS_MAX
-from dtf_dask.submission.table import Key, key_fault, shown
+from dtf_dask.submission.table import KEY_DEPTH_MAX, Key, key_fault, shown
 
 _T = TypeVar("_T")
 
@@ -186,15 +186,19 @@ def _running(key: Any, run: Any, for_s: Any, seceded: Any, gpus: Any) -> Running
 
 def _key(key: Any) -> Key:
     if type(key) is list:  # as some readers of msgpack make of a tuple
-        key = _tupled(key)
+        key = _tupled(key, KEY_DEPTH_MAX)
     if why := key_fault(key):
         raise ValueError(f"the key {shown(key)} {why}")
     found: Key = key
     return found
 
 
-def _tupled(key: Any) -> Any:
-    return tuple(map(_tupled, key)) if type(key) is list else key
+def _tupled(key: Any, depth: int) -> Any:
+    if type(key) is not list:
+        return key
+    if not depth:
+        raise ValueError(f"a key is nested deeper than {KEY_DEPTH_MAX}")
+    return tuple(_tupled(part, depth - 1) for part in key)
 
 
 def _number(value: Any, least: int = 0) -> int:

@@ -15,8 +15,12 @@ from dtf_dask.durable.operations import KINDS, decode_operation
 from dtf_dask.errors import ProtocolError, TaskRefusedError
 from dtf_dask.standby.durability import Asked, Durability
 from dtf_dask.standby.submitted import prepare
+from dtf_dask.submission.table import CLIENT_LENGTH_MAX
 
 logger = logging.getLogger(__name__)
+
+_OF_NOBODY = ("variable-", "queue-", "published-")
+"""What Dask's primitives hold is wanted by clients that are called so."""
 
 PREFIX = "s/"
 FIRE_AND_FORGET = "fire-and-forget"
@@ -47,6 +51,15 @@ def read_record(value: bytes) -> tuple[str, int]:
     if type(token) is not str or type(seen) is not int or len(token) > TOKEN_CHARS_MAX:
         raise ProtocolError("a client's record makes no sense")
     return token, seen
+
+
+def id_wrong(client: str) -> str:
+    """Why a client cannot have this id; empty if it can."""
+    if not 1 <= len(client) <= CLIENT_LENGTH_MAX:
+        return f"its id has {len(client)} characters"
+    if client == FIRE_AND_FORGET or client.startswith(_OF_NOBODY):
+        return f"{client!r} is nobody's id"
+    return ""
 
 
 class ToMake(NamedTuple):
@@ -146,7 +159,10 @@ class ClientLine:
                 asked = await asyncio.to_thread(self._read_large, seq, item)
                 if isinstance(asked, Exception):
                     assert isinstance(item, ToMake)
-                    item.failed(asked)
+                    try:
+                        item.failed(asked)
+                    except Exception:  # what it says of itself makes no sense, too
+                        logger.exception("a client cannot be told what is wrong")
                 else:
                     self._durability.ask(asked)
             self._waiting.popleft()

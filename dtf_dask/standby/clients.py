@@ -28,11 +28,12 @@ from dtf_dask.standby.client_lines import (
     ClientLine,
     Then,
     ToMake,
+    id_wrong,
     read_record,
 )
 from dtf_dask.standby.client_session import Session
 from dtf_dask.standby.durability import Asked, Durability
-from dtf_dask.submission.table import CLIENT_LENGTH_MAX, key_fault
+from dtf_dask.submission.table import key_fault
 
 logger = logging.getLogger(__name__)
 
@@ -106,12 +107,8 @@ class Clients:
     ) -> None:
         """A client registers; returns when its stream ends."""
         comm.name = "Scheduler->Client"
-        if not 1 <= len(client) <= CLIENT_LENGTH_MAX:
-            logger.warning("a client is refused: its id has %d characters", len(client))
-            comm.abort()
-            return
-        if client == FIRE_AND_FORGET:
-            logger.warning("a client is refused: %r is nobody's id", client)
+        if wrong := id_wrong(client):
+            logger.warning("a client is refused: %s", wrong)
             comm.abort()
             return
         while client in self._leaving:
@@ -171,6 +168,9 @@ class Clients:
                     return
                 if op in self._hears:
                     answer = self._hears[op](session, **message)
+                elif op in dask_clients.OF_WORKERS:
+                    self._turn_away(session, f"it says {op!r}, as only workers do")
+                    return
                 elif op == "heartbeat-client" and not session.entered:
                     continue  # it says who it is in a moment
                 elif session.entered:
@@ -287,14 +287,7 @@ class Clients:
                 elif ts.state in ("memory", "erred"):
                     self._scheduler.report_on_key(ts=ts, client=client)
             if unknown:
-                session.say(
-                    {
-                        "op": "cancelled-keys",
-                        "keys": unknown,
-                        "reason": words.LOST,
-                        "msg": "the cluster does not know it any more",
-                    }
-                )
+                session.say(words.lost(unknown))
 
         def when_known() -> None:
             if self._states_wait is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from time import time
 from typing import Any
@@ -29,12 +30,37 @@ _SAYS = (
 )
 
 
+OF_WORKERS = frozenset(
+    (
+        *("task-finished", "task-erred", "release-worker-data", "add-keys"),
+        *("long-running", "reschedule", "keep-alive", "log-event"),
+        *("worker-status-change", "request-refresh-who-has", "steal-response"),
+    )
+)
+"""What only workers say; Dask has one table of handlers for them and for clients."""
+_OF_CLIENTS = frozenset(
+    (
+        *("update-graph", "client-desires-keys", "update-data", "report-key"),
+        *("client-releases-keys", "heartbeat-client", "close-client", "cancel-keys"),
+        *("subscribe-topic", "unsubscribe-topic"),
+    )
+)
+
+
 def broken() -> tuple[str, ...]:
     """Say what `Scheduler.add_client` does otherwise than it was known to do."""
     source = inspect.getsource(Scheduler.add_client)
     missing = [
         f"{text} in Scheduler.add_client" for text in _SAYS if text not in source
     ]
+    made = inspect.getsource(Scheduler.__init__)
+    of_workers, _, of_clients = made.partition("client_handlers = {")
+    _, _, of_workers = of_workers.partition("worker_handlers = {")
+    said = set(re.findall(r'"([\w-]+)":', of_workers.partition("}")[0]))
+    if said | {"steal-response"} != OF_WORKERS:
+        missing.append(f"just these messages of workers: {sorted(OF_WORKERS)}")
+    if set(re.findall(r'"([\w-]+)":', of_clients.partition("}")[0])) != _OF_CLIENTS:
+        missing.append(f"just these messages of clients: {sorted(_OF_CLIENTS)}")
     if "plugin.remove_client" not in inspect.getsource(Scheduler.remove_client):
         missing.append("plugin.remove_client in Scheduler.remove_client")
     return tuple(missing)

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 WORKERS, LEASES = "w/", "x/lease/"
 _VERSION = 1
 _ERROR_BYTES_MAX = 512 * 1024
+_KNOWN_BYTES_MAX = 64 * 1024
 
 
 class Durability(Protocol):
@@ -157,6 +158,8 @@ class Recorder(SchedulerPlugin):
             packed = pack_known(known)
         except (TypeError, ValueError, OverflowError):  # a name of a user's own type
             return
+        if len(packed) > _KNOWN_BYTES_MAX:
+            return  # it will not be called, and has to come by itself
         name = WORKERS + worker
         if self._written.get(name) != packed:
             self._written[name] = packed

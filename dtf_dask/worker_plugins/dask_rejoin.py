@@ -12,8 +12,10 @@ import uuid
 import weakref
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from time import monotonic, sleep
 from typing import Any
 
+from dask.utils import parse_timedelta
 from distributed import Client, Status, Worker
 from distributed.batched import BatchedSend
 from distributed.comm import connect
@@ -28,6 +30,7 @@ from dtf_dask.comm.greeting import KEY as GREETING
 from dtf_dask.worker_plugins import dask_holdings
 
 _INTERVAL = "2ms"
+_AGAIN_S = 0.05
 
 # Which function of Dask leans on which name: what nobody calls any more would be
 # replaced without effect.
@@ -127,16 +130,24 @@ def own(worker: Worker, name: str) -> Callable[..., Any]:
 def client_for_tasks(worker: Worker, timeout: float | str) -> Client:
     """The client that tasks of this worker share, made now if there is none.
 
-    Dask would have none that lost its scheduler as soon as it had connected.
+    Dask would have none that lost its scheduler as soon as it had connected, or before.
     """
-    try:
-        found: Client = own(worker, "_get_client")(timeout=timeout)
-    except AssertionError:
-        made = worker._client
-        if made is None or made.status not in ("running", "connecting"):
-            raise
-        return made
-    return found
+    ends_at = monotonic() + parse_timedelta(timeout)
+    while True:
+        try:
+            found: Client = own(worker, "_get_client")(timeout=timeout)
+        except AssertionError:
+            made = worker._client
+            if made is None or made.status not in ("running", "connecting"):
+                raise
+            return made
+        except CommClosedError:
+            # Who led died as it let the client in.
+            if monotonic() >= ends_at:
+                raise
+            sleep(_AGAIN_S)
+        else:
+            return found
 
 
 # The stream.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from dask.utils import typename
 from distributed import Worker
+from distributed.comm.core import CommClosedError
 from distributed.protocol import Serialize
 from distributed.protocol.core import dumps, loads
 from distributed.shuffle._worker_plugin import ShuffleWorkerPlugin
@@ -100,3 +101,21 @@ def test_what_is_not_packed_is_refused(bad: bytes) -> None:
     """It came from a worker, or a ledger: nothing in it is believed."""
     with pytest.raises(ProtocolError):
         unpack(bad)
+
+
+def test_a_client_of_tasks_looks_on_if_who_led_dies_as_it_comes() -> None:
+    """Until its time is over; Dask would raise in the task that asked for it."""
+
+    class Dying:
+        _client = None
+        dies = 2
+
+        def _get_client(self, timeout: float) -> str:
+            self.dies -= 1
+            if self.dies >= 0:
+                raise CommClosedError("in the middle of the registration")
+            return "a client"
+
+    assert dask_rejoin.client_for_tasks(Dying(), 60.0) == "a client"  # type: ignore[arg-type, comparison-overlap]
+    with pytest.raises(CommClosedError):
+        dask_rejoin.client_for_tasks(Dying(), "0 s")  # type: ignore[arg-type]

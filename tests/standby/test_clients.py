@@ -19,6 +19,7 @@ from dtf_dask.durable import operations
 from dtf_dask.durable.operations import encode_operation
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.ha.local_ledger import LocalLedger
+from dtf_dask.standby.client_lines import id_wrong
 from dtf_dask.submission.table import Row, Table
 from dtf_dask.submission.table_codec import encode_table
 
@@ -259,6 +260,31 @@ def test_no_client_speaks_for_another(tmp_path: Path) -> None:
         assert set(tasks) == {"a", "b"}
 
     with_leader(tmp_path, check)
+
+
+@pytest.mark.logs("is refused: ")
+def test_a_client_says_nothing_that_only_workers_say(tmp_path: Path) -> None:
+    """Dask has one table of handlers for both: a task would be done for a word."""
+
+    async def check(leader: Leader) -> None:
+        for said in (
+            {"op": "task-finished", "key": "a", "worker": "tcp://127.0.0.1:1"},
+            {"op": "release-worker-data", "key": "a", "worker": "tcp://127.0.0.1:1"},
+        ):
+            stranger = await by_hand(leader, "c-1", "token")
+            await stranger.say(said)
+            assert "only workers" in (await stranger.until(words.REFUSED))["why"]
+
+    with_leader(tmp_path, check)
+
+
+@pytest.mark.parametrize(
+    "client", ["", "x" * 201, "fire-and-forget", "variable-x", "queue-x", "published-x"]
+)
+def test_nobody_has_an_id_that_stands_for_something_else(client: str) -> None:
+    """What a variable holds would be released by a client of its name that leaves."""
+    assert id_wrong(client)
+    assert not id_wrong("Client-0123")
 
 
 @pytest.mark.logs("is refused: ")
