@@ -26,7 +26,7 @@ from dtf_dask.standby.watch import NAME, Watch
 logger = logging.getLogger(__name__)
 
 FIRE_AND_FORGET = "fire-and-forget"
-"""Dask's own client that wants what nobody waits for."""
+"""Dask's own client that wants what nobody waits for; any may add to its wishes."""
 Key = Any
 """Dask's keys are narrower than those of tables."""
 

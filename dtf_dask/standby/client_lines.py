@@ -13,6 +13,7 @@ import msgpack
 from dtf_dask.durable.client_words import TOKEN_CHARS_MAX
 from dtf_dask.durable.operations import KINDS, decode_operation
 from dtf_dask.errors import ProtocolError, TaskRefusedError
+from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.durability import Asked, Durability
 from dtf_dask.standby.submitted import prepare
 from dtf_dask.submission.table import CLIENT_LENGTH_MAX
@@ -23,8 +24,6 @@ _OF_NOBODY = ("variable-", "queue-", "published-")
 """What Dask's primitives hold is wanted by clients that are called so."""
 
 PREFIX = "s/"
-FIRE_AND_FORGET = "fire-and-forget"
-"""Whose wishes any client may add to."""
 READ_AT_ONCE_BYTES = 256 * 1024
 """Larger operations are read in a thread."""
 WAITING_BYTES_MAX = 1_100 * 2**20

@@ -22,8 +22,8 @@ from dtf_dask.durable import operations
 from dtf_dask.durable.operations import OPERATION_BYTES_MAX, encode_operation
 from dtf_dask.errors import ProtocolError, TaskRefusedError, UsageError
 from dtf_dask.standby import dask_clients, raw_graphs
+from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.client_lines import (
-    FIRE_AND_FORGET,
     PREFIX,
     ClientLine,
     Then,

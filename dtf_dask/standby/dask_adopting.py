@@ -16,6 +16,7 @@ from distributed.stealing import WorkStealing
 
 from dtf_dask.durable.inventory import Erred, Held, Running
 from dtf_dask.standby.adoption import Result
+from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.dask_takeover import OPEN, Key, blame, serialized
 
 _logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class Adopting:
         """Free what was adopted, or led to it, and nobody needs."""
         scheduler = self._scheduler
         unneeded: dict[Key, Any] = {}
-        once = scheduler.clients["fire-and-forget"]
+        once = scheduler.clients[FIRE_AND_FORGET]
         for ts in self._touched:
             if scheduler.tasks.get(ts.key) is not ts:
                 continue

@@ -12,7 +12,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 import dask
 from distributed import Scheduler, Security
+from free_contact import LOOPBACK
 
 from dtf_dask.comm.address import Contact, parse_contact
 from dtf_dask.comm.backend import announce
@@ -29,21 +29,8 @@ from dtf_dask.comm.greeting import Greeting
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 
-LOOPBACK = "127.0.0.1"
 QUIET: dict[str, Any] = {"dashboard": False, "dashboard_address": f"{LOOPBACK}:0"}
 _DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-
-
-def free_contact(count: int = 3, cluster: str = "") -> Contact:
-    """An address of ports at which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            made = stack.enter_context(socket.socket())
-            made.bind((LOOPBACK, 0))
-            ports.append(made.getsockname()[1])
-    text = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-    return parse_contact(text + (f"/{cluster}" if cluster else ""))
 
 
 def greeting(node: int = 1, cluster: str = "lab", term: int = 1) -> Greeting:
@@ -82,6 +69,7 @@ class Nursery:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert self._said() == {"ready": True}
         self.pids: list[int] = []

@@ -21,7 +21,8 @@ from distributed.comm import connect
 from distributed.comm.core import FatalCommClosedError
 from distributed.comm.tcp import TCP, TLS
 from distributed.core import Status, rpc
-from leaders import LOOPBACK, QUIET, free_contact, greeting, leading
+from free_contact import LOOPBACK, free_contact
+from leaders import QUIET, greeting, leading
 
 from dtf_dask.cli.queue import queue
 from dtf_dask.comm import probe, search

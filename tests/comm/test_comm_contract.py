@@ -12,7 +12,8 @@ from distributed import Worker
 from distributed.comm import registry
 from distributed.comm.tcp import TCP, _add_frames_header
 from distributed.comm.utils import to_frames
-from leaders import QUIET, free_contact, leading
+from free_contact import free_contact
+from leaders import QUIET, leading
 from tornado.iostream import IOStream
 
 from dtf_dask.comm import dask_seam

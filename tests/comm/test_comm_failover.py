@@ -18,7 +18,8 @@ from distributed import Client, get_client
 from distributed.comm import connect
 from distributed.comm.core import Comm
 from distributed.core import ConnectionPool
-from leaders import LOOPBACK, Nursery, end, free_contact, nursery
+from free_contact import LOOPBACK, free_contact
+from leaders import Nursery, end, nursery
 
 from dtf_dask.comm.address import Contact
 

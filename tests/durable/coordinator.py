@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from typing import Any
 from dask._expr import LLGExpr
 from distributed import Scheduler, SchedulerPlugin, Worker
 from distributed.protocol import Serialized, serialize, to_serialize
+from free_contact import LOOPBACK, free_contact
 
-from dtf_dask.comm.address import Contact, parse_contact
 from dtf_dask.comm.backend import announce
 from dtf_dask.comm.greeting import Greeting
 from dtf_dask.durable import client_words, operations
@@ -27,8 +26,6 @@ from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.submission.materialise import opened
 from dtf_dask.submission.table_codec import decode_table
-
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass
@@ -176,21 +173,11 @@ class Coordinator(SchedulerPlugin):
             scheduler.stimulus_retry(body[0], client=client)
 
 
-def free_contact(count: int = 3) -> Contact:
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            made = stack.enter_context(socket.socket())
-            made.bind((LOOPBACK, 0))
-            ports.append(made.getsockname()[1])
-    return parse_contact(",".join(f"{LOOPBACK}:{port}" for port in ports) + "/lab")
-
-
 class Lab:
     """Leaders of one cluster, one after the other, each with a worker of its own."""
 
     def __init__(self, journal: Journal | None = None) -> None:
-        self.contact = free_contact()
+        self.contact = free_contact(cluster="lab")
         self.journal = journal or Journal()
         self.term = 0
         self.leader: Scheduler | None = None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client, Scheduler, Worker
+from free_contact import LOOPBACK
 
-from dtf_dask.comm.address import Contact, parse_contact
+from dtf_dask.comm.address import Contact
 from dtf_dask.comm.backend import announce
 from dtf_dask.comm.greeting import Greeting
 from dtf_dask.durable.inventory import KEY, Inventory, read_inventory
@@ -20,19 +20,7 @@ from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.worker_plugins.rejoin import RejoinPlugin
 
-LOOPBACK = "127.0.0.1"
 LIMIT_S = 60.0
-
-
-def free_contact(count: int = 3) -> Contact:
-    """An address of ports at which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            made = stack.enter_context(socket.socket())
-            made.bind((LOOPBACK, 0))
-            ports.append(made.getsockname()[1])
-    return parse_contact(",".join(f"{LOOPBACK}:{port}" for port in ports))
 
 
 class Leader(Scheduler):

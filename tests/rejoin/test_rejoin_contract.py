@@ -13,7 +13,8 @@ from distributed.protocol import Serialize
 from distributed.protocol.core import dumps, loads
 from distributed.shuffle._worker_plugin import ShuffleWorkerPlugin
 from distributed.worker_state_machine import TaskState, WorkerState
-from rejoin_kit import free_contact, leading, run, working
+from free_contact import free_contact
+from rejoin_kit import leading, run, working
 
 from dtf_dask.durable.serialized import pack, unpack
 from dtf_dask.errors import ProtocolError

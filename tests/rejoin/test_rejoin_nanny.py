@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Nanny
-from rejoin_kit import LOOPBACK, Leader, cut, free_contact, leading, run, until
+from free_contact import LOOPBACK, free_contact
+from rejoin_kit import Leader, cut, leading, run, until
 
 from dtf_dask.comm.address import Contact
 from dtf_dask.worker_plugins import dask_nanny

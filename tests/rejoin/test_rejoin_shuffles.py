@@ -10,7 +10,8 @@ from typing import Any
 import dask
 import dask.dataframe as dd
 from distributed import Status, Worker
-from rejoin_kit import asking, cut, free_contact, leading, run, until, working
+from free_contact import free_contact
+from rejoin_kit import asking, cut, leading, run, until, working
 
 from dtf_dask.durable.inventory import Inventory
 from dtf_dask.worker_plugins.dask_holdings import SHUFFLING

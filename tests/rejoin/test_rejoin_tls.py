@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from distributed import Security
-from rejoin_kit import asking, cut, free_contact, leading, run, until, working
+from free_contact import free_contact
+from rejoin_kit import asking, cut, leading, run, until, working
 
 from dtf_dask.security.authority import Authority
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from distributed import Status, get_worker, secede
-from rejoin_kit import Leader, asking, cut, free_contact, leading, run, until, working
+from free_contact import free_contact
+from rejoin_kit import Leader, asking, cut, leading, run, until, working
 
 from dtf_dask.durable.serialized import unpack
 from dtf_dask.preload import upgrade_workers

@@ -141,3 +141,20 @@ def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> En
     began = time.monotonic()
     process.send_signal(number)
     return end(process, began)
+
+
+@contextlib.contextmanager
+def logged(folder, *words, **extra):
+    """A command of dtf, whose stdout is to be read and whose stderr goes to a file."""
+    with (
+        (folder / "log.txt").open("ab") as log,
+        subprocess.Popen(
+            dtf(*words),
+            cwd=folder,
+            env=environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        yield process

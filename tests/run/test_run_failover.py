@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import psutil
 from distributed.core import rpc
-from dtf_process import dtf, end, environment, run, start, suite
+from dtf_process import dtf, end, logged, run, start, suite
 from dtf_process import pytest as plain_pytest
 from machine_pace import slowness
 
@@ -67,17 +67,7 @@ CASES = 60
 def _cluster(folder, **extra):
     """The address of three coordinators with two workers, and what they log."""
     words = ["dev", "--coordinators", "3", "--workers", "2", "--folder", folder / "dev"]
-    with (
-        (folder / "log.txt").open("ab") as log,
-        subprocess.Popen(
-            dtf(*words),
-            cwd=folder,
-            env=environment(**extra),
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
+    with logged(folder, *words, **extra) as process:
         try:
             yield process.stdout.readline().strip()
         finally:

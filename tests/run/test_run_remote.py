@@ -15,7 +15,7 @@ from dtf_process import (
     await_file,
     dtf,
     end,
-    environment,
+    logged,
     run,
     start,
     suite,
@@ -25,17 +25,7 @@ from machine_pace import slowness
 
 @contextlib.contextmanager
 def _serving(folder, *words, **extra):
-    with (
-        (folder / "log.txt").open("ab") as log,
-        subprocess.Popen(
-            dtf(*words),
-            cwd=folder,
-            env=environment(**extra),
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
+    with logged(folder, *words, **extra) as process:
         try:
             yield process
         finally:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgpack
 from distributed import Scheduler
 
-from dtf_dask.comm.address import Contact, parse_contact
+from dtf_dask.comm.address import Contact
 from dtf_dask.comm.backend import announce
 from dtf_dask.comm.greeting import Greeting
 from dtf_dask.durable.operations import RELEASE, TABLE, encode_operation
@@ -27,19 +26,8 @@ from dtf_dask.standby.shadow import Shadow
 from dtf_dask.submission.table import Row, Table
 from dtf_dask.submission.table_codec import encode_table
 
-LOOPBACK = "127.0.0.1"
 OWNER = "owner"
 """The client that submits the tasks of these tests."""
-
-
-def free_contact(count: int = 2) -> Contact:
-    """An address of ports at which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in made:
-            one.bind((LOOPBACK, 0))
-        ports = [one.getsockname()[1] for one in made]
-    return parse_contact(",".join(f"{LOOPBACK}:{port}" for port in ports))
 
 
 class MemoryLedger:

@@ -6,8 +6,8 @@ import asyncio
 import importlib.metadata
 
 import pytest
-from coordination_kit import LOOPBACK
 from distributed import Scheduler
+from free_contact import LOOPBACK
 
 from dtf_dask.durable import dask_asking
 from dtf_dask.standby import dask_primitives

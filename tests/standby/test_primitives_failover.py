@@ -13,11 +13,12 @@ from typing import Any
 
 import dask
 import pytest
-from coordination_kit import Leader, MemoryLedger, free_contact, lead
+from coordination_kit import Leader, MemoryLedger, lead
 from distributed import Lock, SchedulerPlugin, Semaphore
 from distributed.core import ConnectionPool
 from distributed.protocol.pickle import dumps
 from distributed.protocol.serialize import Serialized, to_serialize
+from free_contact import free_contact
 
 from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.errors import FailoverError
@@ -32,7 +33,7 @@ class Lab:
 
     def __init__(self, stack: contextlib.AsyncExitStack, pool: ConnectionPool) -> None:
         self.ledger = MemoryLedger()
-        self.contact = free_contact()
+        self.contact = free_contact(2)
         self._stack, self._pool = stack, pool
         self.leader: Leader = None  # type: ignore[assignment]
         self._led = 0

@@ -10,11 +10,11 @@ import dask
 import dask.array as da
 import pandas as pd
 import pytest
-from coordination_kit import LOOPBACK
 from dask import dataframe as dd
 from dask.base import collections_to_expr
 from distributed import Scheduler
 from distributed.shuffle._core import P2PBarrierTask, ShuffleRunSpec, ShuffleSpec
+from free_contact import LOOPBACK
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.standby import dask_shuffles
