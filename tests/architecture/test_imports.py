@@ -32,6 +32,7 @@ PURE = (
     *("dtf_dask.errors", "dtf_dask.model", "dtf_dask.quantities", "dtf_dask.settings"),
     *("dtf_dask.annotations", "dtf_dask.frames", "dtf_dask.runs.matrix"),
     *("dtf_dask.runs.codec", "dtf_dask.runs.reports.*", "dtf_dask.ha.raft.*"),
+    "dtf_dask.view.*",
 )
 
 SEPARATE = ("scheduler_plugins", "worker_plugins", "ha", "web", "security")
@@ -47,6 +48,11 @@ FORBIDDEN = (
         "dtf_dask",
         ("monitor_app", "PySide6"),
         "the monitor is an application over dtf and Qt is an extra",
+    ),
+    (
+        "dtf_dask.view",
+        ("dtf_dask.cli", "dtf_dask.web", "dtf_dask.ha", "dtf_dask.scheduler_plugins"),
+        "the faces show it, and the monitor runs where nothing else is",
     ),
     (
         "monitor_app",
@@ -77,6 +83,7 @@ LIGHT = (
     *("dtf_dask", "dtf_dask.runs.pytest_plugin", "dtf_dask.runs.cases"),
     *("dtf_dask.cli.main", "dtf_dask.settings", "dtf_dask.frames"),
     *("dtf_dask.worker_plugins.runner.bootstrap", "dtf_dask.ha.node_process"),
+    "dtf_dask.view.read_model",
 )
 
 
