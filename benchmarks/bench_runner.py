@@ -11,46 +11,30 @@ compared test by test between plain pytest and each other command.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
-import select
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import suites as real
+from measured_commands import (
+    EXIT_CODES_FINE,
+    Measured,
+    Outcomes,
+    adopt_orphans,
+    differences,
+    measure,
+)
 
-_RUN_S_MAX = 600
 _QUICK_LAST_START_S = 25.0  # so that the suite that is begun then ends before 50 s
-_ORPHAN_GRACE_S = 2.0
 _DIFFERENCES_SHOWN_MAX = 12
-_PR_SET_CHILD_SUBREAPER = 36
-# pytest's own verdicts: all tests passed, some failed. Anything else is a broken run.
-_EXIT_CODES_FINE = (0, 1)
-
-Outcomes = Counter[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One command run once; times in seconds, CPU of it and all its children."""
-
-    wall_s: float
-    cpu_s: float
-    rss_mb: float
-    exit_code: int
-    orphans: int
-    outcomes: Outcomes
-    output_end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,106 +76,6 @@ def dtf_reason_missing(cache: real.SuiteCache) -> str:
     return f"`dtf run --help` ended with {probe.returncode}: {lines[-1]}"
 
 
-def measure(command: list[str], folder: Path) -> Measured:
-    """Run a command to its end, then wait for what it left behind."""
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch) / "outcomes.jsonl"
-        output = Path(scratch) / "output.txt"
-        environment = {
-            name: text
-            for name, text in os.environ.items()
-            if not name.startswith(("PYTEST_", "DTF_"))
-        }
-        environment["PYTHONPATH"] = str(Path(__file__).resolve().parent)
-        environment["DTF_OUTCOME_LOG"] = str(log)
-        with output.open("wb") as stream:
-            started = time.perf_counter()
-            child = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            wall_s, code, cpu_s, rss_mb = _wait(child, started)
-        orphans, orphans_cpu_s = _reap_orphans()
-        text = output.read_bytes()[-4000:].decode(errors="replace")
-        return Measured(
-            wall_s, cpu_s + orphans_cpu_s, rss_mb, code, orphans, _read(log), text
-        )
-
-
-def _wait(
-    child: subprocess.Popen[bytes], started: float
-) -> tuple[float, int, float, float]:
-    deadline = started + _RUN_S_MAX
-    pidfd = os.pidfd_open(child.pid)
-    try:
-        # Wakes at the end of the child and not at the next tick of a poll.
-        ready, _, _ = select.select([pidfd], [], [], deadline - time.perf_counter())
-        if not ready:
-            os.killpg(child.pid, signal.SIGKILL)
-        _, status, usage = os.wait4(child.pid, 0)
-    finally:
-        os.close(pidfd)
-    wall_s = time.perf_counter() - started
-    child.returncode = os.waitstatus_to_exitcode(status)
-    cpu_s = usage.ru_utime + usage.ru_stime
-    return wall_s, child.returncode, cpu_s, usage.ru_maxrss / 1024
-
-
-def _reap_orphans() -> tuple[int, float]:
-    """Wait for processes whose parents ended; kill and count those that stay.
-
-    This process is their "subreaper": they become its children, and their CPU time is
-    counted, which it would not be otherwise.
-    """
-    cpu_s = 0.0
-    left = 0
-    deadline = time.monotonic() + _ORPHAN_GRACE_S
-    while True:
-        try:
-            pid, _, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return left, cpu_s
-        if pid:
-            cpu_s += usage.ru_utime + usage.ru_stime
-        elif time.monotonic() < deadline:
-            time.sleep(0.02)
-        else:
-            for orphan in _children():
-                os.kill(orphan, signal.SIGKILL)
-                left += 1
-            deadline = time.monotonic() + _ORPHAN_GRACE_S
-
-
-def _children() -> list[int]:
-    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    return [int(pid) for pid in text.split()]
-
-
-def _read(log: Path) -> Outcomes:
-    counted: Outcomes = Counter()
-    if log.is_file():
-        for line in log.read_text(encoding="utf-8").splitlines():
-            report = json.loads(line)
-            counted[report["nodeid"], report["outcome"]] += 1
-    return counted
-
-
-def differences(plain: Outcomes, other: Outcomes) -> list[str]:
-    """Every (test, outcome) that the two do not have equally often, in words."""
-    lines = [
-        f"only plain: {key[1]} {key[0]} x{n}" for key, n in (plain - other).items()
-    ]
-    lines += [
-        f"only other: {key[1]} {key[0]} x{n}" for key, n in (other - plain).items()
-    ]
-    return sorted(lines)
-
-
 def run_suite(
     cache: real.SuiteCache, suite: real.Suite, ways: list[str], repeat: int
 ) -> dict[str, object]:
@@ -209,7 +93,7 @@ def run_suite(
             taken[way].append(measured)
             if way == "plain":
                 reference = measured.outcomes
-            broken = measured.exit_code not in _EXIT_CODES_FINE
+            broken = measured.exit_code not in EXIT_CODES_FINE
             if broken or not measured.outcomes:
                 unlike[way].append(f"ended with {measured.exit_code}")
                 print(measured.output_end, file=sys.stderr)
@@ -330,7 +214,7 @@ def main() -> None:
             cache.prepare(suite)
         except real.SuiteUnavailableError as error:
             raise SystemExit(f"{suite.name}: {error}") from None
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     missing = dtf_reason_missing(cache)
     ways = ["plain", "xdist"] + ([] if missing else ["dtf", "dtf_history"])
     if missing:

@@ -115,6 +115,8 @@ class FailoverCluster:
         The host at which the ledger is asked, if that is another one.
     preload
         Modules for the schedulers.
+    python
+        The interpreter of the workers, if they need more than this one has.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class FailoverCluster:
         ports: Sequence[int] = (),
         asked_at: str = "",
         preload: Sequence[str] = (),
+        python: Path | str = sys.executable,
     ) -> None:
         self.folder = folder
         names = "abcdefghi"[:count]
@@ -152,6 +155,7 @@ class FailoverCluster:
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = {**os.environ, **(environment or {})}
         self._tls = tls
+        self._python = str(python)
         asked = {
             node: (asked_at or where, port)
             for node, (where, port) in made[0].clients.items()
@@ -240,7 +244,7 @@ class FailoverCluster:
 
     def start_worker(self, name: str, threads: int = 1, *more: str) -> None:
         """Start one; it looks for the leader until it finds it."""
-        words = [sys.executable, "-c", _DTF, "worker", self.contact]
+        words = [self._python, "-c", _DTF, "worker", self.contact]
         words += ["--name", name, "--nthreads", str(threads), "--no-nanny"]
         words += ["--no-dashboard", "--memory-limit", "0", *more]
         if self._tls:
@@ -268,6 +272,18 @@ class FailoverCluster:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def client_environment(self) -> dict[str, str]:
+        """What a process needs in its environment to be let in."""
+        if not self._tls:
+            return {}
+        own, tls = self.folder / "clients", "DASK_DISTRIBUTED__COMM__TLS__"
+        return {
+            "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+            f"{tls}CA_FILE": str(own / "authority.pem"),
+            f"{tls}CLIENT__CERT": str(own / "certificate.pem"),
+            f"{tls}CLIENT__KEY": str(own / "certificate.key"),
+        }
 
     # -- what was said ---------------------------------------------------------------
 
