@@ -277,6 +277,8 @@ class DurableHalf:
                 f"the cluster knows another client of the id {self.client.id}: {error}"
             ) from None
         self.term, self.cluster = welcome["term"], welcome["cluster"]
+        if again:
+            self.client.scheduler.end_calls_before(self.term)
         sending.bytes_max = welcome["operation_bytes_max"]
         self.waiting = ""
         dask_client.say_first(stream, client_words.hello(self.token))

@@ -11,12 +11,13 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from distributed.comm.core import Comm
 from distributed.core import ConnectionPool, PooledRPCCall, send_recv
 
+from dtf_dask.comm.greeting import KEY as GREETING
 from dtf_dask.durable.requests import (
     AFTER_GRAPHS,
     DONE_MAX,
@@ -52,9 +53,32 @@ def broken() -> tuple[str, ...]:
         for owner, name in ((ConnectionPool, "connect"), (ConnectionPool, "reuse"))
         if not callable(getattr(owner, name, None))
     ]
+    reuse = getattr(ConnectionPool, "reuse", None)
+    missing += [
+        f"{name} in ConnectionPool.reuse"
+        for name in ("available", "occupied")
+        if name not in getattr(getattr(reuse, "__code__", None), "co_names", ())
+    ]
     if not {"comm", "reply"} <= set(inspect.signature(send_recv).parameters):
         missing.append("send_recv(comm, reply)")
     return tuple(missing)
+
+
+def term_of(comm: Comm) -> int:
+    """The term in which who is at the other end leads; 0 if it did not greet so."""
+    said = (getattr(comm, "remote_info", None) or {}).get(GREETING)
+    term = said.get("term", 0) if isinstance(said, Mapping) else 0
+    return term if type(term) is int else 0
+
+
+def end_old_calls(pool: ConnectionPool, address: str, term: int) -> None:
+    """Break what is asked of leaders of older terms.
+
+    They may never answer; and what one says that was stopped meanwhile is long over.
+    """
+    for comm in (*pool.available.get(address, ()), *pool.occupied.get(address, ())):
+        if term_of(comm) < term:
+            comm.abort()
 
 
 class AskingAgain(PooledRPCCall):
@@ -115,6 +139,10 @@ class AskingAgain(PooledRPCCall):
         """Wait for what was said and not waited for."""
         while self._saying:
             await asyncio.wait(self._saying)
+
+    def end_calls_before(self, term: int) -> None:
+        """Ask anew whatever was asked of leaders of older terms."""
+        end_old_calls(self.pool, self.addr, term)
 
     async def say(self, what: str, **arguments: Any) -> None:
         """What Dask says in a stream, as a call that is done once."""

@@ -328,6 +328,9 @@ class SchedulerLink:
                 self._say(words.ping(self._asked, self._standing()))
             elif now > max(self._busy_until, self._asked_at + self._patience_s(now)):
                 return f"it has not answered for {now - self._asked_at:.1f} s"
+            else:
+                # It may be this node that does not hear: who is asked hears that much.
+                self._say(words.ping(self._asked))
 
     def _standing(self) -> dict[str, Any] | None:
         """What a scheduler that leads says of the cluster, now and then."""

@@ -192,6 +192,8 @@ class SchedulerProcess:
             self._node.notify()  # who waits may have to act: see _watch_leadership
         if link.over:
             return why, False
+        if why == GONE and code == words.FENCED:
+            return "it ended itself: this node was silent, or both were stopped", False
         if why == GONE:
             killed = f"it was killed by signal {-code}"
             why = killed if code < 0 else f"it ended with code {code}"

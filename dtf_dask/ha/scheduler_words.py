@@ -16,6 +16,7 @@ They share a stream socket, which the process inherits; frames are those of
    while it leads that same term; `outcome` answers each, in order.
 5. The node says `ping` all the time; who does not answer in time is ended (SIGKILL), as
    is one whose node leads no more: a scheduler that has led never becomes a shadow.
+   One that leads and hears no `ping` for seconds ends itself, with the code `FENCED`.
    It says `trouble` when it cannot go on, and why; the node then has another lead.
    Before it works for seconds without a look at its socket it says `busy`.
 """
@@ -57,6 +58,9 @@ BYTES_AT_ONCE = 4 * 2**20
 
 PROPOSAL_BYTES_MAX = 2 * 2**20
 """Of the commands of one `propose`; more are refused."""
+
+FENCED = 14
+"""The exit code of a process that ended since somebody else may lead by now."""
 
 BUSY_S_MAX = 120.0
 """Longer no process may ask not to be asked whether it hangs."""

@@ -20,19 +20,16 @@ from typing import Any
 
 from distributed import Scheduler
 from distributed.core import error_message
-from distributed.shuffle._core import P2PBarrierTask, ShuffleSpec, barrier_key
+from distributed.shuffle._core import ShuffleSpec, barrier_key
 from distributed.shuffle._scheduler_plugin import ShuffleSchedulerPlugin
 
 from dtf_dask.errors import ProtocolError
-from dtf_dask.standby.graphs import OpaqueTask, open_task
-from dtf_dask.submission.table import Key
+from dtf_dask.standby.graphs import OpaqueTask
+from dtf_dask.submission.shuffle_plans import PLAN, open_spec, read_plan
 
 logger = logging.getLogger(__name__)
 
-PLAN = "dtf_shuffle_plan"
-"""The call of workers for it."""
 GET_OR_CREATE = "shuffle_get_or_create"
-PARTITIONS_MAX = 4_000_000
 
 _CALL_SITES: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (ShuffleSchedulerPlugin.get_or_create, ("_get", "_create")),
@@ -96,59 +93,6 @@ class ClosedSpec(ShuffleSpec[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         task = self.task
         return open_spec, (task.key, task.payload, dict(task.functions))
-
-
-def open_spec(key: Key, payload: bytes, functions: Mapping[int, bytes]) -> Any:
-    """What a barrier says of its shuffle. It executes what a client sent: in workers.
-
-    Raises
-    ------
-    ProtocolError
-        It is no barrier.
-    """
-    node = open_task(key, payload, functions, None)
-    if not isinstance(node, P2PBarrierTask):
-        raise ProtocolError(f"the payload of {key!r} is no barrier of a shuffle")
-    return node.spec
-
-
-def plan_of(
-    key: Key, payload: bytes, functions: Mapping[int, bytes], workers: int
-) -> dict[str, Any]:
-    """A worker's answer to `PLAN`: a number for each partition, as plain values."""
-    try:
-        spec = open_spec(key, payload, functions)
-        places: Any = range(workers)
-        found = [(one, spec.pick_worker(one, places)) for one in spec.output_partitions]
-        return {"status": "OK", "disk": bool(spec.disk), "plan": found}
-    except Exception as error:
-        return {"status": "error", "why": f"{type(error).__name__}: {error}"}
-
-
-def read_plan(answer: Any) -> dict[Any, int]:
-    """A plan that a worker answered.
-
-    Raises
-    ------
-    ProtocolError
-        It is none, or the worker could not make one.
-    """
-    if not isinstance(answer, Mapping) or answer.get("status") != "OK":
-        why = answer.get("why") if isinstance(answer, Mapping) else answer
-        raise ProtocolError(f"a worker cannot plan a shuffle: {why}")
-    found = answer.get("plan")
-    if not isinstance(found, list | tuple) or len(found) > PARTITIONS_MAX:
-        raise ProtocolError("a plan of a shuffle that is none")
-    plan: dict[Any, int] = {}
-    for one in found:
-        if not isinstance(one, list | tuple) or len(one) != 2:
-            raise ProtocolError("a plan of a shuffle that is none")
-        partition, place = one
-        plain = isinstance(partition, tuple | int | str)
-        if not plain or type(place) is not int or place < 0:
-            raise ProtocolError("a plan of a shuffle that makes no sense")
-        plan[partition] = place
-    return plan
 
 
 class Shuffles:

@@ -8,9 +8,9 @@ unpickled as the task itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from dtf_dask.errors import TaskRefusedError
+from dtf_dask.submission.opening import open_task
 from dtf_dask.submission.table import Key, Row, Table, shown
 
 
@@ -75,35 +75,6 @@ _NO_FUNCTIONS: Mapping[int, bytes] = {}
 def opaque_tasks(table: Table, at_s: float) -> dict[Key, OpaqueTask]:
     """The tasks of a table, by key, in the order in which they had better run."""
     return {row.key: _opaque(row, table.functions, at_s) for row in table.rows}
-
-
-def open_task(
-    key: Key,
-    payload: bytes,
-    functions: Mapping[int, bytes],
-    replaced: Mapping[Key, Any] | None,
-) -> Any:
-    """The task that a payload is. It executes what a client sent: in workers only.
-
-    What cannot be opened becomes a task that fails for that reason: an exception here
-    would break the worker's connection, and with it all its other tasks.
-    """
-    from dask._task_spec import Task
-
-    from dtf_dask.submission.materialise import opened
-
-    try:
-        known = [b""] * (max(functions, default=-1) + 1)
-        for number, function in functions.items():
-            known[number] = function
-        node = opened(Row(key, (), payload, (), False, {}), known)
-        return node.substitute(cast(Any, replaced)) if replaced else node
-    except Exception as error:
-        return Task(key, _fail, f"{type(error).__name__}: {error}"[:10_000], shown(key))
-
-
-def _fail(why: str, key: str) -> None:
-    raise TaskRefusedError(f"task {key} cannot be opened on this worker: {why}")
 
 
 def _opaque(row: Row, functions: tuple[bytes, ...], at_s: float) -> OpaqueTask:

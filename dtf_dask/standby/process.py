@@ -15,6 +15,8 @@ import socket
 import sys
 from typing import NoReturn
 
+from dtf_dask.ha.scheduler_words import FENCED
+
 logger = logging.getLogger(__name__)
 
 _GC_THRESHOLDS = (50_000, 20, 100)
@@ -32,7 +34,11 @@ async def serve(connection: socket.socket) -> NoReturn:
         logger.error("this scheduler ends: %s", why)
         loop.call_later(_LAST_WORDS_S, os._exit, 1)
 
-    role = StandbyScheduler(ended)
+    def fenced(why: str) -> NoReturn:
+        logger.warning("this scheduler ends: %s", why)
+        os._exit(FENCED)
+
+    role = StandbyScheduler(ended, fenced)
     why = await role.link.run(connection)
     logger.info("this scheduler ends: %s", why)
     os._exit(0)

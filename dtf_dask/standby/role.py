@@ -23,6 +23,7 @@ from dtf_dask.config import load
 from dtf_dask.durable.successor import Successor
 from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import dask_setup, upgrade_workers
@@ -38,6 +39,7 @@ from dtf_dask.standby.link import NodeLink
 from dtf_dask.standby.primitives import Primitives
 from dtf_dask.standby.results_here import ResultsHere
 from dtf_dask.standby.shadow import Shadow
+from dtf_dask.standby.silence import LOOK_S, Silence
 from dtf_dask.standby.standing import Standing
 from dtf_dask.standby.takeover import take_over
 
@@ -51,15 +53,22 @@ class StandbyScheduler:
     ----------
     ended
         Called once, with the reason why it cannot go on.
+    fenced
+        The same, where it must not answer anybody any more: another may lead.
     """
 
-    def __init__(self, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self, ended: Callable[[str], None], fenced: Callable[[str], None] | None = None
+    ) -> None:
         self.link = NodeLink(self._hear, self._pinged)
         self._ended = ended
+        self._fenced = fenced or ended
+        self._silence: Silence | None = None
         self._early: list[Frame] | None = []
         """What was heard before the scheduler was made."""
         self._all_heard = False
         self._tasks: list[asyncio.Task[Any]] = []
+        self._looking: asyncio.TimerHandle | None = None
         self._hello: Frame = {}
         self._standing: Standing | None = None
         self.scheduler: Scheduler
@@ -73,6 +82,8 @@ class StandbyScheduler:
     async def close(self) -> None:
         """Stop all, in a test: a process just ends."""
         await self.presence.close()
+        if self._looking is not None:
+            self._looking.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -104,6 +115,8 @@ class StandbyScheduler:
         self.results.change((key, value) for key, value in changes)
 
     def _pinged(self, frame: Frame) -> None:
+        if self._silence is not None:
+            self._silence.heard()
         if self._standing is not None and "standing" in frame:
             self._standing.node = frame["standing"]
             self.durability.ledger_holds(frame["standing"]["held_bytes"])
@@ -175,6 +188,8 @@ class StandbyScheduler:
     async def _lead(self, term: int) -> None:
         began = time.monotonic()
         scheduler, hello = self.scheduler, self._hello
+        self._silence = Silence(elapsed_s(), time.process_time())
+        self._look_for_node(self._silence)
         await self.shadow.catch_up()
         gc.freeze()  # tasks of old are many, and no garbage
         self.applier.lead()
@@ -218,6 +233,19 @@ class StandbyScheduler:
                 settled.recovered,
             )
         )
+
+    def _look_for_node(self, silence: Silence) -> None:
+        """End, if the node is not heard, before anybody is answered.
+
+        Not in a task: this is called before the tasks that wait for what was read, as
+        a process that was stopped runs again.
+        """
+        why = silence.look(elapsed_s(), time.process_time())
+        if why:
+            self._fenced(f"{why}: another may lead by now")
+            return
+        loop = asyncio.get_running_loop()
+        self._looking = loop.call_later(LOOK_S, self._look_for_node, silence)
 
     async def _listen(self, term: int) -> None:
         hello = self._hello

@@ -26,7 +26,7 @@ from distributed.worker import _force_close, get_client
 
 from dtf_dask.comm.address import Coordinator, parse_contact
 from dtf_dask.comm.backend import heard_of_leader
-from dtf_dask.comm.greeting import KEY as GREETING
+from dtf_dask.durable import dask_asking
 from dtf_dask.worker_plugins import dask_holdings
 
 _INTERVAL = "2ms"
@@ -153,13 +153,6 @@ def client_for_tasks(worker: Worker, timeout: float | str) -> Client:
 # The stream.
 
 
-def term_of(comm: Comm) -> int:
-    """The term of the leader at the other end, as it greeted; 0 if it did not."""
-    words = (getattr(comm, "remote_info", None) or {}).get(GREETING) or {}
-    term = words.get("term", 0)
-    return term if type(term) is int else 0
-
-
 def is_open(worker: Worker) -> bool:
     """Whether what the worker says now may reach its scheduler."""
     comm = worker.batched_stream.comm
@@ -215,11 +208,8 @@ def enter(worker: Worker, comm: Comm, messages: Iterable[Any]) -> None:
 
 
 def end_old_calls(worker: Worker, term: int) -> None:
-    """Break what the worker asks leaders of older terms: they may never answer."""
-    pool, address = worker.rpc, worker.scheduler.address
-    for comm in (*pool.available.get(address, ()), *pool.occupied.get(address, ())):
-        if term_of(comm) < term:
-            comm.abort()
+    """Break what the worker asks leaders of older terms."""
+    dask_asking.end_old_calls(worker.rpc, worker.scheduler.address, term)
 
 
 # Registering.

@@ -19,11 +19,11 @@ from dtf_dask.comm.address import PREFIX
 from dtf_dask.config import entries, load
 from dtf_dask.durable import dask_asking
 from dtf_dask.durable.client_preload import configure
-from dtf_dask.durable.dask_asking import AskingAgain
+from dtf_dask.durable.dask_asking import AskingAgain, term_of
 from dtf_dask.durable.inventory import KEY
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.quantities import parse_duration
-from dtf_dask.standby.dask_shuffles import PLAN, plan_of
+from dtf_dask.submission.shuffle_plans import PLAN, plan_of
 from dtf_dask.worker_plugins import dask_holdings as holdings
 from dtf_dask.worker_plugins import dask_rejoin as seam
 from dtf_dask.worker_plugins.rejoin_plugins import ReceivedPlugins
@@ -229,7 +229,7 @@ class Membership:
             seam.point_to_leader(self._worker, address, term)
             if self._standing.has_joined:
                 self._lose(f"{address} leads in term {term}")
-            if self._asking is not None and seam.term_of(self._asking) < term:
+            if self._asking is not None and term_of(self._asking) < term:
                 self._asking.abort()
         return {"status": "OK"}
 
@@ -242,7 +242,7 @@ class Membership:
 
     def _joined(self, comm: Comm) -> None:
         self._comm = comm
-        self._standing.joined(seam.term_of(comm))
+        self._standing.joined(term_of(comm))
         seam.watch_stream(self._worker, self._unsaid.put_before)
         seam.end_old_calls(self._worker, self._standing.term)
 
@@ -293,7 +293,7 @@ class Membership:
 
     async def _register(self, comm: Comm) -> bool:
         """Whether the leader has let the worker in."""
-        worker, term = self._worker, seam.term_of(comm)
+        worker, term = self._worker, term_of(comm)
         if not self._standing.may_join(term):
             return False
         if term != self._standing.term:

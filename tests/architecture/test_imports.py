@@ -45,6 +45,26 @@ FORBIDDEN = (
         "a worker carries what runs need and knows nothing of who asks",
     ),
     (
+        "dtf_dask.worker_plugins",
+        ("dtf_dask.standby",),
+        "a worker outlives schedulers, and is none",
+    ),
+    (
+        "dtf_dask.ha",
+        ("dtf_dask.standby",),
+        "a node starts its scheduler process, and loads nothing of it",
+    ),
+    (
+        "dtf_dask.submission",
+        ("dtf_dask.standby", "dtf_dask.worker_plugins", "dtf_dask.durable"),
+        "clients, schedulers and workers lean on it",
+    ),
+    (
+        "dtf_dask.durable",
+        ("dtf_dask.standby", "dtf_dask.worker_plugins", "dtf_dask.ha"),
+        "clients, schedulers and workers lean on it",
+    ),
+    (
         "dtf_dask",
         ("monitor_app", "PySide6"),
         "the monitor is an application over dtf and Qt is an extra",

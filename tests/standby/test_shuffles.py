@@ -18,9 +18,10 @@ from free_contact import LOOPBACK
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.standby import dask_shuffles
-from dtf_dask.standby.dask_shuffles import ClosedSpec, open_spec, plan_of, read_plan
+from dtf_dask.standby.dask_shuffles import ClosedSpec
 from dtf_dask.standby.graphs import OpaqueTask, opaque_tasks
 from dtf_dask.submission.materialise import materialise
+from dtf_dask.submission.shuffle_plans import open_spec, plan_of, read_plan
 from dtf_dask.submission.table_codec import decode_table, encode_table
 
 
