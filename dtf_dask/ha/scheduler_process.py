@@ -19,6 +19,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any
 
 from dtf_dask.frames import Frame
@@ -37,6 +38,14 @@ _LOOK_S = 0.05
 COMMAND = (sys.executable, "-m", "dtf_dask.standby.process")
 
 
+class _End(Enum):
+    OVER = auto()
+    """It led, and leads no more: the next one is started at once."""
+    ANEW = auto()
+    """It could not follow, which is no crash; but the next may be as slow."""
+    CRASH = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class SupervisionOptions:
     """Times of the supervision.
@@ -46,7 +55,7 @@ class SupervisionOptions:
     pause_s, pause_max_s
         Before a process that crashed is started again: doubled with each crash.
     steady_s
-        One that lived so long was none of a row of crashes.
+        One that was ready and lived so long was none of a row of crashes.
     alarm_crashes
         So many in a row are an alarm.
     unready_s
@@ -91,6 +100,7 @@ class SchedulerProcess:
         self._handing = HandingOver(node)
         self._led_in = self._elected_in = 0
         self._row = 0
+        self._ready_at: float | None = None
         self._leader_seen_at = self._elected_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -126,19 +136,26 @@ class SchedulerProcess:
     async def _supervise(self) -> None:
         loop, node, options = asyncio.get_running_loop(), self._node, self._options
         while not node.ended:
-            began = loop.time()
-            why, its_fault = await self._live()
+            self._ready_at = None
+            why, end = await self._live()
             if node.ended:
                 return
-            if not its_fault:
+            if end is _End.OVER:
                 _LOG.info("the scheduler process of node %d: %s", node.node, why)
                 self._set(role="starting", pid=0, last_end=why)
+                continue
+            ready_at = self._ready_at or loop.time()
+            steady = loop.time() - ready_at >= options.steady_s
+            self._row = 1 if steady else self._row + 1
+            pause_s = min(options.pause_s * 2 ** (self._row - 1), options.pause_max_s)
+            if end is _End.ANEW:
+                _LOG.info("the scheduler process of node %d: %s", node.node, why)
+                self._set(role="pausing", pid=0, last_end=why)
+                await asyncio.sleep(pause_s)
                 continue
             # At once, and to whoever has not failed meanwhile.
             self._handing.begin_anew()
             self._handing.next()
-            self._row = self._row + 1 if loop.time() - began < options.steady_s else 1
-            pause_s = min(options.pause_s * 2 ** (self._row - 1), options.pause_max_s)
             alarm = ""
             if self._row >= options.alarm_crashes:
                 alarm = f"its scheduler ended {self._row} times in a row: {why}"
@@ -156,8 +173,8 @@ class SchedulerProcess:
             )
             await asyncio.sleep(pause_s)
 
-    async def _live(self) -> tuple[str, bool]:
-        """One process, to its end: why it ended, and whether that is its own fault."""
+    async def _live(self) -> tuple[str, _End]:
+        """One process, to its end: why it ended, and what follows from that."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
@@ -170,7 +187,7 @@ class SchedulerProcess:
                 )
         except OSError as error:
             ours.close()
-            return f"no process can be started: {error}", True
+            return f"no process can be started: {error}", _End.CRASH
         self._set(role="starting", pid=process.pid, starts=self.status.starts + 1)
         self._link = link = SchedulerLink(
             self._node,
@@ -191,19 +208,22 @@ class SchedulerProcess:
             code = await asyncio.shield(process.wait())
             self._node.notify()  # who waits may have to act: see _watch_leadership
         if link.over:
-            return why, False
+            return why, _End.OVER
         if why == GONE and code == words.FENCED:
-            return "it ended itself: this node was silent, or both were stopped", False
+            return "it ended: this node was silent, or both were stopped", _End.OVER
+        if why == GONE and code == words.ANEW:
+            return "it was too slow to hear of all that changed", _End.ANEW
         if why == GONE:
             killed = f"it was killed by signal {-code}"
             why = killed if code < 0 else f"it ended with code {code}"
-        return why, True
+        return why, _End.CRASH
 
     def _heard(self, frame: Frame) -> None:
         """A process said how far it is."""
         if frame["op"] == words.READY:
             self._set(role="shadow")
             loop = asyncio.get_running_loop()
+            self._ready_at = loop.time()
             loop.call_later(self._options.steady_s, self._steady, self._link)
         elif frame["op"] == words.LEADING:
             self._set(

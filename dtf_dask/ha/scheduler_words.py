@@ -7,7 +7,8 @@ They share a stream socket, which the process inherits; frames are those of
    anybody in, and says `ready`.
 2. `records`, as often as needed, the last with ``more`` false: all records of
    `NAMESPACE` as of ``index``. Then `changes`, as they are applied. When it hears
-   `records` again it has been too slow, and begins anew.
+   `records` again it has been too slow: it ends with the code `ANEW`, and another
+   process begins with them.
 3. `lead`, once: the node leads this term, and all that was committed before it has
    been sent. The process takes over, and says `leading` when it lets others in, and
    `settled` when it knows again what all workers have.
@@ -59,8 +60,9 @@ BYTES_AT_ONCE = 4 * 2**20
 PROPOSAL_BYTES_MAX = 2 * 2**20
 """Of the commands of one `propose`; more are refused."""
 
-FENCED = 14
-"""The exit code of a process that ended since somebody else may lead by now."""
+FENCED, ANEW = 14, 15
+"""Exit codes of a process that ended since somebody else may lead by now, or since it
+was too slow to be told of changes. Neither is a crash."""
 
 BUSY_S_MAX = 120.0
 """Longer no process may ask not to be asked whether it hangs."""

@@ -15,8 +15,6 @@ import socket
 import sys
 from typing import NoReturn
 
-from dtf_dask.ha.scheduler_words import FENCED
-
 logger = logging.getLogger(__name__)
 
 _GC_THRESHOLDS = (50_000, 20, 100)
@@ -34,11 +32,11 @@ async def serve(connection: socket.socket) -> NoReturn:
         logger.error("this scheduler ends: %s", why)
         loop.call_later(_LAST_WORDS_S, os._exit, 1)
 
-    def fenced(why: str) -> NoReturn:
+    def leaves(code: int, why: str) -> NoReturn:
         logger.warning("this scheduler ends: %s", why)
-        os._exit(FENCED)
+        os._exit(code)
 
-    role = StandbyScheduler(ended, fenced)
+    role = StandbyScheduler(ended, leaves)
     why = await role.link.run(connection)
     logger.info("this scheduler ends: %s", why)
     os._exit(0)

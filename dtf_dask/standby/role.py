@@ -53,16 +53,18 @@ class StandbyScheduler:
     ----------
     ended
         Called once, with the reason why it cannot go on.
-    fenced
-        The same, where it must not answer anybody any more: another may lead.
+    leaves
+        The same, with a code of `scheduler_words`, where it is to end at once.
     """
 
     def __init__(
-        self, ended: Callable[[str], None], fenced: Callable[[str], None] | None = None
+        self,
+        ended: Callable[[str], None],
+        leaves: Callable[[int, str], None] | None = None,
     ) -> None:
         self.link = NodeLink(self._hear, self._pinged)
         self._ended = ended
-        self._fenced = fenced or ended
+        self._leaves = leaves or (lambda code, why: ended(why))
         self._silence: Silence | None = None
         self._early: list[Frame] | None = []
         """What was heard before the scheduler was made."""
@@ -101,7 +103,7 @@ class StandbyScheduler:
     def _take(self, frame: Frame) -> None:
         if frame["op"] == words.RECORDS:
             if self._all_heard:
-                self._trouble("it was too slow: what changed is no longer told")
+                self._leaves(words.ANEW, "what changed is told no longer: it is slow")
                 return
             self._change(frame["records"])
             self._all_heard = not frame["more"]
@@ -242,7 +244,7 @@ class StandbyScheduler:
         """
         why = silence.look(elapsed_s(), time.process_time())
         if why:
-            self._fenced(f"{why}: another may lead by now")
+            self._leaves(words.FENCED, f"{why}: another may lead by now")
             return
         loop = asyncio.get_running_loop()
         self._looking = loop.call_later(LOOK_S, self._look_for_node, silence)

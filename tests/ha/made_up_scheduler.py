@@ -1,7 +1,7 @@
 """A scheduler process that speaks the words and does nothing else.
 
 What it is to do wrong stands in the options of `hello`, or in files of the folder that
-they name: ``crash``, ``hang``, ``trouble``.
+they name: ``crash``, ``hang``, ``trouble``; ``too slow`` before it leads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     connection.setblocking(True)
     buffer = frames.FrameBuffer()
     folder = Path()
-    tickets = 0
+    tickets, led = 0, False
 
     def say(frame: dict[str, Any]) -> None:
         connection.sendall(frames.pack(frame))
@@ -46,8 +46,11 @@ def main() -> None:
                     file.write(f"{frame['node']} {os.getpid()}\n")
                 say(words.ready(os.getpid()))
             elif frame["op"] == words.PING:
+                if not led and _takes(folder, "too slow"):
+                    os._exit(words.ANEW)
                 say(words.pong(frame["number"]))
             elif frame["op"] == words.LEAD:
+                led = True
                 with (folder / "led").open("a") as file:
                     file.write(f"{frame['term']} {os.getpid()}\n")
                 say(words.leading(0.0, 7))
@@ -61,12 +64,19 @@ def main() -> None:
                 _misbehave(folder, say)
 
 
+def _takes(folder: Path, what: str) -> bool:
+    """Whether it is this process that is to do something wrong."""
+    try:
+        (folder / what).rename(folder / f"{what} done")
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def _misbehave(folder: Path, say: Any) -> None:
     """Once it leads: each file is for one process only."""
     for what in ("crash", "hang", "trouble"):
-        try:
-            (folder / what).rename(folder / f"{what} done")
-        except FileNotFoundError:
+        if not _takes(folder, what):
             continue
         if what == "crash":
             os._exit(7)

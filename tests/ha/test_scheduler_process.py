@@ -229,6 +229,25 @@ def test_a_process_that_ends_again_and_again_is_an_alarm(tmp_path: Path) -> None
     stand(tmp_path, 1, test, options)
 
 
+def test_a_process_that_was_too_slow_begins_anew_and_is_no_crash(
+    tmp_path: Path,
+) -> None:
+    """It ended since it could not be told of what changed: another follows instead."""
+
+    async def test(stand: Stand) -> None:
+        led = await stand.leader()
+        before = {one: one.status.pid for one in await stand.shadows(led)}
+        (stand.folder / "too slow").touch()
+        while all(one.status.pid in (0, pid) for one, pid in before.items()):
+            await asyncio.sleep(0.01)
+        await stand.shadows(led)
+        ended = [one.status.last_end for one in before if one.status.last_end]
+        assert ended == ["it was too slow to hear of all that changed"]
+        assert {(one.status.crashes, one.status.alarm) for one in before} == {(0, "")}
+
+    stand(tmp_path, 3, test)
+
+
 @pytest.mark.logs("the scheduler process of node 1 ended: no process can be started")
 def test_what_cannot_be_started_is_said(tmp_path: Path) -> None:
     """No such program: the node goes on without a scheduler, and says why."""
