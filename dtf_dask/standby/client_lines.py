@@ -196,7 +196,8 @@ class ClientLine:
             if wrong:
                 raise ProtocolError(wrong)
             read = prepare(operation)
-            if read is not None and (full := self._durability.no_room(len(packed))):
+            room = self._durability.room
+            if read is not None and (full := room.none_to_submit(len(packed))):
                 raise TaskRefusedError(full)
             if read is not None and read.table.client != self.client:
                 raise ProtocolError("it has a table of another client")

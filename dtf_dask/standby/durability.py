@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
-from dtf_dask.durable.operations import Operation, decode_operation
+from dtf_dask.durable.operations import ERRED, Operation, decode_operation
 from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT
-from dtf_dask.ha.ledger.records import RECORDS_BYTES_MAX
 from dtf_dask.ha.scheduler_words import NAMESPACE
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.journal import (
@@ -28,6 +27,7 @@ from dtf_dask.standby.journal import (
     key_of,
     parts_of,
 )
+from dtf_dask.standby.ledger_room import LedgerRoom
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,6 @@ LAZILY_S = _TURN_S = 0.02
 TOLD_AFTER_S = 1.0
 """So long a proposal may take before clients are told that they wait."""
 CUT_EVERY_S = 0.5
-_SUBMITTED_BYTES_MAX = RECORDS_BYTES_MAX - 160 * 2**20
-"""The rest is for what is no submission: what frees the ledger is written there."""
 
 Propose = Callable[[Sequence[bytes]], "asyncio.Future[str]"]
 """Has commands proposed as one entry; answers why they were not, or ``""``."""
@@ -78,6 +76,11 @@ class Asked:
     why: str = ""
     keys: Sequence[Any] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to the ledger."""
+        return len(self.packed)
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -85,6 +88,11 @@ class _Kept:
 
     records: Mapping[str, bytes | None]
     done: asyncio.Future[None] | None
+
+    @property
+    def size(self) -> int:
+        """Bytes that they add to the ledger, at most."""
+        return sum(len(value) for value in self.records.values() if value is not None)
 
 
 @dataclass(slots=True)
@@ -157,21 +165,7 @@ class Durability:
         self._timer: asyncio.TimerHandle | None = None
         self._last_s = 0.0
         self._cutting: asyncio.TimerHandle | None = None
-        self._held_bytes = self._under_way_bytes = self._done_bytes = 0
-
-    def ledger_holds(self, held_bytes: int) -> None:
-        """The node said how much is in its ledger."""
-        self._under_way_bytes -= self._done_bytes
-        self._held_bytes, self._done_bytes = held_bytes, 0
-
-    def no_room(self, size: int) -> str:
-        """Why nobody may submit so many bytes; a full ledger would end each leader."""
-        if self._held_bytes + self._under_way_bytes + size <= _SUBMITTED_BYTES_MAX:
-            return ""
-        return (
-            f"the ledger is full, beyond {_SUBMITTED_BYTES_MAX >> 20} MiB: let go of"
-            " futures, wait until tasks are done, or submit less at once"
-        )
+        self.room = LedgerRoom()
 
     def lead(self, term: int, next_number: int) -> None:
         """From now on propose, in this term, and write records from this number on."""
@@ -192,7 +186,10 @@ class Durability:
 
     def append(self, operation: bytes) -> None:
         """Add an operation of the scheduler's own to the journal, lazily."""
-        self._put(Asked(decode_operation(operation), operation), lazily=True)
+        decoded = decode_operation(operation)
+        if decoded.kind == ERRED and self.room.none_to_keep():
+            return  # the worker has the error, too, and says it to who comes next
+        self._put(Asked(decoded, operation), lazily=True)
 
     async def settled(self) -> None:
         """Wait until all that was given before is committed, and acted on."""
@@ -208,7 +205,6 @@ class Durability:
 
     def ask(self, asked: Asked) -> None:
         """Add a client's operation to the line."""
-        self._under_way_bytes += len(asked.packed)
         self._put(asked)
 
     async def run(self) -> None:
@@ -235,6 +231,7 @@ class Durability:
 
     def _put(self, item: Asked | _Kept, *, lazily: bool = False) -> None:
         self._line.append(item)
+        self.room.asked(item.size)
         if lazily and self._timer is not None:
             return
         if self._timer is not None:
@@ -346,6 +343,7 @@ class Durability:
         done: dict[Asker, int] = {}
         turn_ends = time.monotonic() + _TURN_S
         for place, item in enumerate(entry.items):
+            self.room.done(item.size)
             if isinstance(item, _Kept):
                 self._remember(item.records)
                 if item.done is not None and not item.done.done():
@@ -360,7 +358,6 @@ class Durability:
             if item.record is not None:
                 self._remember(dict([item.record]))
             if item.asker is not None:
-                self._done_bytes += len(item.packed)
                 done[item.asker] = item.seq
                 if item.why:
                     item.asker.refused(item.seq, item.why, item.keys)

@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Scheduler
 
 from dtf_dask.durable.requests import REQUEST, SAID, SAYINGS, Request, read_request
-from dtf_dask.errors import ProtocolError, UsageError
+from dtf_dask.errors import ProtocolError, TaskRefusedError, UsageError
 from dtf_dask.standby.dask_primitives import Handler, broken, packed, unpacked
 from dtf_dask.standby.primitives_datasets import Datasets
 from dtf_dask.standby.primitives_keeper import Durability, Keeper
@@ -29,6 +29,16 @@ from dtf_dask.standby.primitives_values import Queues, Variables
 
 logger = logging.getLogger(__name__)
 
+_ADDS = frozenset(
+    {
+        *("variable_set", "queue_create", "queue_put", "event_set", "publish_put"),
+        *("semaphore_register", "semaphore_acquire", "multi_lock_acquire"),
+        *("register_scheduler_plugin", "register_worker_plugin"),
+        *("register_nanny_plugin", "set_metadata", "set_restrictions"),
+        *("scatter", "update_data"),
+    }
+)
+"""Calls that a full ledger refuses. All others may make room, or need none."""
 _TAKES_FLUSH = frozenset({"publish_put", "publish_delete"})
 
 _OF_WORKERS = frozenset({"scatter", "restart", "proxy"})
@@ -156,6 +166,8 @@ class Primitives:
 
         async def handler(**arguments: Any) -> Any:
             request = read_request(arguments.pop(REQUEST, None))
+            if name in _ADDS and (full := self._keeper.full()):
+                raise TaskRefusedError(full)
             if name in _OF_WORKERS:
                 await self._settled.wait()
             if request is None:

@@ -16,6 +16,7 @@ from dtf_dask.durable.operations import (
     encode_operation,
 )
 from dtf_dask.errors import ProtocolError, UsageError
+from dtf_dask.standby.ledger_room import LedgerRoom
 from dtf_dask.standby.primitives_records import (
     PREFIXES,
     Record,
@@ -40,6 +41,11 @@ class Durability(Protocol):
     @property
     def term(self) -> int:
         """In which the scheduler leads."""
+        ...
+
+    @property
+    def room(self) -> LedgerRoom:
+        """How much the ledger has."""
         ...
 
     async def keep(self, records: Mapping[str, bytes | None]) -> None:
@@ -84,6 +90,10 @@ class Keeper:
         """A number above all that were given before, by leaders before this one too."""
         self._next += 1
         return self._next
+
+    def full(self) -> str:
+        """Why nothing may be kept that can be refused; empty if it may."""
+        return self._durability.room.none_to_keep()
 
     def put(self, kind: str, *fields: Any) -> None:
         """A record is new, or changed.

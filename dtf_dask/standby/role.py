@@ -121,7 +121,7 @@ class StandbyScheduler:
             self._silence.heard()
         if self._standing is not None and "standing" in frame:
             self._standing.node = frame["standing"]
-            self.durability.ledger_holds(frame["standing"]["held_bytes"])
+            self.durability.room.holds(frame["standing"]["held_bytes"])
 
     def _begin(self, part: Any) -> None:
         async def guarded() -> None:

@@ -133,6 +133,7 @@ class Membership:
         self._unsaid = Unsaid()
         self._plugins = ReceivedPlugins(worker)
         self._leaving = False
+        self._refusal = ""
         self._beating: asyncio.Future[None] | None = None
         self._comm: Comm | None = None
         self._asking: Comm | None = None
@@ -272,15 +273,16 @@ class Membership:
             left_s = self._standing.waits_s(seam.now_s())
             if left_s <= 0:
                 logger.warning(
-                    "No leader for %.0f s: this worker ends",
+                    "No leader for %.0f s: this worker ends%s",
                     self._standing.away_s(seam.now_s()),
+                    f" ({self._refusal})" if self._refusal else "",
                 )
                 await self._close(reason=_BROKEN)
                 return None
             try:
                 comm = await seam.connected(self._worker, left_s)
-            except FatalCommClosedError:  # said what waiting hardly changes
-                await asyncio.sleep(RESTS_S)
+            except FatalCommClosedError as error:  # said what waiting hardly changes
+                await self._rest(f"none is found: {error}")
                 continue
             except OSError:
                 await asyncio.sleep(AGAIN_S)
@@ -322,6 +324,7 @@ class Membership:
         away_s = self._standing.away_s(seam.now_s())
         seam.enter(worker, comm, self._unsaid.take())
         self._joined(comm)
+        self._refusal = ""
         logger.info(
             "This worker serves the leader of term %d after %.3f s", term, away_s
         )
@@ -332,11 +335,13 @@ class Membership:
         return True
 
     async def _refused(self, answer: dict[str, Any]) -> None:
-        """Become another worker, if that is asked; else end, as Dask's would."""
+        """Become another worker, if that is asked; else ask again, for all it has.
+
+        Another leader may be of another version, and a name may be free in a while.
+        """
         worker = self._worker
         if answer.get(_FENCED) != "fenced":
-            logger.error("The leader does not want this worker: %s", answer)
-            await self._close(nanny=False, reason="dtf-rejoin-refused")
+            await self._rest(f"it is refused: {answer.get('message') or answer}")
             return
         logger.warning(
             "This worker was away for too long (%s): it drops all that it has, and"
@@ -355,6 +360,17 @@ class Membership:
             await self._close(
                 nanny=False, executor_wait=False, reason="dtf-fenced-and-busy"
             )
+
+    async def _rest(self, why: str) -> None:
+        """Wait, since there is nobody to serve for a reason that may last."""
+        if why != self._refusal:
+            logger.warning(
+                "This worker has no leader, %s. It looks on for %.0f s, and ends then.",
+                why,
+                self._standing.waits_s(seam.now_s()),
+            )
+            self._refusal = why
+        await asyncio.sleep(RESTS_S)
 
     async def _close(self, **how: Any) -> None:
         self._rejoining = None  # or `end` would cancel the closing itself

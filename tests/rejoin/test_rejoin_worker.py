@@ -12,8 +12,13 @@ from distributed import Status, get_worker, secede
 from free_contact import free_contact
 from rejoin_kit import Leader, asking, cut, leading, run, until, working
 
+from dtf_dask.comm.backend import announce
+from dtf_dask.comm.greeting import Greeting
 from dtf_dask.durable.serialized import unpack
+from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import upgrade_workers
+from dtf_dask.worker_plugins import rejoin
 from dtf_dask.worker_plugins.dask_rejoin import is_open
 
 
@@ -252,6 +257,73 @@ def test_who_comes_too_late_joins_as_another(tmp_path: Path) -> None:
                 assert second.ended() == []
                 assert not worker.state.tasks
             del slow
+
+    run(check)
+
+
+class _Refuses(Leader):
+    """Refuses a worker twice, for a reason that is none of its own."""
+
+    async def add_worker(self, comm: Any, **words: Any) -> None:  # type: ignore[override]
+        if len(self.said) < 2:
+            self.said.append({"op": "refused"})
+            message = "an inventory of version 2"
+            await comm.write({"status": "error", "message": message, "time": 0.0})
+            return
+        await super().add_worker(comm, **words)
+
+
+@pytest.mark.logs("This worker has no leader, it is refused: an inventory of version 2")
+def test_who_is_refused_asks_again_with_all_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A leader of another version, or a name that is taken: that may be over soon. It
+    is said once, and nothing is dropped."""
+    monkeypatch.setattr(rejoin, "RESTS_S", 0.05)
+
+    async def check() -> None:
+        contact = free_contact()
+        async with (
+            leading(contact, 1) as first,
+            working(contact, tmp_path) as worker,
+            asking(contact) as client,
+        ):
+            made = client.submit(int, 42, key="kept")
+            await made
+            before = worker.id
+            cut(first)
+            async with leading(contact, 2, _Refuses) as second:
+                await until(lambda: worker.address in second.workers)
+                assert second.said == [{"op": "refused"}] * 2
+                assert worker.id == before
+                assert [one.key for one in second.inventory(worker).memory] == ["kept"]
+                assert caplog.text.count("an inventory of version 2") == 1
+
+    run(check)
+
+
+@pytest.mark.logs(
+    "This worker has no leader, none is found: .* is of cluster 'other'",
+    r"No leader for .* this worker ends \(none is found: .* is of cluster 'other'",
+)
+def test_a_worker_joins_no_other_cluster_at_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which one is there, waits as long as it waits for a leader, and ends."""
+    monkeypatch.setattr(rejoin, "RESTS_S", 0.05)
+
+    async def check() -> None:
+        contact = free_contact(1)
+        async with leading(contact, 1) as first:
+            worker = await working(contact, tmp_path, patience_s=1.0)
+            cut(first)
+        own = contact.coordinators[0]
+        announce(str(own), contact, Greeting(NodeName("other", NodeId(1)), 2))
+        where = {"host": own.host, "port": own.port, "protocol": "dtf"}
+        async with Leader(**where) as other:
+            await worker.finished()
+            assert worker.status == Status.closed
+            assert not other.workers
 
     run(check)
 

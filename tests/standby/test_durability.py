@@ -13,10 +13,10 @@ from memory_ledger import Leader, MemoryLedger, bare, lead
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import encode_operation
 from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, ENTRY_COMMANDS_MAX
-from dtf_dask.ha.ledger.records import RECORDS_BYTES_MAX
 from dtf_dask.standby import dask_seam, durability
 from dtf_dask.standby.client_lines import ClientLine
 from dtf_dask.standby.journal import JournalReader, number_of
+from dtf_dask.standby.ledger_room import SUBMITTED_BYTES_MAX
 from dtf_dask.submission.table import Row, Table
 from dtf_dask.submission.table_codec import encode_table
 
@@ -198,14 +198,14 @@ def test_a_full_ledger_refuses_submissions_and_ends_no_leader() -> None:
         asking = line(leader, told)
         asking.take(1, table("a"))
         await leader.durability.settled()
-        leader.durability.ledger_holds(RECORDS_BYTES_MAX - 100 * 2**20)
+        leader.durability.room.holds(SUBMITTED_BYTES_MAX + 1)
         asking.take(2, table("b"))
         asking.take(3, encode_operation(operations.RELEASE, "c", ("a",)))
         await leader.durability.settled()
         assert [one[1] for one in told if one[0] == "refused"] == [2]
         assert "let go of futures" in next(one[2] for one in told if len(one) > 2)
         assert set(leader.scheduler.tasks) == set()
-        leader.durability.ledger_holds(0)
+        leader.durability.room.holds(0)
         asking.take(4, table("c"))
         await leader.durability.settled()
         assert told[-1] == ("ack", 4)
@@ -220,16 +220,16 @@ def test_submissions_under_way_count_as_held() -> None:
     async def check(ledger: MemoryLedger, leader: Leader) -> None:
         told: list[Any] = []
         asking = line(leader, told)
-        leader.durability.ledger_holds(RECORDS_BYTES_MAX - 161 * 2**20)
+        leader.durability.room.holds(SUBMITTED_BYTES_MAX - 2**20)
         ledger.may_commit.clear()
         for seq in range(1, 5):
             asking.take(seq, table(f"k-{seq}", payload=bytes(200_000)))
-        assert leader.durability.no_room(300 * 2**10)
+        assert leader.durability.room.none_to_submit(300 * 2**10)
         ledger.may_commit.set()
         await leader.durability.settled()
-        assert leader.durability.no_room(300 * 2**10)
-        leader.durability.ledger_holds(0)
-        assert not leader.durability.no_room(300 * 2**10)
+        assert leader.durability.room.none_to_submit(300 * 2**10)
+        leader.durability.room.holds(0)
+        assert not leader.durability.room.none_to_submit(300 * 2**10)
         assert told[-1] == ("ack", 4)
 
     alone(check)
