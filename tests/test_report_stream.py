@@ -59,6 +59,36 @@ def test_what_is_kept_no_longer_is_passed_over():
     assert stream.hear(1, "a") == []
 
 
+def test_a_worker_that_lies_about_how_much_there_is_costs_nothing():
+    """Neither a number that nobody could count to, nor an answer that goes nowhere."""
+    stream = ReportStream()
+    assert stream.hear(7, "g") == []
+    assert stream.mend([(5, "e"), (2**61, "z")], upto=2**62) == ["e", "g", "z"]
+    assert stream.heard == 2**62
+
+    async def check():
+        answers = [
+            {"stream": "s", "events": [], "upto": 0, "last": 2**62},
+            {"stream": "s", "events": [], "upto": "many", "last": 3},
+            {"stream": "s", "events": [[1]], "upto": 1, "last": 1},
+            "no answer",
+        ]
+        asked = []
+
+        async def ask(address, op, **words):
+            asked.append(op)
+            return answers.pop(0)
+
+        line = ReportLine(ask, "run", print, print, asyncio.Event())
+        line.opened("w", "s")
+        for count in range(1, 5):
+            assert not await line.mend("w")
+            assert len(asked) == count
+            assert line.heard("w") == 0
+
+    asyncio.run(check())
+
+
 def test_last_words():
     """Of a worker that is gone nothing can be asked: what came out of turn counts."""
     stream = ReportStream()

@@ -44,6 +44,24 @@ class _Worker:
         return self.in_doubt or now > self.heard_at + _SILENT_S
 
 
+class _Answer(NamedTuple):
+    stream: str
+    events: list[tuple[int, Told]]
+    upto: int
+    last: int
+
+
+def _read(answer: Any) -> _Answer:
+    """What a worker answered; whatever is wrong with it is an exception."""
+    if not answer["stream"]:  # it knows of none
+        return _Answer("", [], 0, 0)
+    upto, last = answer["upto"], answer["last"]
+    events = [(number, Told(*rest)) for number, *rest in answer["events"]]
+    if {type(one) for one in (upto, last, *dict(events))} != {int}:
+        raise TypeError("its events have no numbers")
+    return _Answer(answer["stream"], events, upto, last)
+
+
 class ReportLine:
     """The events of all workers of one run.
 
@@ -144,24 +162,29 @@ class ReportLine:
                 if answer is None:
                     one.in_doubt, one.not_before = True, one.heard_at + _PAUSE_S
                     break
-                if answer["stream"] != one.stream:
+                if answer.stream != one.stream:
                     self._replaced(address)
                     break
-                events = [(number, Told(*rest)) for number, *rest in answer["events"]]
-                self._give(one.reports.mend(events, answer["upto"]))
-                if answer["upto"] >= answer["last"]:
+                before = one.reports.heard
+                self._give(one.reports.mend(answer.events, answer.upto))
+                if answer.upto >= answer.last:
                     return True
+                if one.reports.heard == before:  # it says that there is more, and lies
+                    one.in_doubt, one.not_before = True, one.heard_at + _PAUSE_S
+                    break
         return False
 
-    async def _answer(self, one: _Worker) -> Any:
-        """What a worker has after what has come of it; None if it does not answer."""
+    async def _answer(self, one: _Worker) -> _Answer | None:
+        """What a worker has after what has come of it; None if it does not say so."""
         try:
-            return await self._ask(
-                one.address,
-                "dtf_events",
-                run=self._run_id,
-                stream=one.stream,
-                after=one.reports.heard,
+            return _read(
+                await self._ask(
+                    one.address,
+                    "dtf_events",
+                    run=self._run_id,
+                    stream=one.stream,
+                    after=one.reports.heard,
+                )
             )
         except Exception as error:  # it may be gone, or the line to it
             logger.debug("nothing from %s: %s", one.address, error)

@@ -59,9 +59,14 @@ class ReportStream(Generic[_E]):
             if number > self.heard:
                 self._waiting.setdefault(number, event)
         due = self._due()
-        while self.heard < upto:  # what is kept no longer
-            self.heard += 1
-            due += self._due()
+        # What else there is up to it is kept no longer. No step for each number: the
+        # worker says how many there are.
+        for number in sorted(one for one in self._waiting if one <= upto):
+            if number > self.heard:
+                self.heard = number - 1
+                due += self._due()
+        self.heard = max(self.heard, upto)
+        due += self._due()
         self._latest = max(self._latest, self.heard)
         return due
 
