@@ -85,7 +85,8 @@ class Controller:
             return None
         try:
             cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
-            ready = self._await_ready()
+            replay = Replay(session, self)
+            ready = self._await_ready(replay)
             self._words.planned = len(cases)
 
             def name(number: int) -> str:
@@ -96,7 +97,7 @@ class Controller:
             self._link.send(self._asking(session, cases, fixtures, ready, adopt))
             each = len(ready["slots"]) if ready["dist"] == "each" else 1
             self._watch = Watch(self.config, len(cases) * each, name)
-            self._follow(session, self._watch, Replay(session, self))
+            self._follow(session, self._watch, replay)
         except DtfError as error:
             self._words.broken = error.exit_code, str(error)
         finally:
@@ -107,12 +108,13 @@ class Controller:
         self._raise_for_end(session)
         return True
 
-    def _await_ready(self) -> dict[str, Any]:
+    def _await_ready(self, replay: Replay) -> dict[str, Any]:
         for event in self._link.events():
             if event["op"] == "ready":
                 return event
             if event["op"] == "error":
                 raise _told(event)
+            replay.note(event)
         raise AssertionError("events without a timeout do not end")
 
     def _asking(

@@ -176,7 +176,9 @@ class RunDriver:
         self._asides.cancel()
         if self._stopping:
             addresses = self._roster.addresses()
-            await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
+            heard = await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
+            if not heard:  # the workers learn it when somebody leads: so does Dask
+                grace_s = 0.0
         while self._tasks and not self._stopping:
             await self._tasks.wait()
         addresses = self._roster.addresses()

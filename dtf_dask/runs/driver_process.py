@@ -29,6 +29,7 @@ from dtf_dask.runs.adoption import AdoptionPort
 from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase
+from dtf_dask.runs.leaders import no_leader_text
 from dtf_dask.runs.workers import Travel
 from dtf_dask.scheduler_plugins.topics import TopicPlugin
 from dtf_dask.settings import Settings
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from dtf_dask.runs.planning import RunPlanner
 
 _AGAIN_S = 0.1
+_LONG_S = 3.0  # without a cluster: somebody may want to know
 _HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
@@ -86,10 +88,10 @@ class DriverProcess:
         self._settings = config.load(opening["overrides"])
         address = opening["address"]
         if address:
-            await self._connect(address)
+            workers = await self._connect(address)
         else:
             await self._start_private()
-        workers = await self._workers()
+            workers = await self._workers()
         count = sum(worker["nthreads"] for worker in workers.values())
         runs = self._settings.runs
         self._send(
@@ -109,24 +111,35 @@ class DriverProcess:
         # While the controller collects: what a run needs besides is slow to load.
         asyncio.get_running_loop().run_in_executor(None, _load_the_rest)
 
-    async def _connect(self, address: str) -> None:
+    async def _connect(self, address: str) -> dict[str, Any]:
+        """Become a client of a cluster; its workers."""
         timeout_s = self._settings.driver.connect_timeout_s
+        command = "dtf scheduler"
+        saying = None
         if address.startswith(COORDINATORS):  # whose leader may die: outlive it
             from dtf_dask.durable.client_preload import configure
 
             configure()
+            command = "dtf coordinator"
+            saying = asyncio.get_running_loop().call_later(
+                _LONG_S, self._say, no_leader_text(address)
+            )
         try:
             self._client = await distributed.Client(
                 address, asynchronous=True, timeout=timeout_s, set_as_default=False
             )
+            self._closers.append(self._client.close)
+            await self._client.register_plugin(RunnerPlugin())
+            await self._client.register_plugin(TopicPlugin())
+            return await self._workers()
         except (OSError, TimeoutError, ValueError) as error:
             raise ClusterUnreachableError(
                 f"no scheduler answers at {address} (waited {timeout_s:g} s: {error});"
-                " start one with `dtf scheduler`, or leave the address out to run here"
+                f" start one with `{command}`, or leave the address out to run here"
             ) from error
-        self._closers.append(self._client.close)
-        await self._client.register_plugin(RunnerPlugin())
-        await self._client.register_plugin(TopicPlugin())
+        finally:
+            if saying is not None:
+                saying.cancel()
 
     async def _workers(self) -> dict[str, Any]:
         """Those that are there; who leads may die as he is asked."""
@@ -261,6 +274,10 @@ class DriverProcess:
 
     def _notice(self, text: str) -> None:
         self._send({"op": "notice", "text": text})
+
+    def _say(self, text: str) -> None:
+        """To be read now, not when the run is over."""
+        self._send({"op": "leader", "text": text})
 
     def _flush(self) -> None:
         self._writer.write(bytes(self._gathered))

@@ -79,3 +79,8 @@ def away_text(since: float) -> str:
     """One line, while nobody leads."""
     at = time.strftime("%H:%M:%S", time.localtime(since))
     return f"no coordinator leads since {at}; what runs goes on, the rest waits"
+
+
+def no_leader_text(address: str) -> str:
+    """One line, while a run that has not begun waits for somebody who leads."""
+    return f"no coordinator leads at {address}; the run begins when one does"

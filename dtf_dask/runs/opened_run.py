@@ -22,7 +22,7 @@ from dtf_dask.runs.driver_options import MISFIT_PATIENCE_S, DrivenCase, DriverOp
 from dtf_dask.runs.kinds import kinds_of, orders, with_moments
 from dtf_dask.runs.leaders import KEY as LEADERS
 from dtf_dask.runs.planning import RunPlanner
-from dtf_dask.runs.results.feed import ResultsFeed
+from dtf_dask.runs.results.feed import CLOSE_S, HURRIED_S, ResultsFeed
 from dtf_dask.runs.results.recorder import Recorder, RecorderStatus
 from dtf_dask.runs.snapshot import Snapshot, build
 from dtf_dask.runs.tally import RunEnd
@@ -189,6 +189,7 @@ class OpenedRun:
         feed = self._feed = ResultsFeed(
             *(client, self._run, self._case_ids),
             lambda text: sink({"op": "notice", "text": text}),
+            lambda text: sink({"op": "leader", "text": text}),
         )
 
         def both(attempt: Attempt) -> None:
@@ -206,7 +207,8 @@ class OpenedRun:
         more = {LEADERS: end.leaders} if end.leaders else {}
         stored = await asyncio.to_thread(self.recorder.close, *said, environment=more)
         if self._feed is not None:
-            await self._feed.close(*said, more)
+            patience_s = HURRIED_S if end.interrupted else CLOSE_S
+            await self._feed.close(*said, more, patience_s)
         keep_s = self._settings.results.keep_s
         # After Ctrl-C nobody wants to wait, and a store that failed has work to come.
         if keep_s is not None and not end.interrupted and not stored.error:

@@ -143,14 +143,22 @@ class SchedulerLine:
 
     async def tell(
         self, addresses: Iterable[str], op: str, timeout_s: float, **arguments: Any
-    ) -> None:
-        """Send a message to several workers; who does not answer is left behind."""
-        asked = [self.ask(address, op, **arguments) for address in addresses]
-        try:
-            gathered = asyncio.gather(*asked, return_exceptions=True)
-            await asyncio.wait_for(gathered, timeout_s)
-        except TimeoutError:
-            pass
+    ) -> bool:
+        """Send a message to several workers; who does not answer is left behind.
+
+        False if there was no answer at all: perhaps nobody leads.
+        """
+        asked = {
+            asyncio.ensure_future(self.ask(address, op, **arguments))
+            for address in addresses
+        }
+        if not asked:
+            return True
+        answered, silent = await asyncio.wait(asked, timeout=timeout_s)
+        for one in silent:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        return bool(answered)
 
     async def workers(self) -> dict[str, dict[str, Any]]:
         """What the scheduler knows of its workers, by address."""

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import signal
 import subprocess
 import threading
-import time
 from xml.etree import ElementTree
 
 import psutil
-from distributed.core import rpc
+from coordinated import await_kept, await_workers, standing
 from dtf_process import dtf, end, logged, run, start, suite
 from dtf_process import pytest as plain_pytest
-from machine_pace import slowness
-
-from dtf_dask.errors import ResultsUnavailableError, UsageError
-from dtf_dask.runs.results.store import ResultsStore
 
 _SUITE = """
 import os, pathlib, pytest, time
@@ -81,27 +75,9 @@ def _cluster(folder, **extra):
                     child.kill()
 
 
-async def _standing(address):
-    scheduler = rpc(address)
-    try:
-        return await asyncio.wait_for(scheduler.dtf_standing(), 5)
-    finally:
-        await scheduler.close_rpc()
-
-
-def _await_workers(address, count):
-    deadline = time.monotonic() + 60 * slowness()
-    while True:
-        with contextlib.suppress(OSError, TimeoutError):
-            if asyncio.run(_standing(address))["workers"] >= count:
-                return
-        assert time.monotonic() < deadline, "the cluster did not come up"
-        time.sleep(0.1)
-
-
 def _kill_leader(address, killed):
     """The process of who leads, and his scheduler with him."""
-    told = asyncio.run(_standing(address))
+    told = standing(address)
     scheduler = psutil.Process(told["status"]["scheduler"]["pid"])
     node = scheduler.parent()
     killed.append((told["status"]["scheduler"]["term"], told["node"]))
@@ -125,23 +101,6 @@ def _outcomes(path):
     return found
 
 
-def _await_results(path):
-    """A node has all attempts of the last run in its store, and how it ended."""
-    deadline = time.monotonic() + 60 * slowness()
-    while True:
-        with (
-            contextlib.suppress(UsageError, ResultsUnavailableError),
-            ResultsStore.open(str(path), create=False) as store,
-        ):
-            kept = store.run("last")
-            if kept.status == "failed" and "leaders" in kept.environment:
-                attempts = list(store.attempts(kept.id))
-                assert len({one.case_id for one in attempts}) == len(attempts) == CASES
-                return
-        assert time.monotonic() < deadline, f"{path} lacks results"
-        time.sleep(0.2)
-
-
 def test_leaders_are_killed(tmp_path):
     """Outcomes are those of plain pytest, test by test, and each has run once.
 
@@ -158,7 +117,7 @@ def test_leaders_are_killed(tmp_path):
     )
     with _cluster(tmp_path, NOTES=str(notes["there"])) as address:
         assert end(plain).code == 1
-        _await_workers(address, 2)
+        await_workers(address, 2)
         over, killed = threading.Event(), []
         killing = threading.Thread(
             target=_kill_now_and_then, args=(address, over, killed, 3.0)
@@ -176,7 +135,10 @@ def test_leaders_are_killed(tmp_path):
             killing.join()
         assert ended.code == 1, ended.out
         for name in "abc":
-            _await_results(tmp_path / "dev" / name / "results.sqlite")
+            there = tmp_path / "dev" / name / "results.sqlite"
+            made, attempts = await_kept(there, folder)
+            assert made.status == "failed"
+            assert len({one[0] for one in attempts}) == len(attempts) == CASES
     assert len(killed) >= 2
     lines = ended.lines("dtf: coordinator ")
     assert lines, ended.out

@@ -262,6 +262,28 @@ def test_the_feed_outlives_leaders(tmp_path, monkeypatch):
     assert (run.status, names) == ("passed", NAMES)
 
 
+def test_nobody_leads_at_the_end(monkeypatch):
+    """It is said that the run waits, and for how long; then what is missing there."""
+    monkeypatch.setattr("dtf_dask.runs.results.feed._LONG_S", 0.01)
+
+    async def scene():
+        async def take(**_):
+            raise OSError("nobody leads")
+
+        notices, waits = [], []
+        feed = ResultsFeed(_Client(take), RUN, NAMES, notices.append, waits.append)
+        await feed.close("passed", 0, 1010.0, {}, patience_s=0.5)
+        assert waits == [
+            "the cluster has not taken all results of this run yet; it has 500 ms"
+        ]
+        assert notices == [
+            "the cluster did not take all results of this run; they are in the"
+            " results store of this client"
+        ]
+
+    asyncio.run(scene())
+
+
 def test_a_cluster_that_takes_none():
     """It is said once, and the run ends as it would."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import distributed
 
 from dtf_dask.model import Attempt, CaseId, Run
+from dtf_dask.quantities import format_duration
 from dtf_dask.runs.results.portions import (
     attempt_record,
     case_records,
@@ -25,7 +26,9 @@ from dtf_dask.runs.results.portions import (
 logger = logging.getLogger(__name__)
 
 GATHER_S = 0.5
-CLOSE_S = 10.0  # nobody waits longer for the ledger
+CLOSE_S = 60.0  # nobody waits longer for the ledger
+HURRIED_S = 1.0  # nor somebody who has pressed Ctrl-C
+_LONG_S = 3.0  # by then somebody may want to know what is waited for
 WAITING_MAX = 100_000  # attempts, while nobody leads
 _AGAIN_S = 0.2
 
@@ -39,6 +42,8 @@ class ResultsFeed:
         Of a cluster of coordinators; made and used on its loop.
     notice
         Told in words if the cluster does not get all.
+    waits
+        Told in words that it is still given what is left.
     """
 
     def __init__(
@@ -47,8 +52,10 @@ class ResultsFeed:
         run: Run,
         case_ids: Sequence[CaseId],
         notice: Callable[[str], None],
+        waits: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._client, self._run, self._notice = client, run, notice
+        self._client, self._run = client, run
+        self._notice, self._waits = notice, waits
         self._records: list[dict[str, Any]] = list(case_records(case_ids))
         self._name = secrets.token_hex(8)
         self._number = self._left_out = 0
@@ -70,19 +77,28 @@ class ResultsFeed:
         exit_code: int | None,
         finished_at: float,
         environment: Mapping[str, Any],
+        patience_s: float = CLOSE_S,
     ) -> None:
         """Give what is left, and how the run ended."""
         end = end_record(status, exit_code, finished_at, environment)
         self._records.append(end)
         self._ends = True
         self._news.set()
+        saying = asyncio.get_running_loop().call_later(
+            _LONG_S,
+            self._waits,
+            "the cluster has not taken all results of this run yet; it has"
+            f" {format_duration(patience_s)}",
+        )
         try:
-            await asyncio.wait_for(self._task, CLOSE_S)
+            await asyncio.wait_for(self._task, patience_s)
         except TimeoutError:
             self._notice(
                 "the cluster did not take all results of this run; they are in the"
                 " results store of this client"
             )
+        finally:
+            saying.cancel()
         if self._left_out:
             self._notice(f"{self._left_out:,} results were not given to the cluster")
 
