@@ -12,10 +12,13 @@ import click
 
 from dtf_dask.cli.ha_prepare import peers_option
 from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.cli.web_option import web_option
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.coordinators import Coordinators
+from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import FILE, NodeConfig, read_config, shown_address
 from dtf_dask.ha.redundancy import RedundancyManager
+from dtf_dask.web.paths import api_url
 
 
 @click.command()
@@ -34,6 +37,7 @@ from dtf_dask.ha.redundancy import RedundancyManager
     help="Where 'dtf ha prepare' has put it, or all of them; copied into a new --data.",
 )
 @click.option("--dashboard", metavar="HOST:PORT", help="Where its dashboard listens.")
+@web_option("Where its API is served")
 @click.option(
     "--preload", multiple=True, metavar="MODULE", help="For its scheduler. Repeatable."
 )
@@ -43,6 +47,7 @@ def coordinator(
     folder: Path,
     prepared: Path | None,
     dashboard: str | None,
+    web: Address | None,
     preload: tuple[str, ...],
 ) -> None:
     """Run a coordinator until Ctrl-C or SIGTERM: it hands over first, if it leads.
@@ -60,8 +65,9 @@ def coordinator(
         options["dashboard"] = dashboard
     if preload:
         options["preload"] = list(preload)
-    if options != config.scheduler:
-        config = replace(config, scheduler=options)
+    wanted = replace(config, scheduler=options, web=web or config.web)
+    if wanted != config:
+        config = wanted
         config.write()
     own = config.names.get(config.node, str(config.node))
     click.echo(f"Starting coordinator {own} of cluster {config.cluster}.", err=True)
@@ -72,6 +78,8 @@ def coordinator(
             f"Coordinator {own} takes part, and leads at {where} when it is elected."
             f" Workers and clients: {config.contact} Ctrl-C ends it."
         )
+        if config.web is not None:
+            click.echo(f"Its API: {api_url(shown_address(config.web))}", err=True)
 
     until_stopped([RedundancyManager(folder)], ready=say)
 

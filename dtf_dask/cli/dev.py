@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from click.core import ParameterSource
 
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.cli.web_option import web_option
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.coordinators import (
     CLIENTS_ABOVE,
@@ -23,8 +25,10 @@ from dtf_dask.ha.coordinators import (
     PEERS_ABOVE,
     numbered,
 )
-from dtf_dask.ha.node_config import FILE, NodeConfig, read_config
+from dtf_dask.ha.dialing import Address
+from dtf_dask.ha.node_config import FILE, NodeConfig, read_config, shown_address
 from dtf_dask.ha.redundancy import RedundancyManager
+from dtf_dask.web.paths import api_url
 
 _LOOPBACK = "127.0.0.1"
 _END_S = 10.0
@@ -57,6 +61,7 @@ _END_S = 10.0
     metavar="HOST:PORT",
     help="Where the dashboard of who leads listens.",
 )
+@web_option("Where the API of the first is served, that of the others above")
 @click.pass_context
 def dev(
     context: click.Context,
@@ -64,6 +69,7 @@ def dev(
     workers: int,
     folder: Path | None,
     dashboard: str,
+    web: Address | None,
 ) -> None:
     """Run a cluster whose scheduler may die, on this machine, until Ctrl-C.
 
@@ -81,6 +87,8 @@ def dev(
                 f" {coordinators}: leave it out, or name another --folder"
             )
         made = made or _made(folder, coordinators, dashboard)
+        if web is not None:
+            made = _with_web(made, web)
         contact = made[0].contact
         click.echo(contact)
         sys.stdout.flush()
@@ -92,7 +100,9 @@ def dev(
 
         def say() -> None:
             for config in made:
-                click.echo(f"{config.names[config.node]}: {config.folder}", err=True)
+                at = "" if config.web is None else api_url(shown_address(config.web))
+                name = config.names[config.node]
+                click.echo(f"{name}: {config.folder} {at}".rstrip(), err=True)
             click.echo(
                 f"Who leads: dtf status {made[0].folder}"
                 f"  Tests: pytest --dtf={contact}  Ctrl-C ends all.",
@@ -124,6 +134,21 @@ def _made(folder: Path, count: int, dashboard: str) -> list[NodeConfig]:
     }
     scheduler = {"dashboard": dashboard, "tls": False}
     return make_coordinators(folder, "dev", numbered(places), scheduler)
+
+
+def _with_web(made: list[NodeConfig], first: Address) -> list[NodeConfig]:
+    """The same coordinators, each with a place for its API."""
+    host, port = first
+    found = []
+    with contextlib.ExitStack() as stack:
+        for n, config in enumerate(made):
+            one = port + n if port else 0
+            if not port:
+                server = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+                one = server.getsockname()[1]
+            found.append(replace(config, web=(host, one)))
+            found[-1].write()
+    return found
 
 
 def _ports(count: int) -> list[int]:

@@ -67,7 +67,7 @@ class Standing:
                 found.append(f"{self.name(node)} does not answer: {one}")
                 continue
             wrong = [*(one.get(word) for word in _WRONG)]
-            wrong.append(one.get("scheduler", {}).get("alarm"))
+            wrong += [one.get(part, {}).get("alarm") for part in ("scheduler", "web")]
             found += [f"{self.name(node)}: {word}" for word in wrong if word]
         leader = self.leader
         if leader is None:

@@ -45,6 +45,7 @@ from dtf_dask.ha.raft.outcomes import Outcome as Taken
 from dtf_dask.ha.raft.raw_node import RawNode
 from dtf_dask.ha.scheduler_status import SchedulerStatus
 from dtf_dask.ha.standing import standing_ticks
+from dtf_dask.ha.web_status import WebStatus
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Node:
         """Called when other members have been applied, or a snapshot restored."""
         self.metrics_at = ""
         """Where Prometheus reads of it, if it may."""
-        self.scheduler = SchedulerStatus()
+        self.scheduler, self.web = SchedulerStatus(), WebStatus()
         self.elections = 0
         self._failed = failed
         self.rng = rng

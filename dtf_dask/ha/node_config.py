@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from dtf_dask.ha.node_tls import NodeCertificate
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.scheduler_words import hello
 from dtf_dask.ha.serving import NodePlan
+from dtf_dask.view import feed_words
 
 FILE = "node.json"
 _BYTES_MAX = 1_000_000
@@ -29,6 +31,7 @@ _FIELDS = (
     "clients",
     "joins",
     "metrics",
+    "web",
     "tls",
     "content_keep_s",
     "names",
@@ -55,6 +58,8 @@ class NodeConfig:
         Whether it is added to a cluster that runs.
     metrics
         Where Prometheus may read, if it may.
+    web
+        Where its web process serves, if it has one.
     content_keep_s
         See `NodeOptions`.
     names
@@ -74,6 +79,7 @@ class NodeConfig:
     clients: Mapping[NodeId, Address]
     joins: bool = False
     metrics: Address | None = None
+    web: Address | None = None
     authority: str = "authority.pem"
     certificate: str = "certificate.pem"
     key: str = "certificate.key"
@@ -127,6 +133,29 @@ class NodeConfig:
             options=options,
         )
 
+    def web_hello(self) -> dict[str, Any]:
+        """What its web process is told first.
+
+        Raises
+        ------
+        ConfigurationError
+            The authority's certificate cannot be read.
+        """
+        assert self.web is not None
+        authority = self.folder / self.authority
+        try:
+            tag = hashlib.blake2b(authority.read_bytes(), digest_size=4).hexdigest()
+        except OSError as error:
+            raise ConfigurationError(f"{authority}: {error}") from error
+        return feed_words.hello(
+            *(self.cluster, self.node),
+            {str(node): name for node, name in self.names.items()},
+            shown_address(self.web),
+            tag=tag,
+            contact=self.contact if self.schedulers else "",
+            results=str(self.folder),
+        )
+
     def write(self) -> None:
         """Write the file, whole."""
         plain: dict[str, Any] = {
@@ -136,6 +165,7 @@ class NodeConfig:
             "clients": _plain(self.clients),
             "joins": self.joins,
             "metrics": None if self.metrics is None else shown_address(self.metrics),
+            "web": None if self.web is None else shown_address(self.web),
             "tls": {
                 "authority": self.authority,
                 "certificate": self.certificate,
@@ -219,8 +249,10 @@ def _config(folder: Path, plain: Any) -> NodeConfig:
         raise ValueError("tls holds the names of files")
     if type(joins) is not bool:
         raise ValueError("joins is true or false")
-    told = plain.get("metrics")
-    metrics = None if told is None else parse_address(told)
+    metrics, web = (
+        None if told is None else parse_address(told)
+        for told in (plain.get("metrics"), plain.get("web"))
+    )
     keep_s = plain.get("content_keep_s", CONTENT_KEEP_S)
     if type(keep_s) not in (int, float) or not _KEEP_S_MIN <= keep_s < math.inf:
         raise ValueError(f"content_keep_s is a number of seconds from {_KEEP_S_MIN:g}")
@@ -228,7 +260,7 @@ def _config(folder: Path, plain: Any) -> NodeConfig:
     if schedulers and name.node not in schedulers:
         raise ValueError(f"schedulers does not say where that of node {node} listens")
     return NodeConfig(
-        *(folder, name.cluster, name.node, peers, clients, joins, metrics),
+        *(folder, name.cluster, name.node, peers, clients, joins, metrics, web),
         **tls,
         content_keep_s=keep_s,
         names=_names(plain.get("names", {})),

@@ -2,8 +2,8 @@
 
 It says ``{"ready": ...}`` in one line when it takes part, and ends on SIGTERM, SIGINT
 or when its input ends, so that it never outlives who started it. A node that leads
-hands over first. Beside it runs its scheduler process, if ``node.json`` has one. Exit
-codes are those of `dtf_dask.errors`; 1 if the node failed.
+hands over first. Beside it run its scheduler process and its web process, if
+``node.json`` has them. Exit codes are those of `dtf_dask.errors`; 1 if the node failed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.scheduler_process import SchedulerProcess
 from dtf_dask.ha.serving import ServingNode
+from dtf_dask.ha.web_process import WebProcess
 
 _HAND_OVER_S, _LOOK_S = 1.5, 0.05
 _YOUNG_OBJECTS = 50_000
@@ -54,6 +55,7 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
         loop.add_signal_handler(signum, end, 0)
     end_metrics: Callable[[], None] = lambda: None  # noqa: E731
     scheduler: SchedulerProcess | None = None
+    web: WebProcess | None = None
     try:
         folder = await serving.start()
         notes = [*folder.notes]
@@ -68,6 +70,9 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
         if config.schedulers and serving.node is not None:
             scheduler = SchedulerProcess(serving.node, config.scheduler_hello())
             scheduler.start()
+        if config.web is not None and serving.node is not None:
+            web = WebProcess(serving.node, config.web_hello())
+            web.start()
         _say(ready=config.node, clients=shown_address(serving.clients), notes=notes)
         if until_input_ends:
             loop.add_reader(sys.stdin.fileno(), _at_end_of_input, end)
@@ -76,6 +81,8 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
             await _retire(serving.node)
         return code
     finally:
+        if web is not None:
+            await web.close()
         if scheduler is not None:
             await scheduler.close()
         await asyncio.to_thread(end_metrics)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtf_dask.ha.ledger.protocol import Role
 from dtf_dask.ha.scheduler_status import SchedulerStatus
+from dtf_dask.ha.web_status import WebStatus
 
 if TYPE_CHECKING:
     from dtf_dask.ha.node import Node
@@ -43,8 +44,8 @@ class NodeStatus:
         What the state holds.
     contents_bytes, contents_lacking
         What contents take on the disk, and how many have yet to be fetched.
-    scheduler
-        Its scheduler process.
+    scheduler, web
+        Its scheduler process, and its web process.
     disk_full, removed, not_taken, failure
         What is wrong, in words; empty if nothing is. ``not_taken`` is about a snapshot
         of another node.
@@ -75,6 +76,7 @@ class NodeStatus:
     time_ms: int
     metrics: str
     scheduler: SchedulerStatus
+    web: WebStatus
     disk_full: str
     removed: str
     not_taken: str
@@ -116,6 +118,7 @@ class NodeStatus:
             time_ms=state.time_ms,
             metrics=node.metrics_at,
             scheduler=node.scheduler,
+            web=node.web,
             disk_full=node.disk_full,
             removed=node.removed,
             not_taken=node.snapshots.not_taken,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,11 +18,12 @@ from dtf_dask import frames
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import HEADER_BYTES, Frame
 from dtf_dask.ha import scheduler_words as words
-from dtf_dask.ha.ledger.records import Change
+from dtf_dask.ha.child_process import GONE
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.process_time import cpu_s
 from dtf_dask.ha.raft.messages import Role
+from dtf_dask.ha.record_feed import plain_changes, portions
 from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
 
@@ -30,8 +31,6 @@ _LOG = logging.getLogger(__name__)
 
 FRAME_BYTES_MAX = words.PROPOSAL_BYTES_MAX * 2
 """Of what a process says."""
-
-GONE = "its end of the socket is closed"
 
 _OVERSLEPT_S = 1.0
 _IDLE_SHARE, _SPINS = 0.02, 0.8
@@ -184,32 +183,16 @@ class SchedulerLink:
         """All of them as of now."""
         state = self._node.state
         index = state.index
-        found = [
-            (key, record.value)
-            for key, record in state.records.walk(words.NAMESPACE, "")
-        ]
-        part: list[tuple[str, bytes]] = []
-        room = words.BYTES_AT_ONCE
-        for key, value in found:
-            if type(value) is not bytes:
-                self._skipped(key)
-                continue
-            if part and (room < len(value) or len(part) == words.RECORDS_AT_ONCE):
-                self._say(words.records(index, part, more=True))
-                await self._writer.drain()
-                part, room = [], words.BYTES_AT_ONCE
-            part.append((key, value))
-            room -= len(value) + len(key)
-        self._say(words.records(index, part, more=False))
-        await self._writer.drain()
+        for part, more in portions(state):
+            self._say(words.records(index, part, more=more))
+            await self._writer.drain()
 
     async def _send_changes(self, backlog: Backlog) -> None:
         """Say what changes, until it is too much or until the process leads."""
         while not backlog.lost:
             found = backlog.take()
             if found is not None:
-                changes = [*self._plain(found.changes)]
-                self._say(words.changes(found.upto, changes))
+                self._say(words.changes(found.upto, plain_changes(found.changes)))
                 await self._writer.drain()
             elif backlog.after == self._node.state.index and self._may_lead():
                 # All that was applied has been said, and no await is in between.
@@ -217,20 +200,6 @@ class SchedulerLink:
                 return
             else:
                 await backlog.move()
-
-    def _plain(self, changes: tuple[Change, ...]) -> Iterator[tuple[str, bytes | None]]:
-        for change in changes:
-            if isinstance(change.value, bytes | None):
-                yield change.key, change.value
-            else:
-                self._skipped(change.key)
-
-    def _skipped(self, key: str) -> None:
-        _LOG.error(
-            "the record %r of a scheduler is a content, which none of them writes: it"
-            " is left out",
-            key,
-        )
 
     def _may_lead(self) -> bool:
         core = self._node.raw.core

@@ -103,6 +103,7 @@ LIGHT = (
     *("dtf_dask", "dtf_dask.runs.pytest_plugin", "dtf_dask.runs.cases"),
     *("dtf_dask.cli.main", "dtf_dask.settings", "dtf_dask.frames"),
     *("dtf_dask.worker_plugins.runner.bootstrap", "dtf_dask.ha.node_process"),
+    "dtf_dask.web.process",
     "dtf_dask.view.read_model",
 )
 

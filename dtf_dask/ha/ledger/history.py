@@ -7,7 +7,7 @@ where to begin anew.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -145,3 +145,10 @@ class ChangeHistory:
                 if change.value is not None:
                     room -= value_bytes(change.value)
         return Changes(tuple(found), max(index, applied))
+
+    def index_of(self, change: Change) -> int:
+        """The index of the entry that a change came with, which is held."""
+        at = bisect_left(
+            self._changes, change.revision, self._start, key=lambda one: one.revision
+        )
+        return self._indexes[at]

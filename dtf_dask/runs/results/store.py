@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -218,6 +219,12 @@ class ResultsStore:
             learned.add(self._writer, rows, now)
 
     # -- reading -----------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for the questions of `queries` and `pages`."""
+        with engines.guarded(self._url), self._engine.begin() as connection:
+            yield connection
 
     def remembered(self) -> Iterator[list[learned.Remembered]]:
         """Yield what schedulers remember in pages, what was added to last at the end.

@@ -1,0 +1,328 @@
+"""Pages of the results store: a few narrow rows each, however much there is.
+
+Texts of attempts are read of one attempt at a time, cut to a length in the database,
+which is the SQLite file of a node.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from dtf_dask.model import CaseId, Outcome
+from dtf_dask.runs.results import queries, writes
+from dtf_dask.runs.results.schema import (
+    ExactText,
+    attempts,
+    cases,
+    outputs,
+    runs,
+    workers,
+)
+from dtf_dask.runs.results.verdicts import (
+    FAILING,
+    Verdict,
+    count_outcomes,
+    verdicts,
+)
+
+TEXTS = ("exception", "traceback", "stdout", "stderr", "log")
+_EXCEPTION_CHARS = 2_000
+_VERDICTS_KEPT = 4
+
+Row = dict[str, Any]
+
+
+class CasesQuery(NamedTuple):
+    """Which cases of a run are asked for.
+
+    Parameters
+    ----------
+    outcome
+        What they came to; empty for any, ``"flaky"`` for those that passed at last.
+    part
+        What their id holds, in any case.
+    sort
+        ``order``, that of the plan; ``case_id``, ``duration_s``, ``attempts``.
+    """
+
+    outcome: str
+    part: str
+    sort: str
+    descending: bool
+    offset: int
+    limit: int
+
+
+class _Case(NamedTuple):
+    verdict: Verdict
+    attempts: int
+    flaky: bool
+
+
+class Pages:
+    """Answers from a store; what a run came to is kept until it has more attempts."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[int, tuple[int, dict[int, _Case]]] = OrderedDict()
+        self._mutex = threading.Lock()
+
+    def runs(
+        self,
+        connection: sa.Connection,
+        suite: str,
+        status: str,
+        offset: int,
+        limit: int,
+    ) -> tuple[int, list[Row]]:
+        """How many runs there are, and a page of them, newest first."""
+        statement = queries.select_runs_of(suite) if suite else queries.select_runs()
+        if status:
+            statement = statement.where(runs.c.status == status)
+        counted = sa.select(sa.func.count()).select_from(
+            statement.order_by(None).subquery()
+        )
+        total = connection.execute(counted).scalar_one()
+        found = connection.execute(statement.limit(limit).offset(offset)).all()
+        return total, [self._run(connection, row) for row in found]
+
+    def run(self, connection: sa.Connection, run_ref: str) -> Row:
+        """One run, with its policy and environment.
+
+        Raises
+        ------
+        UsageError
+            There is none of that id, or more than one.
+        """
+        row = queries.find_run(connection, run_ref)
+        return {
+            **self._run(connection, row),
+            "command": json.loads(row.command),
+            "rootdir": row.rootdir,
+            "snapshot": row.snapshot,
+            "policy": json.loads(row.policy),
+            "environment": json.loads(row.environment),
+        }
+
+    def _run(self, connection: sa.Connection, row: sa.Row[Any]) -> Row:
+        if row.counts is None:  # it runs, or was killed before its end
+            found = self._cases(connection, row.key)
+            counts = count_outcomes({key: one.verdict for key, one in found.items()})
+            named = {outcome.value: n for outcome, n in counts.items()}
+        else:
+            stored = json.loads(row.counts)
+            named = {one.value: int(stored.get(one.value, 0)) for one in Outcome}
+        return {
+            "run": row.id,
+            "suite": row.name,
+            "status": row.status,
+            "started_at": row.started_at,
+            "finished_at": row.finished_at,
+            "exit_code": row.exit_code,
+            "planned": row.cases_planned,
+            "counts": named,
+        }
+
+    def cases(
+        self, connection: sa.Connection, run_ref: str, query: CasesQuery
+    ) -> tuple[int, list[Row]]:
+        """How many cases of a run are asked for, and a page of them."""
+        run = queries.find_run(connection, run_ref)
+        found = self._cases(connection, run.key)
+        keys = [key for key, one in found.items() if _is(one, query.outcome)]
+        names: dict[int, str] = {}
+        if query.part or query.sort == "case_id":
+            names = dict(map(tuple, connection.execute(_names(run.key)).all()))
+            part = query.part.casefold()
+            keys = [key for key in keys if part in names[key].casefold()]
+        orders = {
+            "case_id": lambda key: names[key],
+            "duration_s": lambda key: found[key].verdict.duration_s,
+            "attempts": lambda key: found[key].attempts,
+            "order": lambda key: key,
+        }
+        keys.sort(key=orders[query.sort], reverse=query.descending)
+        page = keys[query.offset : query.offset + query.limit]
+        if not names:
+            chosen = sa.select(cases.c.key, cases.c.id).where(cases.c.key.in_(page))
+            names = dict(map(tuple, connection.execute(chosen).all()))
+        return len(keys), [
+            {
+                "case_id": names[key],
+                "outcome": found[key].verdict.outcome.value,
+                "duration_s": found[key].verdict.duration_s,
+                "attempts": found[key].attempts,
+                "flaky": found[key].flaky,
+            }
+            for key in page
+        ]
+
+    def _cases(self, connection: sa.Connection, run_key: int) -> dict[int, _Case]:
+        """What each case of a run came to; attempts are only ever added to a run."""
+        with self._mutex:
+            return self._known_cases(connection, run_key)
+
+    def _known_cases(self, connection: sa.Connection, run_key: int) -> dict[int, _Case]:
+        counted = sa.select(sa.func.count()).where(attempts.c.run_key == run_key)
+        count = connection.execute(counted).scalar_one()
+        kept = self._kept.get(run_key)
+        if kept is not None and kept[0] == count:
+            self._kept.move_to_end(run_key)
+            return kept[1]
+        rows = [*queries.verdict_rows(connection, run_key)]
+        tried = Counter(row.case_key for row in rows)
+        failed = {row.case_key for row in rows if row.outcome in FAILING}
+        found = {
+            key: _Case(
+                verdict,
+                tried[key],
+                verdict.outcome is Outcome.PASSED and key in failed,
+            )
+            for key, verdict in verdicts(rows).items()
+        }
+        self._kept[run_key] = (len(rows), found)
+        while len(self._kept) > _VERDICTS_KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+
+def attempts_of(
+    connection: sa.Connection, run_ref: str, case_id: str, limit: int
+) -> list[Row]:
+    """The attempts of a case in a run, without their texts."""
+    run = queries.find_run(connection, run_ref)
+    key = _case_key(connection, run.name, case_id)
+    if key is None:
+        return []
+    statement = (
+        _narrow()
+        .where(attempts.c.run_key == run.key, attempts.c.case_key == key)
+        .order_by(attempts.c.number, attempts.c.worker)
+        .limit(limit)
+    )
+    return [_attempt(row) for row in connection.execute(statement)]
+
+
+def history(
+    connection: sa.Connection, suite: str, case_id: str, limit: int
+) -> list[Row]:
+    """The last attempts of a case over all runs, the newest run first."""
+    key = _case_key(connection, suite, case_id)
+    if key is None:
+        return []
+    position = (attempts.c.run_key, attempts.c.number, attempts.c.worker)
+    statement = (
+        _narrow()
+        .where(attempts.c.case_key == key)
+        .order_by(*(column.desc() for column in position))
+        .limit(limit)
+    )
+    return [_attempt(row) for row in connection.execute(statement)]
+
+
+def texts(
+    connection: sa.Connection,
+    run_ref: str,
+    case_id: str,
+    number: int,
+    worker: str,
+    chars: int,
+) -> Row | None:
+    """What an attempt left, of each text its end; None if there is no such attempt.
+
+    Parameters
+    ----------
+    worker
+        Which one it ran on; empty for any.
+    chars
+        Of each text.
+    """
+    run = queries.find_run(connection, run_ref)
+    key = _case_key(connection, run.name, case_id)
+    cut = [
+        sa.func.substr(outputs.c[name], -chars, type_=ExactText()).label(name)
+        for name in TEXTS
+    ]
+    lengths = [sa.func.length(outputs.c[name]).label(f"{name}_chars") for name in TEXTS]
+    statement = (
+        _narrow(*cut, *lengths)
+        .where(attempts.c.run_key == run.key, attempts.c.case_key == key)
+        .where(attempts.c.number == number)
+        .order_by(attempts.c.worker)
+        .limit(1)
+    )
+    if worker:
+        statement = statement.where(workers.c.name == worker)
+    row = connection.execute(statement).first()
+    if row is None or key is None:
+        return None
+    return {
+        **_attempt(row),
+        **{
+            name: {
+                "text": getattr(row, name) or "",
+                "chars": getattr(row, f"{name}_chars") or 0,
+                "cut": (getattr(row, f"{name}_chars") or 0) > chars,
+            }
+            for name in TEXTS
+        },
+    }
+
+
+def _is(case: _Case, outcome: str) -> bool:
+    if outcome == "flaky":
+        return case.flaky
+    return not outcome or case.verdict.outcome.value == outcome
+
+
+def _names(run_key: int) -> sa.Select[Any]:
+    return queries.select_case_ids(run_key)
+
+
+def _case_key(connection: sa.Connection, suite: str, case_id: str) -> int | None:
+    return writes.case_keys(connection, suite, [CaseId(case_id)]).get(CaseId(case_id))
+
+
+def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """Attempts with what stands in small columns."""
+    key = ("run_key", "case_key", "number", "worker")
+    same = sa.and_(*(outputs.c[name] == attempts.c[name] for name in key))
+    on = sa.and_(
+        workers.c.run_key == attempts.c.run_key, workers.c.number == attempts.c.worker
+    )
+    head = sa.func.substr(outputs.c.exception, 1, _EXCEPTION_CHARS, type_=ExactText())
+    return (
+        sa.select(
+            runs.c.id.label("run"),
+            runs.c.started_at.label("run_started_at"),
+            cases.c.id.label("case_id"),
+            attempts.c.number,
+            workers.c.name.label("worker"),
+            attempts.c.host,
+            attempts.c.outcome,
+            attempts.c.detail,
+            attempts.c.started_at,
+            attempts.c.duration_s,
+            head.label("why"),
+            *more,
+        )
+        .join(runs, runs.c.key == attempts.c.run_key)
+        .join(cases, cases.c.key == attempts.c.case_key)
+        .join(workers, on)
+        .outerjoin(outputs, same)
+    )
+
+
+_FIELDS: Sequence[str] = (
+    *("run", "run_started_at", "case_id", "number", "worker", "host", "outcome"),
+    *("detail", "started_at", "duration_s"),
+)
+
+
+def _attempt(row: sa.Row[Any]) -> Row:
+    return {name: getattr(row, name) for name in _FIELDS} | {"why": row.why or ""}

@@ -1,0 +1,112 @@
+"""How the coordinators stand, as one node says, and what is wrong. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dtf_dask.view.read_model import ReadModel
+
+_WRONG = ("failure", "disk_full", "removed", "not_taken")
+
+
+def coordinators(
+    hello: Mapping[str, Any], standing: Mapping[str, Any], at: float
+) -> dict[str, Any]:
+    """Each of them, and who leads.
+
+    Of the others a node knows how far they are behind, and whether they are heard of,
+    only while it leads; what it does not know is None.
+    """
+    own, names = hello["node"], hello["names"]
+    leader = standing.get("leader", 0)
+    lag, active = standing.get("lag", {}), standing.get("active", ())
+    leads = standing.get("role") == "leader"
+    items = []
+    for node in _members(standing) or [own]:
+        here = node == own
+        role = "leader" if node == leader else "other"
+        items.append(
+            {
+                "node": node,
+                "name": names.get(str(node), str(node)),
+                "here": here,
+                "role": standing.get("role", "unknown") if here else role,
+                "votes": node in standing.get("voters", ()),
+                "heard_of": True if here else (node in active if leads else None),
+                "lag": 0 if here and leads else _lag(lag, node),
+                "scheduler": _scheduler(standing) if here else None,
+            }
+        )
+    return {
+        "cluster": hello["cluster"],
+        "contact": hello.get("contact", ""),
+        "seen_by": own,
+        "at": at,
+        "leader": leader or None,
+        "term": standing.get("term", 0),
+        "applied": standing.get("applied", 0),
+        "quorum_left": standing.get("quorum_left"),
+        "elections": standing.get("elections", 0),
+        "items": items,
+    }
+
+
+def steady(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What of that does not move all the time."""
+    words = ("leader", "term", "quorum_left", "elections")
+    items = [
+        (one["name"], one["role"], one["votes"], one["heard_of"], one["scheduler"])
+        for one in told["items"]
+    ]
+    return {word: told[word] for word in words} | {"items": items}
+
+
+def alerts(
+    hello: Mapping[str, Any], standing: Mapping[str, Any], model: ReadModel
+) -> list[dict[str, str]]:
+    """What is wrong, the gravest first."""
+    return [
+        {"severity": severity, "subject": subject, "text": text}
+        for severity, subject, text in sorted(_alerts(hello, standing, model))
+    ]
+
+
+def _alerts(
+    hello: Mapping[str, Any], standing: Mapping[str, Any], model: ReadModel
+) -> Iterator[tuple[str, str, str]]:
+    own = f"coordinator {hello['names'].get(str(hello['node']), hello['node'])}"
+    for word in _WRONG:
+        if standing.get(word):
+            yield "error", own, str(standing[word])
+    for part in ("scheduler", "web"):
+        alarm = standing.get(part, {}).get("alarm")
+        if alarm:
+            yield "error", own, str(alarm)
+    if standing and not standing.get("leader"):
+        yield "error", "cluster", "no coordinator leads: what is submitted waits"
+    left = standing.get("quorum_left")
+    if left is not None and left <= 0 and len(standing.get("voters", ())) > 1:
+        what = "is no majority" if left < 0 else "may no coordinator fail any more"
+        yield "error" if left < 0 else "warning", "cluster", f"there {what}"
+    cluster = model.get("cluster") or {}
+    if cluster.get("problem"):
+        yield "error", "scheduler", str(cluster["problem"])
+    for name, why in sorted(cluster.get("policies_disabled", {}).items()):
+        yield "warning", f"policy {name}", str(why)
+    for _, one in model.of_kind("breaker"):
+        yield "warning", f"breaker {one['name']}", f"{one['state']}: {one['why']}"
+
+
+def _members(standing: Mapping[str, Any]) -> list[int]:
+    return sorted({*standing.get("voters", ()), *standing.get("learners", ())})
+
+
+def _lag(lag: Mapping[Any, int], node: int) -> int | None:
+    found = lag.get(node, lag.get(str(node)))
+    return None if found is None else int(found)
+
+
+def _scheduler(standing: Mapping[str, Any]) -> dict[str, Any]:
+    told = standing.get("scheduler", {})
+    return {word: told.get(word) for word in ("role", "term", "crashes", "last_end")}

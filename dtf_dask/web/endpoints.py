@@ -1,0 +1,301 @@
+"""What the API serves: each path with its parameters, its answer and its schema.
+
+The one table that requests are answered from, and that is described in OpenAPI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtf_dask.web import schemas
+from dtf_dask.web.listing import PAGE, Listing, page_of, paged
+from dtf_dask.web.parameters import Choice, Parameter, Text, Whole
+from dtf_dask.web.problem import refused
+from dtf_dask.web.site import Site
+
+Query = Mapping[str, Any]
+Answer = Callable[[Site, Query], Awaitable[Any]]
+
+_OUTCOMES = ("passed", "failed", "error", "timeout", "skipped", "lost", "flaky")
+_STATUSES = ("running", "passed", "failed", "interrupted", "error")
+_SORTS = ("order", "case_id", "duration_s", "attempts")
+_CHARS_MAX = 1_000_000
+
+_WORKERS = Listing(
+    ("name", "host", "cpu", "memory_used", "processing", "since"),
+    ("host", "kind", "status", "breaker"),
+)
+_QUEUE = Listing(("place", "waiting", "since", "eta_s"), ("class", "tenant"))
+_CLASSES = Listing(("name", "waiting", "longest_s", "slack_s"))
+_LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
+_BREAKERS = Listing(("name", "since"), ("state",))
+_FAILOVERS = Listing(("term",))
+_ACTIONS = Listing(("at",), ("action", "state"))
+_RUN = Text("run", "Its id, a beginning of one that is no other's, or 'last'.")
+_CASE = Text("case", "The id of a case.", required=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One of them.
+
+    Parameters
+    ----------
+    path
+        Below `paths.BASE`; ``{run}`` stands for one part of it.
+    words
+        What it answers.
+    schema
+        Of the answer.
+    answer
+        Given the site and the values of the query and of the path, JSON's values, or
+        bytes of JSON.
+    missing
+        Whether there may be no such thing.
+    """
+
+    path: str
+    words: str
+    schema: schemas.Schema
+    answer: Answer
+    parameters: Sequence[Parameter] = ()
+    missing: bool = False
+
+    @property
+    def in_path(self) -> Sequence[Parameter]:
+        """What stands in the path."""
+        return (_RUN,) if "{run}" in self.path else ()
+
+
+def _listed(kind: str, listing: Listing) -> Answer:
+    async def answer(site: Site, query: Query) -> Any:
+        rows = [{"key": key, **one} for key, one in site.model.of_kind(kind)]
+        return _live(site, listing.page(rows, query))
+
+    return answer
+
+
+def _live(site: Site, page: dict[str, Any]) -> dict[str, Any]:
+    return {"id": str(site.model.id), "at": site.model.at, **page}
+
+
+async def _snapshot(site: Site, query: Query) -> bytes:
+    return site.model.snapshot().json
+
+
+async def _cluster(site: Site, query: Query) -> Any:
+    found = site.model.get("cluster")
+    if found is None:
+        raise refused(404, "no scheduler has said anything yet: wait until one leads")
+    return {"key": "cluster", **found}
+
+
+async def _workers(site: Site, query: Query) -> Any:
+    model, rows = site.model, []
+    for key, one in model.of_kind("worker"):
+        load = model.get("load" + key.removeprefix("worker"))
+        rows.append(
+            {
+                "key": key,
+                **one,
+                "cpu": None if load is None else load["cpu"],
+                "memory_used": None if load is None else load["memory"],
+                "processing": None if load is None else load["processing"],
+                "load": load,
+            }
+        )
+    return _live(site, _WORKERS.page(rows, query))
+
+
+async def _coordinators(site: Site, query: Query) -> Any:
+    return site.coordinators()
+
+
+async def _alerts(site: Site, query: Query) -> Any:
+    return {"at": site.standing_at, "items": site.alerts()}
+
+
+async def _runs(site: Site, query: Query) -> Any:
+    asked = (query["suite"], query["status"], query["offset"], query["limit"])
+    total, rows = await site.results.ask(
+        lambda pages, connection: pages.runs(connection, *asked), nothing=(0, [])
+    )
+    return page_of(rows, total, query)
+
+
+async def _run(site: Site, query: Query) -> Any:
+    return await site.results.ask(
+        lambda pages, connection: pages.run(connection, query["run"])
+    )
+
+
+async def _cases(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.pages import CasesQuery
+
+        sort = query["sort"]
+        asked = CasesQuery(
+            *(query["outcome"], query["q"], sort.removeprefix("-")),
+            *(sort.startswith("-"), query["offset"], query["limit"]),
+        )
+        return pages.cases(connection, query["run"], asked)
+
+    total, rows = await site.results.ask(question)
+    return page_of(rows, total, query)
+
+
+async def _attempts(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.pages import attempts_of
+
+        end = query["offset"] + query["limit"]
+        return attempts_of(connection, query["run"], query["case"], end)
+
+    rows = await site.results.ask(question)
+    return paged(rows, len(rows), query)
+
+
+async def _log(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.pages import texts
+
+        asked = (query["case"], query["number"], query["worker"], query["chars"])
+        return texts(connection, query["run"], *asked)
+
+    found = await site.results.ask(question)
+    if found is None:
+        raise refused(
+            404,
+            f"run {query['run']:.100} has no attempt {query['number']} of"
+            f" {query['case']!r:.200} on that worker",
+        )
+    return found
+
+
+async def _history(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.pages import history
+
+        end = query["offset"] + query["limit"]
+        return history(connection, query["suite"], query["case"], end)
+
+    rows = await site.results.ask(question, nothing=[])
+    return paged(rows, len(rows), query)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "/snapshot",
+        "All there is to be seen now; /events tells what changes after its id.",
+        schemas.SNAPSHOT,
+        _snapshot,
+    ),
+    Endpoint(
+        "/cluster",
+        "The whole in some numbers.",
+        schemas.record("cluster"),
+        _cluster,
+        missing=True,
+    ),
+    Endpoint(
+        "/workers",
+        "Workers: what they are, how busy they are, and with what.",
+        schemas.live_page(
+            schemas.record(
+                "worker",
+                cpu=schemas.maybe(schemas.NUMBER),
+                memory_used=schemas.maybe(schemas.WHOLE),
+                processing=schemas.maybe(schemas.WHOLE),
+                load=schemas.maybe(schemas.ANY_OBJECT),
+            )
+        ),
+        _workers,
+        _WORKERS.parameters(),
+    ),
+    *(
+        Endpoint(
+            *(path, words, schemas.live_page(schemas.record(kind))),
+            *(_listed(kind, listing), listing.parameters()),
+        )
+        for path, words, kind, listing in (
+            ("/queue", "What waits, and why, the most urgent first.", "kind", _QUEUE),
+            ("/classes", "Priority classes.", "class", _CLASSES),
+            ("/live-runs", "Runs as the scheduler sees them.", "run", _LIVE_RUNS),
+            (
+                "/breakers",
+                "Circuit breakers that are not closed.",
+                "breaker",
+                _BREAKERS,
+            ),
+            ("/failovers", "How long nobody led, by term.", "failover", _FAILOVERS),
+            ("/actions", "What was asked for, and became of it.", "action", _ACTIONS),
+        )
+    ),
+    Endpoint(
+        "/coordinators",
+        "The coordinators, as this one sees them.",
+        schemas.COORDINATORS,
+        _coordinators,
+    ),
+    Endpoint("/alerts", "What is wrong, the gravest first.", schemas.ALERTS, _alerts),
+    Endpoint(
+        "/runs",
+        "Runs with results on this node, newest first.",
+        schemas.page(schemas.RUN),
+        _runs,
+        (
+            *PAGE,
+            Text("suite", "Only those of this suite."),
+            Choice("status", "Only those that stand so.", _STATUSES),
+        ),
+    ),
+    Endpoint("/runs/{run}", "A run.", schemas.RUN_IN_FULL, _run, missing=True),
+    Endpoint(
+        "/runs/{run}/cases",
+        "The cases of a run that have an attempt.",
+        schemas.page(schemas.CASE),
+        _cases,
+        (
+            *PAGE,
+            Choice("outcome", "Only those that came to this.", _OUTCOMES),
+            Text("q", "Only those whose id holds this, in any case."),
+            Choice(
+                "sort",
+                "By what; '-' before it turns the order. 'order' is that of the plan.",
+                [word for name in _SORTS for word in (name, f"-{name}")],
+                "order",
+            ),
+        ),
+        missing=True,
+    ),
+    Endpoint(
+        "/runs/{run}/attempts",
+        "The attempts of a case in a run, without what they wrote.",
+        schemas.page(schemas.ATTEMPT),
+        _attempts,
+        (*PAGE, _CASE),
+        missing=True,
+    ),
+    Endpoint(
+        "/runs/{run}/log",
+        "What an attempt wrote and why it failed, whether its worker lives or not.",
+        schemas.LOG,
+        _log,
+        (
+            _CASE,
+            Whole("number", "Of the attempt.", 1, 10**6, 1),
+            Text("worker", "The worker's name, if several ran it."),
+            Whole("chars", "Of each text; its end is given.", 1, _CHARS_MAX, 100_000),
+        ),
+        missing=True,
+    ),
+    Endpoint(
+        "/history",
+        "The last attempts of a case over all runs, newest first.",
+        schemas.page(schemas.ATTEMPT),
+        _history,
+        (*PAGE, Text("suite", "The suite's name.", required=True), _CASE),
+    ),
+)

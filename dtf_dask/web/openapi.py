@@ -1,0 +1,128 @@
+"""The description of the API (OpenAPI 3.1), made of what it is served from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dtf_dask.web import problem, schemas
+from dtf_dask.web.parameters import Parameter
+
+_EVENTS = """\
+Server-sent events: `snapshot`, all there is; `changes`, what one entry of the ledger
+changed, `{"put": {key: record}, "gone": [key]}`; `coordinators`, how they stand;
+`reset`, that what was seen is of no use, followed by a `snapshot`. Ids are
+`term:index:tag` and the same on every node: who says the last one, here or on another
+node, hears what came after it."""
+
+
+def described(
+    version: str,
+    base: str,
+    endpoints: Sequence[tuple[str, str, schemas.Schema, Sequence[Parameter], bool]],
+) -> dict[str, Any]:
+    """The description.
+
+    Parameters
+    ----------
+    endpoints
+        Of each its path, what it answers, the schema, what may be said in its query,
+        and whether there may be no such thing.
+    """
+    paths: dict[str, Any] = {
+        path: {"get": _operation(path, words, schema, parameters, missing)}
+        for path, words, schema, parameters, missing in endpoints
+    }
+    paths["/events"] = {"get": _events()}
+    paths["/openapi.json"] = {
+        "get": _operation(
+            *("/openapi.json", "This description.", schemas.ANY_OBJECT, (), False)
+        )
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "dtf",
+            "version": version,
+            "description": "What is to be seen of a cluster, the same on every node.",
+        },
+        "servers": [{"url": base}],
+        "paths": paths,
+        "components": {"schemas": {"Problem": schemas.PROBLEM}},
+    }
+
+
+def _operation(
+    path: str,
+    words: str,
+    schema: schemas.Schema,
+    parameters: Sequence[Parameter],
+    missing: bool,
+) -> dict[str, Any]:
+    in_path = [
+        {
+            "name": "run",
+            "in": "path",
+            "required": True,
+            "description": "Its id, a beginning of one that is no other's, or 'last'.",
+            "schema": {"type": "string", "minLength": 1},
+        }
+    ]
+    in_query = [
+        {
+            "name": one.name,
+            "in": "query",
+            "required": one.required,
+            "description": one.words,
+            "schema": one.schema(),
+        }
+        for one in parameters
+    ]
+    answers = [400, *([404] if missing else []), 403, 421, 503]
+    return {
+        "operationId": path.strip("/").replace("/", "-").replace("{run}", "run"),
+        "summary": words,
+        "parameters": [*(in_path if "{run}" in path else []), *in_query],
+        "responses": {
+            "200": {
+                "description": words,
+                "content": {"application/json": {"schema": schema}},
+            },
+            **{str(status): _problem(status) for status in answers},
+        },
+    }
+
+
+def _events() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    return {
+        "operationId": "events",
+        "summary": "What changes, as it does.",
+        "description": _EVENTS,
+        "parameters": [
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "description": "The last id that was read, here or on another node.",
+                **text,
+            },
+            {
+                "name": "since",
+                "in": "query",
+                "description": "The same, for who cannot say it in a header.",
+                **text,
+            },
+        ],
+        "responses": {
+            "200": {"description": "Events.", "content": {"text/event-stream": text}},
+            **{str(status): _problem(status) for status in (400, 403, 421, 503)},
+        },
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    reference = {"$ref": "#/components/schemas/Problem"}
+    return {
+        "description": problem.TITLES[status],
+        "content": {problem.CONTENT_TYPE: {"schema": reference}},
+    }

@@ -1,0 +1,246 @@
+"""The HTTP server of a web process: who is let in, what is answered, and its limits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+from tornado.web import Application, HTTPError, RequestHandler
+
+from dtf_dask import __version__
+from dtf_dask.web import problem, wire
+from dtf_dask.web.endpoints import ENDPOINTS, Endpoint
+from dtf_dask.web.openapi import described
+from dtf_dask.web.parameters import Text, read_query
+from dtf_dask.web.paths import BASE
+from dtf_dask.web.problem import Problem, RefusedError, refused
+from dtf_dask.web.readers import Reader
+from dtf_dask.web.site import Site
+from dtf_dask.web.visitors import HEADERS, turned_away
+
+_LOG = logging.getLogger(__name__)
+
+HEADER_BYTES_MAX = 16 * 1024
+BODY_BYTES_MAX = 64 * 1024
+CONNECTIONS_MAX = 1_000
+IDLE_S = 75.0
+BODY_S = 10.0
+"""How long a request may take to come."""
+
+_GZIP_FROM_BYTES = 4_000
+_GZIP_LEVEL = 1
+_SINCE = Text("since", "The last id that was read, if no header says it.")
+
+
+class Server(HTTPServer):
+    """The server, with a bound on how many are connected."""
+
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """A connection comes (tornado calls this)."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            stream.close()
+            return
+        super().handle_stream(stream, address)
+
+
+def served(site: Site) -> Server:
+    """A server of a site, which listens nowhere yet."""
+    routes: list[Any] = [
+        (_pattern(one.path), Answers, {"site": site, "endpoint": one})
+        for one in ENDPOINTS
+    ]
+    routes += [
+        (f"{BASE}/events", Events, {"site": site}),
+        (f"{BASE}/openapi.json", Description, {"site": site}),
+        (".*", Nothing, {"site": site}),
+    ]
+    application = Application(routes, log_function=lambda handler: None)
+    server = Server(
+        application,
+        max_header_size=HEADER_BYTES_MAX,
+        max_body_size=BODY_BYTES_MAX,
+        idle_connection_timeout=IDLE_S,
+        body_timeout=BODY_S,
+    )
+    return server
+
+
+def _pattern(path: str) -> str:
+    return BASE + path.replace("{run}", "([^/]+)")
+
+
+def description() -> dict[str, Any]:
+    """What `/openapi.json` says."""
+    return described(
+        __version__,
+        BASE,
+        [
+            (one.path, one.words, one.schema, one.parameters, one.missing)
+            for one in ENDPOINTS
+        ],
+    )
+
+
+class Visitor(RequestHandler):
+    """What all answers have in common."""
+
+    allowed: Sequence[str] = ("GET", "HEAD", "OPTIONS")
+
+    def initialize(self, site: Site, endpoint: Endpoint | None = None) -> None:
+        """Tornado calls this first."""
+        self.site = site
+        self.endpoint = endpoint
+
+    def set_default_headers(self) -> None:
+        """Of every answer."""
+        self.clear_header("Server")
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        """Turn away who is not let in, whatever is asked for."""
+        why = turned_away(self.request.headers, self.request.path)
+        if why is not None:
+            raise RefusedError(why)
+        if self.request.method not in self.allowed:
+            raise self.not_allowed()
+
+    def not_allowed(self) -> RefusedError:
+        """That there is no such method here."""
+        there = ", ".join(self.allowed)
+        return refused(405, f"{self.request.method} is none of {there}", Allow=there)
+
+    def options(self, *path: str) -> None:
+        """What may be done."""
+        self.set_header("Allow", ", ".join(self.allowed))
+        self.set_status(204)
+
+    def query(self, *known: Any) -> dict[str, Any]:
+        """The values of the query."""
+        try:
+            said = {
+                name: [one.decode() for one in values]
+                for name, values in self.request.query_arguments.items()
+            }
+        except UnicodeDecodeError:
+            raise refused(400, "the query holds what is no UTF-8") from None
+        return read_query(known, said)
+
+    def answer(self, body: bytes) -> None:
+        """Send JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Vary", "Accept-Encoding")
+        accepted = self.request.headers.get("Accept-Encoding", "")
+        if len(body) >= _GZIP_FROM_BYTES and "gzip" in accepted:
+            self.set_header("Content-Encoding", "gzip")
+            body = _gzip(body)
+        self.finish(body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say what is wrong, in the form that all problems have."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, RefusedError):
+            found = error.problem
+        elif isinstance(error, HTTPError) and status_code == 405:
+            found = self.not_allowed().problem
+        elif isinstance(error, HTTPError):
+            found = Problem(status_code, error.log_message or "it makes no sense")
+        else:
+            found = Problem(500, "this is a defect of dtf; its log says more")
+        self.set_status(found.status)
+        for name, value in found.headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", problem.CONTENT_TYPE)
+        self.finish(found.body())
+
+    def log_exception(self, *error: Any) -> None:
+        """Write down defects, and nothing of who asks for what is not there."""
+        if not isinstance(error[1], RefusedError | HTTPError):
+            _LOG.error("a defect of dtf: %s", self.request.path, exc_info=error)
+
+
+class Answers(Visitor):
+    """What an endpoint answers."""
+
+    async def get(self, *path: str) -> None:
+        """Answer."""
+        endpoint = self.endpoint
+        assert endpoint is not None
+        query = self.query(*endpoint.parameters)
+        for parameter, text in zip(endpoint.in_path, path, strict=True):
+            query[parameter.name] = text
+        found = await endpoint.answer(self.site, query)
+        self.answer(found if isinstance(found, bytes) else _json(found))
+
+    head = get
+
+
+class Description(Visitor):
+    """The description of the API."""
+
+    def get(self) -> None:
+        """Answer."""
+        self.query()
+        self.answer(_json(description()))
+
+    head = get
+
+
+class Events(Visitor):
+    """What changes, as it does."""
+
+    async def get(self) -> None:
+        """Tell it until the reader is gone."""
+        site = self.site
+        since = self.query(_SINCE)["since"]
+        last = self.request.headers.get("Last-Event-ID") or since or None
+        if site.readers.full:
+            raise refused(
+                *(503, f"{len(site.readers)} follow already: follow another node"),
+                Retry_After="5",
+            )
+        # Taken from tornado, which would copy each event for each reader.
+        stream = self.detach()
+        stream.write(_head())
+        reader = Reader(stream, site.whole)
+        why = await site.beginning(last, reader.tell)
+        if why is not None:
+            reader.reset(why)
+        await site.readers.follow(reader)
+
+
+class Nothing(Visitor):
+    """What is not there."""
+
+    def prepare(self) -> None:
+        """Refuse."""
+        super().prepare()
+        raise refused(
+            404, f"nothing is at {self.request.path!r:.200}: see {BASE}/openapi.json"
+        )
+
+
+def _head() -> bytes:
+    headers = {
+        **HEADERS,
+        "Content-Type": "text/event-stream",
+        "Connection": "close",
+        "X-Accel-Buffering": "no",
+    }
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    first = "\r\n".join(["HTTP/1.1 200 OK", *lines, "", ""])
+    return first.encode() + b"retry: %d\n\n" % wire.RETRY_MS
+
+
+def _json(value: Any) -> bytes:
+    return _TO_JSON(value).encode()
+
+
+_TO_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_gzip = partial(zlib.compress, level=_GZIP_LEVEL, wbits=31)

@@ -1,0 +1,121 @@
+"""What a web process knows: as the node beside it says, frame by frame."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dtf_dask.view import feed_words as words
+from dtf_dask.view.read_model import EventId, ReadModel
+from dtf_dask.web import wire
+from dtf_dask.web.coordinators import alerts, coordinators, steady
+from dtf_dask.web.readers import Readers
+from dtf_dask.web.results import Results
+
+CATCHING_UP_S = 3.0
+"""How long who comes from a node that is ahead is waited with."""
+
+_ANEW = "this node has begun anew"
+_NO_ID = "that is no id of this cluster's events"
+_TOO_OLD = "that was too long ago, or never here"
+
+
+class Site:
+    """What is to be seen here.
+
+    Parameters
+    ----------
+    hello
+        What the node said first: see `feed_words.hello`.
+    """
+
+    def __init__(self, hello: Mapping[str, Any]) -> None:
+        self.hello = hello
+        self.tag = str(hello.get("tag", ""))
+        self.model = ReadModel()
+        self.readers = Readers()
+        self.results = Results(str(hello.get("results", "")))
+        self.standing: dict[str, Any] = {}
+        """A `NodeStatus` of this node."""
+        self.standing_at = 0.0
+        self.begun = False
+        """Whether it has all there was when the process began."""
+        self._told_standing: Any = None
+        self._records: list[tuple[str, bytes]] = []
+        self._moved = asyncio.Event()
+
+    def hear(self, frame: Mapping[str, Any]) -> None:
+        """Take in what the node says."""
+        op = frame["op"]
+        if op == words.RECORDS:
+            self._records += map(tuple, frame["records"])
+            if not frame["more"]:
+                found, self._records = self._records, []
+                self.model.replace(found, frame["term"], frame["index"], time.time())
+                self.readers.reset(_ANEW)
+                self.begun = True
+        elif op == words.CHANGES:
+            at = (frame["term"], frame["index"], time.time())
+            event = self.model.apply(map(tuple, frame["changes"]), *at)
+            if event is not None:
+                self.readers.tell(wire.change(event, self.tag))
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def stand(self, frame: Mapping[str, Any]) -> None:
+        """Take in how the node stands, of a `ping`."""
+        self.standing, self.standing_at = frame["standing"], time.time()
+        told = self.coordinators()
+        # Figures that move all the time are not told: who wants them asks.
+        telling = (steady(told), self.alerts())
+        if telling != self._told_standing:
+            self._told_standing = telling
+            self.readers.tell(wire.standing(json.dumps(told).encode()))
+
+    def coordinators(self) -> dict[str, Any]:
+        """How the coordinators stand, as this node sees them."""
+        return coordinators(self.hello, self.standing, self.standing_at)
+
+    def alerts(self) -> list[dict[str, str]]:
+        """What is wrong."""
+        return alerts(self.hello, self.standing, self.model)
+
+    def whole(self) -> bytes:
+        """All there is, as an event."""
+        return wire.whole(self.model.snapshot(), self.tag)
+
+    async def beginning(
+        self, last: str | None, tell: Callable[[bytes], None]
+    ) -> str | None:
+        """Tell who comes what changed since he was here last.
+
+        Returns
+        -------
+        str or None
+            Why he is to be told all there is instead, nothing if he is new here; None
+            if he has been told.
+        """
+        if last is None:
+            return ""
+        since = wire.read_id(last, self.tag)
+        if since is None:
+            return _NO_ID
+        await self._reach(since)
+        later = self.model.delta(since)
+        if later is None:
+            return _TOO_OLD
+        for event in later:
+            tell(wire.change(event, self.tag))
+        return None
+
+    async def _reach(self, since: EventId) -> None:
+        """Wait until this node is as far, but not for long."""
+        try:
+            async with asyncio.timeout(CATCHING_UP_S):
+                while self.model.id.index < since.index:
+                    await self._moved.wait()
+        except TimeoutError:
+            pass
