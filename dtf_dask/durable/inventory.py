@@ -33,6 +33,8 @@ class Held:
     typename: str
     run_id: int
     """Under which it was made, or -1 if it was fetched from elsewhere, or scattered."""
+    made: int = 0
+    """The mark of the task's making; see `dtf_dask.durable.makings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Running:
     for_s: float
     seceded: bool
     gpus: tuple[int | str, ...] = ()
+    made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Erred:
     traceback: bytes
     exception_text: str
     traceback_text: str
+    made: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,10 @@ class Inventory:
             ],
             "actors": list(self.actors),
             "parting": list(map(_begun, self.parting)),
+            "made": [
+                [one.made for one in column]
+                for column in (self.memory, self.running, self.erred)
+            ],
         }
 
 
@@ -141,29 +149,24 @@ def read_inventory(words: Any) -> Inventory:
         if sum(map(len, columns)) > TASKS_MAX:
             raise ValueError(f"more than {TASKS_MAX} tasks")
         memory, running, erred, actors, parting = columns
+        made = [list(map(_number, marks)) for marks in words.get("made") or ((),) * 3]
+        for marks, column in zip(made, (memory, running, erred), strict=True):
+            marks += [0] * (len(column) - len(marks))  # of a worker that says none
         return Inventory(
             _typed(str, words["server_id"]),
             _number(words["term"]),
             tuple(
-                Held(_key(key), _number(size), _typed(str, name), _number(run, -1))
-                for key, size, name, run in memory
+                Held(
+                    _key(key), _number(size), _typed(str, name), _number(run, -1), mark
+                )
+                for (key, size, name, run), mark in zip(memory, made[0], strict=True)
             ),
-            tuple(_running(*row) for row in running),
             tuple(
-                Erred(
-                    _key(key),
-                    _number(run),
-                    _typed(bytes, exception),
-                    _typed(bytes, traceback),
-                    _typed(str, exception_text),
-                    _typed(str, traceback_text),
-                )
-                for key, run, exception, traceback, exception_text, traceback_text in (
-                    erred
-                )
+                _running(row, mark) for row, mark in zip(running, made[1], strict=True)
             ),
+            tuple(_erred(row, mark) for row, mark in zip(erred, made[2], strict=True)),
             tuple(map(_key, actors)),
-            tuple(_running(*row) for row in parting),
+            tuple(map(_running, parting)),
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise ProtocolError(f"an inventory that makes no sense: {error}") from error
@@ -173,7 +176,8 @@ def _begun(one: Running) -> tuple[Any, ...]:
     return one.key, one.run_id, one.for_s, one.seceded, one.gpus
 
 
-def _running(key: Any, run: Any, for_s: Any, seceded: Any, gpus: Any) -> Running:
+def _running(row: Any, made: int = 0) -> Running:
+    key, run, for_s, seceded, gpus = row
     seconds = float(for_s)
     if not 0 <= seconds < math.inf:
         raise ValueError(f"{shown(for_s)} are no seconds")
@@ -181,7 +185,22 @@ def _running(key: Any, run: Any, for_s: Any, seceded: Any, gpus: Any) -> Running
         raise ValueError(f"not up to {GPUS_MAX} devices")
     if not all(type(one) in (int, str) for one in gpus):
         raise ValueError("a device that has neither an id nor a number")
-    return Running(_key(key), _number(run), seconds, _typed(bool, seceded), tuple(gpus))
+    return Running(
+        _key(key), _number(run), seconds, _typed(bool, seceded), tuple(gpus), made
+    )
+
+
+def _erred(row: Any, made: int) -> Erred:
+    key, run, exception, traceback, exception_text, traceback_text = row
+    return Erred(
+        _key(key),
+        _number(run),
+        _typed(bytes, exception),
+        _typed(bytes, traceback),
+        _typed(str, exception_text),
+        _typed(str, traceback_text),
+        made,
+    )
 
 
 def _key(key: Any) -> Key:

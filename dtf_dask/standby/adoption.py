@@ -16,7 +16,9 @@ open                       memory wins; else the latest attempt, if it goes on a
                            inputs are there, or if it failed and nobody counted that
 =========================  ===========================================================
 
-The latest attempt is the one with the highest run id: schedulers count on, over terms.
+What is of another making of the key (see `dtf_dask.durable.makings`) is freed, and is
+else as if it had not been brought. The latest attempt is the one with the highest run
+id: schedulers count on, over terms.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
+from dtf_dask.durable.makings import NONE
 from dtf_dask.submission.table import Key
 
 Standing = Literal["open", "processing", "memory", "erred"]
@@ -44,11 +47,14 @@ class Known:
     run_id
         Of its last attempt that the scheduler knows of: it has counted the failures of
         all up to that, unless it still waits for that one.
+    made
+        The mark of its making.
     """
 
     standing: Standing
     worker: str = ""
     run_id: int = -1
+    made: int = NONE
 
 
 class View(Protocol):
@@ -147,11 +153,11 @@ class _Planning:
         self._heard: set[tuple[str, Key]] = set()
 
     def results(self, worker: str, inventory: Inventory) -> None:
-        known_of, made = self._view.known, self.plan
+        made = self.plan
         actors = set(inventory.actors)
         for held in inventory.memory:
             key = held.key
-            known = known_of(key)
+            known = self._known(held)
             if known is None or known.standing == "erred":
                 self._free(worker, key)
             elif known.standing == "open":
@@ -164,6 +170,11 @@ class _Planning:
                 made.finished.append((worker, held))
             else:
                 self._free(worker, key)
+
+    def _known(self, brought: Held | Running | Erred) -> Known | None:
+        """The task that something is of, if that is wanted still."""
+        known = self._view.known(brought.key)
+        return known if known is not None and known.made == brought.made else None
 
     def _result(self, worker: str, held: Held, actor: bool) -> None:
         found = self.plan.memory.get(held.key)
@@ -180,7 +191,7 @@ class _Planning:
 
     def attempts(self, worker: str, inventory: Inventory) -> None:
         for running in inventory.running:
-            known = self._view.known(running.key)
+            known = self._known(running)
             if known is not None and known.standing == "open":
                 self._claim(worker, running)
             elif known is not None and known.worker == worker:
@@ -189,7 +200,7 @@ class _Planning:
             else:
                 self._free_attempt(worker, running)
         for erred in inventory.erred:
-            known = self._view.known(erred.key)
+            known = self._known(erred)
             if known is None:
                 self._free(worker, erred.key)
             elif known.standing == "erred":
@@ -238,7 +249,9 @@ class _Planning:
         held: set[Key] | None = None
         for key in self._view.held_by(worker):
             if held is None:
-                held = {one.key for one in inventory.memory}
+                held = {
+                    one.key for one in inventory.memory if self._known(one) is not None
+                }
             if key not in held:
                 self.plan.lost.append((worker, key))
         for key in self._view.processing_on(worker):

@@ -19,6 +19,7 @@ from distributed.scheduler import TaskState
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import Operation, encode_operation
 from dtf_dask.standby import dask_seam
+from dtf_dask.standby.dask_takeover import made_of
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
 from dtf_dask.standby.watch import NAME, Watch
@@ -321,6 +322,8 @@ class Applier:
     def _erred(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         key, words = op.body
         ts = self.scheduler.tasks.get(key)
+        if ts is not None and words.get("made", made_of(ts)) != made_of(ts):
+            ts = None  # another task of that key, which was forgotten meanwhile
         self.living.described(operations.ERRED, packed, [key] if ts else [])
         if ts is not None and not self.leads:
             self.erred[key] = words

@@ -19,6 +19,7 @@ from distributed.scheduler import SchedulerState, TaskState, WorkerState
 from distributed.shuffle._core import ShuffleRunSpec
 
 from dtf_dask.durable.inventory import Erred
+from dtf_dask.durable.makings import NONE
 from dtf_dask.standby.adoption import Known, Standing
 
 Key: TypeAlias = Any  # Dask's are no bytes, and ours are more than it says
@@ -118,6 +119,18 @@ def number_runs(term: int) -> None:
     _shuffle_numbers().__setstate__((next, (itertools.count(first + 1),), {}, {}))
 
 
+def made_of(ts: TaskState) -> int:
+    """The mark of a task's making; see `dtf_dask.durable.makings`."""
+    made: int = getattr(ts.run_spec, "made", NONE)
+    return made
+
+
+def is_of(scheduler: Scheduler, key: Key, made: int) -> bool:
+    """Whether a task is known, and was made so."""
+    ts = scheduler.tasks.get(key)
+    return ts is not None and made_of(ts) == made
+
+
 class SchedulerView:
     """A scheduler, as `adoption.plan` looks at it."""
 
@@ -132,7 +145,8 @@ class SchedulerView:
             return None
         run_id = -1 if ts.run_id is None else ts.run_id
         on = ts.processing_on
-        return Known(_STANDINGS[ts.state], on.address if on else "", run_id)
+        standing, worker = _STANDINGS[ts.state], on.address if on else ""
+        return Known(standing, worker, run_id, made_of(ts))
 
     def needs(self, key: Key) -> list[Key]:
         """The inputs of a task."""
@@ -192,6 +206,7 @@ def error_words(
         "exception_text": text,
         "traceback_text": str(ts.traceback_text or "")[:_TEXT_MAX],
         "run_id": ts.run_id or 0,
+        "made": made_of(ts),
         "worker": next(iter(sorted(ts.erred_on or ())), ""),
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dtf_dask.durable.makings import mark_of
 from dtf_dask.submission.opening import open_task
 from dtf_dask.submission.table import Key, Row, Table, shown
 
@@ -23,13 +24,15 @@ class OpaqueTask:
         Those that the payload refers to, by their numbers in the table.
     at_s
         When it was submitted, in seconds since 1970 of the leader's clock.
+    made
+        The mark of the submission; see `dtf_dask.durable.makings`.
     replaced
         Inputs that are values by now, as `substitute` was told.
     """
 
     __slots__ = (
         *("at_s", "data_producer", "dependencies", "functions"),
-        *("key", "payload", "replaced"),
+        *("key", "made", "payload", "replaced"),
     )
 
     def __init__(
@@ -40,6 +43,7 @@ class OpaqueTask:
         functions: Mapping[int, bytes],
         data_producer: bool,
         at_s: float,
+        made: int,
         replaced: Mapping[Key, Any] | None = None,
     ) -> None:
         self.key = key
@@ -48,6 +52,7 @@ class OpaqueTask:
         self.functions = functions
         self.data_producer = data_producer
         self.at_s = at_s
+        self.made = made
         self.replaced = replaced
 
     def substitute(self, values: Mapping[Key, Any]) -> OpaqueTask:
@@ -59,6 +64,7 @@ class OpaqueTask:
             self.functions,
             self.data_producer,
             self.at_s,
+            self.made,
             {**(self.replaced or {}), **values},
         )
 
@@ -74,10 +80,13 @@ _NO_FUNCTIONS: Mapping[int, bytes] = {}
 
 def opaque_tasks(table: Table, at_s: float) -> dict[Key, OpaqueTask]:
     """The tasks of a table, by key, in the order in which they had better run."""
-    return {row.key: _opaque(row, table.functions, at_s) for row in table.rows}
+    made = mark_of(table.client, table.seq)
+    return {row.key: _opaque(row, table.functions, at_s, made) for row in table.rows}
 
 
-def _opaque(row: Row, functions: tuple[bytes, ...], at_s: float) -> OpaqueTask:
+def _opaque(
+    row: Row, functions: tuple[bytes, ...], at_s: float, made: int
+) -> OpaqueTask:
     return OpaqueTask(
         row.key,
         frozenset(row.needs),
@@ -87,4 +96,5 @@ def _opaque(row: Row, functions: tuple[bytes, ...], at_s: float) -> OpaqueTask:
         else _NO_FUNCTIONS,
         row.produces,
         at_s,
+        made,
     )

@@ -8,6 +8,7 @@ that is not wanted. What is opened goes the way of all tables.
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from distributed.protocol.serialize import Serialized
 
 from dtf_dask.durable.client_graphs import Submission, operation_of
 from dtf_dask.durable.operations import OPERATION_BYTES_MAX
+from dtf_dask.submission.table import SEQ_MAX
 
 ALWAYS, LOOPBACK, NEVER = "always", "loopback", "never"
 
@@ -60,7 +62,9 @@ def operation_of_raw(client: str, message: Mapping[str, Any]) -> bytes:
         message.get("code") or (),
         message.get("span_metadata") or {},
     )
-    return operation_of(expr, submission, client, 1, OPERATION_BYTES_MAX)
+    # Such a client counts nothing, and no two of its submissions may be taken for one.
+    number = secrets.randbelow(SEQ_MAX) + 1
+    return operation_of(expr, submission, client, number, OPERATION_BYTES_MAX)
 
 
 def tell_failed(

@@ -27,7 +27,7 @@ from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import dask_setup, upgrade_workers
-from dtf_dask.standby import dask_clients, dask_seam, dask_start
+from dtf_dask.standby import dask_clients, dask_makings, dask_seam, dask_start
 from dtf_dask.standby.absence import away_terms
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.away import Presence
@@ -144,6 +144,7 @@ class StandbyScheduler:
             *dask_seam.broken(),
             *dask_clients.broken(),
             *dask_start.broken(),
+            *dask_makings.broken(),
         )
         if missing:
             raise RuntimeError(f"this version of Dask has no {', '.join(missing)}")
@@ -201,6 +202,7 @@ class StandbyScheduler:
         self.durability.keep_lazily(dict.fromkeys(self.shadow.unfinished))
         primitives = await Primitives.install(scheduler, self.durability)
         Shuffles.install(scheduler)
+        dask_makings.install(scheduler)
         settings = load().ha
         self.clients = Clients(
             scheduler,

@@ -205,7 +205,12 @@ async def _leave_leases(
     elsewhere may be cut off.
     """
     by_worker: dict[str, list[Leased]] = {}
-    has = {held.key for inventory in brought.values() for held in inventory.memory}
+    has = {
+        held.key
+        for inventory in brought.values()
+        for held in inventory.memory
+        if dask_takeover.is_of(scheduler, held.key, held.made)
+    }
     for one in leased.values():
         known = before.get(one.address)
         if known is None or known.server_id != one.server_id:
@@ -219,9 +224,9 @@ async def _leave_leases(
         if info.get("name") in scheduler.aliases:
             continue  # another has its place
         running = tuple(
-            Running(one.key, one.run_id, one.for_s, seceded=False)
+            Running(one.key, one.run_id, one.for_s, seceded=False, made=one.made)
             for one in attempts
-            if one.key in scheduler.tasks
+            if dask_takeover.is_of(scheduler, one.key, one.made)
         )
         if not running:
             continue
@@ -234,7 +239,10 @@ async def _leave_leases(
                 before[address].server_id,
                 0,
                 # Its inputs are where it runs, if they are nowhere else.
-                tuple(Held(key, 0, "", -1) for key in sorted(needs, key=str)),
+                tuple(
+                    Held(key, 0, "", -1, dask_takeover.made_of(scheduler.tasks[key]))
+                    for key in sorted(needs, key=str)
+                ),
                 running,
                 (),
             )

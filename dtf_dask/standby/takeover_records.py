@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgpack
 from distributed import Scheduler, SchedulerPlugin
 
+from dtf_dask.durable.makings import NONE
 from dtf_dask.durable.operations import COUNTS, ERRED, encode_operation
 from dtf_dask.errors import UsageError
 from dtf_dask.standby import dask_links, dask_takeover
@@ -66,6 +67,7 @@ class Leased:
     server_id: str
     run_id: int
     for_s: float
+    made: int = NONE
 
 
 def pack_known(known: Known) -> bytes:
@@ -81,7 +83,7 @@ def pack_leased(leased: Leased) -> bytes:
     packed: bytes = msgpack.packb(
         (
             *(_VERSION, leased.key, leased.address, leased.server_id),
-            *(leased.run_id, leased.for_s),
+            *(leased.run_id, leased.for_s, leased.made),
         )
     )
     return packed
@@ -102,18 +104,18 @@ def leased_attempts(durability: Durability) -> dict[str, Leased]:
     """The attempts that had run for long then, by the key of their records."""
     found = {}
     for name, value in durability.records(LEASES):
-        row = _row(value, 6)
+        row = _row(value, 6, 7)  # some do not say of which making it is
         if row is not None and not key_fault(row[1]):
             found[name] = Leased(*row[1:])
     return found
 
 
-def _row(value: bytes, length: int) -> tuple[Any, ...] | None:
+def _row(value: bytes, *lengths: int) -> tuple[Any, ...] | None:
     try:
         row = msgpack.unpackb(value, use_list=False)
     except (ValueError, TypeError, msgpack.UnpackException):
         row = None
-    if type(row) is not tuple or len(row) != length or row[0] != _VERSION:
+    if type(row) is not tuple or len(row) not in lengths or row[0] != _VERSION:
         logger.warning("A record of a worker is passed over: it makes no sense here")
         return None
     return row
@@ -193,7 +195,8 @@ class Recorder(SchedulerPlugin):
                 continue
             digest = hashlib.sha256(repr(ts.key).encode()).hexdigest()[:40]
             name = self._leased[ts.key] = LEASES + digest
-            leased = Leased(ts.key, address, ws.server_id, ts.run_id or 0, float(ran))
+            attempt = ts.run_id or 0, float(ran), dask_takeover.made_of(ts)
+            leased = Leased(ts.key, address, ws.server_id, *attempt)
             self._durability.keep_lazily({name: pack_leased(leased)})
 
     def forget_absent(self, address: str) -> None:

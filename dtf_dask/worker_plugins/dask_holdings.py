@@ -15,6 +15,7 @@ from distributed.shuffle._exceptions import ShuffleClosedError
 from distributed.worker_state_machine import FreeKeysEvent, TaskState, WorkerState
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
+from dtf_dask.durable.makings import ANNOTATION, NONE, mark_in
 from dtf_dask.durable.serialized import pack
 from dtf_dask.grant import granted_devices
 
@@ -22,6 +23,10 @@ UNBEGUN = frozenset(
     {"waiting", "ready", "constrained", "fetch", "flight", "missing", "resumed"}
 )
 """States of tasks that are dropped when the scheduler is gone."""
+NOTHING_YET = frozenset(
+    {"released", "cancelled", "resumed", "fetch", "flight", "missing", "forgotten"}
+)
+"""States of tasks of which the worker has nothing that it could give."""
 
 _TASK = (
     *("run_id", "state", "nbytes", "type", "start_time", "exception", "traceback"),
@@ -60,14 +65,38 @@ def drop(worker: Worker, states: Iterable[str] | None, why: str) -> int:
         for task in worker.state.tasks.values()
         if wanted is None or task.state in wanted
     ]
-    _free(worker, keys, why)
+    free(worker, keys, why)
     return len(keys)
 
 
-def _free(worker: Worker, keys: list[Any], why: str) -> None:
+def free(worker: Worker, keys: list[Any], why: str) -> None:
+    """Have the worker forget tasks, as if its scheduler had said so."""
     if keys:
         stimulus = f"{why}-{time()}"
         worker.handle_stimulus(FreeKeysEvent(keys=keys, stimulus_id=stimulus))
+
+
+def mark_of(worker: Worker, key: Any) -> int:
+    """Of which making a task is, or was; see `dtf_dask.durable.makings`."""
+    task = worker.state.tasks.get(key)
+    return NONE if task is None else mark_in(task.annotations)
+
+
+def mark(worker: Worker, key: Any, made: int) -> None:
+    """Write down of which making something is that is not run here."""
+    task = worker.state.tasks.get(key)
+    if task is not None and mark_in(task.annotations) != made:
+        task.annotations = {**(task.annotations or {}), ANNOTATION: (made,)}
+
+
+def is_parting(worker: Worker, key: Any) -> bool:
+    """Whether a thread is at a task that was taken back."""
+    task = worker.state.tasks.get(key)
+    return (
+        task is not None
+        and task.state in ("cancelled", "resumed")
+        and task.previous in ("executing", "long-running")
+    )
 
 
 def running_count(worker: Worker) -> int:
@@ -81,9 +110,8 @@ def inventory(worker: Worker, term: int) -> Inventory:
     for key, task in worker.state.tasks.items():
         match task.state:
             case "memory":
-                memory.append(
-                    Held(key, int(task.nbytes or 0), typename(task.type), task.run_id)
-                )
+                size, made = int(task.nbytes or 0), mark_in(task.annotations)
+                memory.append(Held(key, size, typename(task.type), task.run_id, made))
                 if key in worker.state.actors:
                     actors.append(key)
             case "executing" | "long-running":
@@ -99,6 +127,7 @@ def inventory(worker: Worker, term: int) -> Inventory:
                         pack(task.traceback),
                         task.exception_text,
                         task.traceback_text,
+                        mark_in(task.annotations),
                     )
                 )
     return Inventory(
@@ -115,7 +144,8 @@ def inventory(worker: Worker, term: int) -> Inventory:
 def _begun(task: TaskState, state: str | None) -> Running:
     for_s = 0.0 if task.start_time is None else max(0.0, time() - task.start_time)
     gpus = granted_devices(task.annotations or {})
-    return Running(task.key, task.run_id, for_s, state == "long-running", gpus)
+    seceded, made = state == "long-running", mark_in(task.annotations)
+    return Running(task.key, task.run_id, for_s, seceded, gpus, made)
 
 
 # Shuffles (P2P). A run of one lives in a scheduler and in all workers; it ends with the
@@ -146,5 +176,5 @@ def end_shuffles(worker: Worker, why: str) -> int:
         for task in worker.state.tasks.values()
         if task.prefix in SHUFFLING and task.state not in ("cancelled", "released")
     ]
-    _free(worker, keys, "dtf-shuffle-ended")
+    free(worker, keys, "dtf-shuffle-ended")
     return len(found)

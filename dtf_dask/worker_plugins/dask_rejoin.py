@@ -68,12 +68,24 @@ def broken(worker: Worker) -> tuple[str, ...]:
     missing += dask_holdings.broken()
     if not hasattr(worker, "__dict__"):
         missing.append("a Worker whose methods can be replaced")
+    missing += [
+        f"Worker.stream_handlers[{op!r}]"
+        for op in ("compute-task", "free-keys")
+        if op not in getattr(worker, "stream_handlers", {})
+    ]
     heartbeat = getattr(worker, "periodic_callbacks", {}).get("heartbeat")
     if not hasattr(heartbeat, "callback"):
         missing.append("Worker.periodic_callbacks['heartbeat'].callback")
     missing += [
         f"Worker.{name}"
-        for name in ("contact_address", "connection_args", "rpc", "nanny", "id")
+        for name in (
+            "contact_address",
+            "connection_args",
+            "rpc",
+            "nanny",
+            "id",
+            "metrics",
+        )
         if not hasattr(worker, name)
     ]
     made = list(inspect.signature(BatchedSend.__init__).parameters)

@@ -26,6 +26,7 @@ from dtf_dask.quantities import parse_duration
 from dtf_dask.submission.shuffle_plans import PLAN, plan_of
 from dtf_dask.worker_plugins import dask_holdings as holdings
 from dtf_dask.worker_plugins import dask_rejoin as seam
+from dtf_dask.worker_plugins.makings import Makings
 from dtf_dask.worker_plugins.rejoin_plugins import ReceivedPlugins
 from dtf_dask.worker_plugins.rejoin_standing import Standing
 from dtf_dask.worker_plugins.rejoin_unsaid import Unsaid, not_yet_ended
@@ -132,6 +133,7 @@ class Membership:
         self._standing = Standing(patience_s)
         self._unsaid = Unsaid()
         self._plugins = ReceivedPlugins(worker)
+        self._makings = Makings(worker)
         self._leaving = False
         self._refusal = ""
         self._beating: asyncio.Future[None] | None = None
@@ -258,6 +260,7 @@ class Membership:
         seam.leave(self._worker)
         if comm is not None:
             comm.abort()
+        self._makings.drop_held()
         dropped = holdings.drop(self._worker, holdings.UNBEGUN, "dtf-scheduler-lost")
         logger.info(
             "This worker has no scheduler: %s. It goes on with %d tasks, has dropped %d"

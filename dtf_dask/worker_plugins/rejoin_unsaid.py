@@ -122,12 +122,17 @@ def not_yet_ended(found: Inventory, ending: Mapping[Key, int]) -> Inventory:
     >>> before.memory, [(one.key, one.run_id) for one in before.running]
     ((), [('x', 5)])
     """
+    made = {one.key: one.made for one in found.memory}
+    made |= {one.key: one.made for one in found.erred}
     return dataclasses.replace(
         found,
         memory=tuple(one for one in found.memory if one.key not in ending),
         running=(
             *found.running,
-            *(Running(key, run, 0.0, False) for key, run in ending.items()),
+            *(
+                Running(key, run, 0.0, False, made=made.get(key, 0))
+                for key, run in ending.items()
+            ),
         ),
         erred=tuple(one for one in found.erred if one.key not in ending),
         actors=tuple(key for key in found.actors if key not in ending),

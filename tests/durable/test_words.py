@@ -81,8 +81,11 @@ def test_an_inventory_is_read_as_it_was_written() -> None:
     said = Inventory(
         "worker-1",
         7,
-        (Held(("x", 1), 8, "int", 5), Held("y", 0, "NoneType", -1)),
-        (Running("r", 7 << 32, 1.5, True), Running("g", 3, 0.5, False, ("GPU-1", 0))),
+        (Held(("x", 1), 8, "int", 5, 7), Held("y", 0, "NoneType", -1)),
+        (
+            Running("r", 7 << 32, 1.5, True),
+            Running("g", 3, 0.5, False, ("G", 0), made=8),
+        ),
         (Erred("e", 9, b"exception", b"traceback", "ValueError('x')", "line 1"),),
         ("y",),
         (Running("p", 4, 9.0, True),),
@@ -107,6 +110,10 @@ def test_an_inventory_is_read_as_it_was_written() -> None:
         {"running": [("x", 1, float("nan"), False, ())]},
         {"parting": [("x", 1, 0.0, False, (None,))]},
         {"actors": [None]},
+        {"made": [[1], [], []]},
+        {"made": [["x"], [], []], "memory": [("x", 8, "int", 1)]},
+        {"made": [[]]},
+        {"made": 3},
     ],
 )
 def test_an_inventory_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:

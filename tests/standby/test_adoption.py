@@ -20,7 +20,7 @@ from adoption_kit import (
 )
 
 from dtf_dask.durable.inventory import Inventory
-from dtf_dask.standby import dask_adopting, dask_takeover
+from dtf_dask.standby import dask_adopting, dask_makings, dask_takeover
 from dtf_dask.standby.takeover_steps import adopt, reconcile
 
 A, B = "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"
@@ -356,6 +356,7 @@ def test_the_installed_dask_has_all_that_a_takeover_leans_on() -> None:
 
     async def test() -> None:
         assert dask_takeover.broken(shadow().scheduler) == ()
+        assert dask_makings.broken() == ()
 
     run(test())
 

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import pytest
 from distributed import Worker
 from one_node import leading, with_ledger
 
 from dtf_dask import Client
+from dtf_dask.durable.makings import ANNOTATION
 from dtf_dask.ha.local_ledger import LocalLedger
 
 RUNS: Counter[str] = Counter()
@@ -79,6 +81,88 @@ def test_a_leader_dies_and_nothing_is_done_twice(tmp_path: Path) -> None:
                 assert await client.gather(runs) == ["runs-0", "runs-1"]
                 with contextlib.suppress(ValueError):
                     await bad
+                assert set(RUNS.values()) == {1}, RUNS
+
+    with_ledger(tmp_path, check)
+
+
+@pytest.mark.parametrize("first", ["done", "runs", "failed", "copied"])
+def test_a_key_that_is_used_again_has_the_value_of_its_last_task(
+    first: str, tmp_path: Path
+) -> None:
+    """Whatever a worker has of the task before, for it never heard that it went."""
+    RUNS.clear()
+    GATES.clear()
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with leading(ledger, port) as leader:
+                address = leader.address
+                workers = await stack.enter_async_context(two_workers(address))
+                client = await stack.enter_async_context(
+                    Client(address, asynchronous=True)
+                )
+                function = {"runs": waits, "failed": fails}.get(first, counted)
+                old = client.submit(function, "old", key="k", workers=["a"])
+                await until(lambda: RUNS["old"])
+                above = client.submit(counted, "above", old, key="d", workers=["b"])
+                if first != "runs":
+                    await until(lambda: old.done())
+                if first == "copied":
+                    await above
+                    await client.submit(bool, key="other")
+                    assert all("k" in one.data for one in workers)
+                # What it says to workers from now on does not leave it: it dies.
+                for stream in leader.role.scheduler.stream_comms.values():
+                    stream.send = lambda *messages: None  # type: ignore[method-assign]
+                above.release()
+                old.release()
+                await client.flush()
+                name = "a" if first != "copied" else "b"
+                new = client.submit(counted, "new", key="k", workers=[name])
+                after = client.submit(counted, "after", new, key="d", workers=["b"])
+                await client.flush()
+            async with leading(ledger, port):
+                # By then worker a has heard of the new one, too.
+                await client.submit(counted, "last", workers=["a"])
+                if first == "runs":
+                    GATES["old"].set()
+                assert await new == "new"
+                assert await after == "after"
+                assert RUNS["new"] == RUNS["after"] == 1, RUNS
+
+    with_ledger(tmp_path, check)
+
+
+def test_a_result_that_was_moved_is_known_for_what_it_is(tmp_path: Path) -> None:
+    """Copied by hand, or from a worker that was retired: nothing is run again."""
+    RUNS.clear()
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with leading(ledger, port) as leader:
+                address = leader.address
+                a, b = await stack.enter_async_context(two_workers(address))
+                client = await stack.enter_async_context(
+                    Client(address, asynchronous=True)
+                )
+                moved = client.submit(
+                    counted, "moved", workers=["a"], allow_other_workers=True
+                )
+                copied = client.submit(
+                    counted, "copied", workers=["a"], allow_other_workers=True
+                )
+                await client.gather([moved, copied])
+                workers = leader.role.scheduler.workers
+                await until(
+                    lambda: all(ANNOTATION in ws.metrics for ws in workers.values())
+                )
+                await client.replicate([copied], n=2)
+                await client.retire_workers([a.address])
+                await until(lambda: moved.key in b.data and copied.key in b.data)
+                await until(lambda: len(workers) == 1)
+            async with leading(ledger, port):
+                assert await client.gather([moved, copied]) == ["moved", "copied"]
                 assert set(RUNS.values()) == {1}, RUNS
 
     with_ledger(tmp_path, check)
