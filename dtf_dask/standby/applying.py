@@ -217,10 +217,9 @@ class Applier:
         keys = [ts.key for ts in made]
         self.living.asserted(packed, op.client, keys, there, vain)
         scheduler.client_desires_keys(keys=there, client=op.client)
-        if before or len(made) > 1 or lost:
-            # Also what is needed only by tasks that could not be made, or that are
-            # known, by another submission that needs something else.
-            dask_seam.forget_unneeded(scheduler, [*before, *made], why)
+        # What is needed only by tasks that could not be made, or that are known, by
+        # another submission that needs something else.
+        dask_seam.forget_unneeded(scheduler, [*before, *made], why)
         yield from dask_seam.submit(
             scheduler, op.client, given, why, schedules=not self.quiet
         )
