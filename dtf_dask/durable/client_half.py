@@ -86,6 +86,7 @@ class DurableHalf:
             self._sending = Sending(
                 self.client.id,
                 self._say,
+                lambda: dask_client.hurry(self.client),
                 self._fail,
                 lambda: str(self.standing()),
                 self.patience_s,

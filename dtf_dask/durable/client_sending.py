@@ -63,6 +63,8 @@ class Sending:
         Its id.
     say
         Sends a message to the scheduler that leads, if there is one.
+    hurry
+        Has what was said sent at once.
     fail
         Lets the future of a key fail.
     why
@@ -75,11 +77,13 @@ class Sending:
         self,
         client: str,
         say: Callable[[Message], object],
+        hurry: Callable[[], None],
         fail: Callable[[Hashable, BaseException], None],
         why: Callable[[], str],
         patience_s: Callable[[], float],
     ) -> None:
-        self._client, self._say, self._fail, self._why = client, say, fail, why
+        self._client, self._say, self._hurry = client, say, hurry
+        self._fail, self._why = fail, why
         self._patience_s = patience_s
         self.outbox = Outbox()
         self.live = False
@@ -309,6 +313,7 @@ class Sending:
         while self._behind and self._making is not None:
             await asyncio.wait([self._making])
         self._release()
+        self._hurry()
         return self.outbox.last
 
     async def settled(self, upto: int) -> None:

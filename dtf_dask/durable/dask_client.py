@@ -20,6 +20,8 @@ from distributed.comm.core import CommClosedError, connect
 from distributed.scheduler import _task_to_report_msg
 from distributed.utils import thread_state
 
+from dtf_dask.durable import dask_streams
+
 VERSIONS = ("2026.3", "2026.8")
 """The oldest and the newest release of distributed that the tests were run with."""
 
@@ -112,8 +114,7 @@ def broken() -> tuple[str, ...]:
     ]
     if "buffer" not in inspect.getsource(BatchedSend.send):
         missing.append("BatchedSend.send")
-    if "+ self.interval" not in inspect.getsource(BatchedSend._background_send):
-        missing.append("BatchedSend.interval")
+    missing += dask_streams.broken()
     missing += [
         f"FutureState.{name}"
         for name in ("cancel", "retry", "set_error")
@@ -165,12 +166,19 @@ def say(stream: BatchedSend | None, message: Mapping[str, Any]) -> bool:
     return True
 
 
+def hurry(client: Any) -> None:
+    """Have all that was said sent now, if there is a scheduler: it is waited for."""
+    stream = stream_of(client)
+    if stream is not None:
+        dask_streams.hurry(stream)
+
+
 def say_first(stream: BatchedSend, message: Mapping[str, Any]) -> None:
     """Send the first message; from now on none waits long for those that follow it.
 
     Dask gathers them for 10 ms: as long as it takes until the ledger has a submission.
     """
-    stream.interval = _GATHERED_S
+    dask_streams.gather_for(stream, _GATHERED_S)
     say(stream, message)
 
 

@@ -53,6 +53,7 @@ _TICKS_AT_ONCE_MAX = 2
 """After a pause of the process: more would end a leadership that nobody has missed."""
 
 _TURN_S = 0.05  # who applies a long log lets others in between
+_THREADS = (APPEND_THREAD, APPLY_THREAD)
 _FATAL = (Taken.LOG_LOST, Taken.COMMITTED_CONFLICT)
 
 
@@ -326,17 +327,15 @@ class Node:
     def _carry_out(self, ready: Ready) -> None:
         if ready.soft_state is not None:
             self._on_role(ready.soft_state)
-        others: list[Message] = []
-        to_apply: list[Message] = []
-        for message in ready.messages:
-            if message.to == APPEND_THREAD:
-                self.disk.put(storage_write(message, sync=ready.must_sync))
-            elif message.to == APPLY_THREAD:
-                to_apply.append(message)
-            else:
-                others.append(message)
+        messages = ready.messages
+        to_write = [one for one in messages if one.to == APPEND_THREAD]
+        to_apply = [one for one in messages if one.to == APPLY_THREAD]
+        others = [one for one in messages if one.to not in _THREADS]
+        # Peers first: they take longest, and the thread of the disk delays this one.
         if others:
             self.network.send(others)
+        for message in to_write:
+            self.disk.put(storage_write(message, sync=ready.must_sync))
         self.reads.taken(ready.read_states, ready.reads_refused)
         for message in to_apply:
             self._apply(message.entries)

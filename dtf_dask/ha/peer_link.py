@@ -86,7 +86,6 @@ class PeerLink:
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(limits.outbox_messages_max, limits.outbox_bytes_max)
         self._connection: Connection | None = None
-        self._flush_due = False
         self._unreachable_due = False
         self._sent = self._dropped = 0
         self._last_error = ""
@@ -132,16 +131,13 @@ class PeerLink:
         )
 
     def send(self, kind: MessageKind, packed: Packed) -> None:
-        """Send soon, or drop if there is no connection."""
+        """Have it sent by the next `flush`, or dropped if there is no connection."""
         if self._connection is None or len(packed) > FRAME_BYTES_MAX - _AROUND_BYTES:
             self._drop(1)
             return
         dropped = self._outbox.put(kind, packed)
         if dropped:
             self._drop(dropped)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
 
     def cut(self, reason: str) -> None:
         """Break the connection, as if it had broken by itself."""
@@ -150,7 +146,7 @@ class PeerLink:
 
     async def stop(self) -> None:
         """Send what waits, if it can be sent at once, and end."""
-        self._flush()
+        self.flush()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -197,7 +193,7 @@ class PeerLink:
                 pass
 
     async def _use(self, connection: Connection) -> None:
-        connection.on_writable = self._flush
+        connection.on_writable = self.flush
         connection.serve(_refuse)
         self._connection = connection
         self._last_error = ""
@@ -213,8 +209,8 @@ class PeerLink:
                 self._drop(waiting)
         self._events.peer_lost(self._peer.node, connection.why)
 
-    def _flush(self) -> None:
-        self._flush_due = False
+    def flush(self) -> None:
+        """Send what waits, as far as the connection takes it."""
         connection = self._connection
         while connection is not None and connection.writable:
             packed = self._outbox.take(_JOINED_BYTES)

@@ -44,10 +44,17 @@ class _State(Enum):
 class _Proposal:
     """One of them; it waits for its outcomes itself."""
 
-    __slots__ = ("_changed", "commands", "outcomes", "size", "state", "ticket", "why")
+    __slots__ = (
+        *("_changed", "_settled", "commands", "outcomes"),
+        *("size", "state", "ticket", "why"),
+    )
 
     def __init__(
-        self, ticket: int, commands: Sequence[bytes], changed: Callable[[], None]
+        self,
+        ticket: int,
+        commands: Sequence[bytes],
+        changed: Callable[[], None],
+        settled: Callable[[], None],
     ) -> None:
         self.ticket = ticket
         self.commands = commands
@@ -55,12 +62,12 @@ class _Proposal:
         self.state = _State.WAITS
         self.why = ""
         self.outcomes: list[Outcome] = []
-        self._changed = changed
+        self._changed, self._settled = changed, settled
 
     def answer(self, outcomes: list[Outcome]) -> None:
         """Its entry was applied, or nobody knows what becomes of it."""
         self.state, self.outcomes = _State.ANSWERED, outcomes
-        self._changed()
+        self._settled()
 
     def refuse(self, reason: str) -> None:
         """It is not in the log, and nothing that came after it is."""
@@ -112,7 +119,7 @@ class SchedulerProposals:
 
     def offer(self, ticket: int, commands: Sequence[bytes]) -> None:
         """Have commands put into the log; `ProtocolError` for what is no proposal."""
-        proposal = _Proposal(ticket, commands, self._changed)
+        proposal = _Proposal(ticket, commands, self._changed, self._settle)
         self._held.append(proposal)
         self._held_bytes += proposal.size
         why = proposal_wrong(commands) or self._no_room(proposal)

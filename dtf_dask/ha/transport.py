@@ -145,12 +145,16 @@ class Transport:
         What cannot be sent is dropped and reported: Raft sends again what matters.
         """
         unknown: set[NodeId] = set()
+        told: dict[PeerLink, None] = {}
         for message in messages:
             link = self._links.get(message.to)
             if link is None:
                 unknown.add(message.to)
             else:
                 link.send(message.kind, self._encoder.encode(message))
+                told[link] = None
+        for link in told:
+            link.flush()
         for peer in sorted(unknown):
             asyncio.get_running_loop().call_soon(self._events.unreachable, peer)
 

@@ -8,6 +8,8 @@ from typing import Any
 from distributed.batched import BatchedSend
 from distributed.comm.core import CommClosedError
 
+from dtf_dask.durable import dask_streams
+
 
 class Session:
     """One stream of a client."""
@@ -20,6 +22,11 @@ class Session:
         """Whether it is the one of its client."""
         self.greeted = False
         self.leaves = False
+
+    def answer(self, message: Mapping[str, Any]) -> None:
+        """Send a word for which it may wait."""
+        self.say(message)
+        dask_streams.hurry(self.stream)
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Send a word; what a broken stream does not take is said again otherwise."""

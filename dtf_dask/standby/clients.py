@@ -375,7 +375,7 @@ class Clients:
                 session = self._sessions.get(client)
                 if session is not None and session.greeted:
                     said = words.ack if what == "ack" else words.refused
-                    session.say(said(*body))
+                    session.answer(said(*body))
 
             line = ClientLine(client, token, seen, self._durability, told)
             self._lines[client] = line

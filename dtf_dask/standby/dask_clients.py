@@ -19,6 +19,8 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import ClientState
 from distributed.versions import error_message, get_versions
 
+from dtf_dask.durable import dask_streams
+
 logger = logging.getLogger("distributed.scheduler")
 
 _SAYS = (
@@ -53,6 +55,7 @@ def broken() -> tuple[str, ...]:
     missing = [
         f"{text} in Scheduler.add_client" for text in _SAYS if text not in source
     ]
+    missing += dask_streams.broken()
     made = inspect.getsource(Scheduler.__init__)
     of_workers, _, of_clients = made.partition("client_handlers = {")
     _, _, of_workers = of_workers.partition("worker_handlers = {")

@@ -236,6 +236,10 @@ class Durability:
             return
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+        if not (lazily or self._proposed):
+            self._pump()  # nothing is under way that it could wait for
+            return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LAZILY_S if lazily else 0, self._on_timer)
 

@@ -25,7 +25,7 @@ def sending(said: list[Mapping[str, Any]]) -> Sending:
     def failed(key: Hashable, error: BaseException) -> None:
         raise AssertionError(key) from error
 
-    made = Sending("c", said.append, failed, lambda: "why", lambda: 1.0)
+    made = Sending("c", said.append, lambda: None, failed, lambda: "why", lambda: 1.0)
     made.live = True
     return made
 
