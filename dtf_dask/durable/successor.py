@@ -11,8 +11,11 @@ over, calls the plugins that have these methods, in this order:
 2. ``add_worker`` for the workers that are there again, as Dask does it. What they have
    in memory, and what erred, is moved to those states; what runs is put on its worker.
 3. `adopted`, of what runs.
-4. The wanted tasks are moved to "waiting": plugins give them the places of before.
-5. `settled`. From now on it schedules, and who submits from now on is new.
+4. The wanted tasks are moved to "waiting", those first that Dask would run first:
+   plugins give them the places of before.
+5. `resumed`, when the first of them wait: from now on it schedules. Others are moved
+   meanwhile, and have waited for as long. Without a wanted task it is not called.
+6. `settled`. Who submits from now on is new.
 
 A worker that comes later, with attempts that nobody has started elsewhere, is told of
 by `adopted` again, as soon as they are put on it.
@@ -66,6 +69,9 @@ class Successor(Protocol):
 
     def adopted(self, attempts: Sequence[Attempt]) -> None:
         """These run."""
+
+    def resumed(self) -> None:
+        """The most urgent tasks wait; others of old are told of while they run."""
 
     def settled(self) -> None:
         """All that is known is told."""

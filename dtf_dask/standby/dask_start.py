@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from distributed import Scheduler
+from distributed.comm.registry import get_backend
 from distributed.security import Security
 
 from dtf_dask.comm.address import PREFIX
 from dtf_dask.preload import MODULE
 
+_SCHEME = PREFIX.removesuffix("://")
 _STARTS = (
     *("self._clear_task_state()", "for addr in self._start_address:"),
     *("await self.preloads.start()", "plugin.start(self)"),
@@ -40,7 +42,13 @@ def make_scheduler(
         Files of ``authority``, ``certificate`` and ``key``.
     options
         ``dashboard``: where its pages are; ``preload``: modules that it is to load.
+
+    Raises
+    ------
+    RuntimeError
+        ``dtf://`` does not know this version of Dask.
     """
+    get_backend(_SCHEME)  # looked for now: it takes a while, and may not be there
     security = None
     if tls is not None:
         security = Security(
@@ -54,7 +62,7 @@ def make_scheduler(
     scheduler = Scheduler(
         host=host.strip("[]"),
         port=int(port),
-        protocol=PREFIX.removesuffix("://"),
+        protocol=_SCHEME,
         security=security,
         dashboard=bool(dashboard),
         dashboard_address=dashboard or "127.0.0.1:0",

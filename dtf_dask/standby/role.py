@@ -168,6 +168,7 @@ class StandbyScheduler:
         )
         scheduler.dtf_durability = self.durability  # type: ignore[attr-defined]
         await dask_setup(scheduler)
+        upgrade_workers(scheduler)
         for plugin in scheduler.plugins.values():
             if isinstance(plugin, Successor):
                 plugin.recalling()
@@ -213,7 +214,6 @@ class StandbyScheduler:
         )
         self.clients.install()
         self.results.lead(self.durability)
-        upgrade_workers(scheduler)
         settled = await take_over(
             scheduler,
             self.durability,

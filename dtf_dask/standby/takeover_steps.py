@@ -101,6 +101,9 @@ async def _want_all(
     adopted.counts["wanted"] = len(keys)
     for at in range(0, len(keys), SLICE):
         dask_takeover.want(scheduler, keys[at : at + SLICE])
+        if not at:  # workers need not wait until all the others are told
+            for plugin in successors:
+                plugin.resumed()
         await pause()
     acts.drop_unneeded()
     for plugin in successors:

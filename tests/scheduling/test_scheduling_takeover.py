@@ -165,6 +165,27 @@ def test_nothing_is_placed_before_all_is_known() -> None:
     run(test)
 
 
+def test_what_is_told_of_old_while_tasks_run_has_its_place_too() -> None:
+    """It goes before what was submitted after it; who comes when all is told is new."""
+
+    async def test() -> None:
+        async with successor(Kept(), None) as made:
+            first = await submitted(made, "first", 50.0, wait)
+            late = await submitted(made, "late", 200.0, note)
+            made.plugin.adopted([runs(made, "first", "w0", for_s=100.0)])
+            made.plugin.resumed()
+            early = await submitted(made, "early", 100.0, note)
+            await a_while(made)
+            made.plugin.settled()
+            new = await submitted(made, "new", 25.0, note)
+            await a_while(made)
+            GATE.set()
+            assert await gathered(made.client, [first, late, early, new])
+            assert ORDER == ["first", "early", "late", "new"]
+
+    run(test)
+
+
 def test_a_deadline_counts_from_the_submission() -> None:
     """An hour ago it was an hour: whoever it is nearest for goes first."""
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from adoption_kit import Shadow, erred, held, running
 from distributed.diagnostics.plugin import SchedulerPlugin
 from hand_worker import (
@@ -21,6 +22,7 @@ from hand_worker import (
 from dtf_dask.durable.inventory import Erred
 from dtf_dask.durable.operations import COUNTS, ERRED, decode_operation
 from dtf_dask.durable.successor import Attempt
+from dtf_dask.standby import takeover_steps
 from dtf_dask.standby.away import Presence
 from dtf_dask.standby.dask_takeover import serialized
 from dtf_dask.standby.takeover import Settled, take_over
@@ -41,6 +43,9 @@ class Successor(SchedulerPlugin):
 
     def adopted(self, attempts: Any) -> None:
         self.said += attempts
+
+    def resumed(self) -> None:
+        self.said.append("resumed")
 
     def settled(self) -> None:
         self.said.append("settled")
@@ -145,6 +150,35 @@ def test_workers_of_old_go_on_and_nothing_is_done_twice() -> None:
             assert order.index(adopted) < min(map(order.index, begun))
             assert max(map(order.index, begun)) < order.index("settled")
             one.scheduler.validate_state()
+
+    run(test())
+
+
+def test_the_most_urgent_go_on_before_all_others_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Plugins place tasks once the first ones wait, and hear when all do."""
+    monkeypatch.setattr(takeover_steps, "SLICE", 2)
+
+    async def test() -> None:
+        async with led_before("a") as (records, (a,)), coordinator() as both:
+            one, presence = both
+            successor = Successor()
+            one.scheduler.add_plugin(successor)
+            names = [f"t{number}" for number in range(6)]
+            one.submit({name: [] for name in names}, names)
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await until(lambda: a.called)
+            await a.register(one.scheduler.address)
+            await lead
+            said = [
+                word
+                for word in successor.said
+                if word == "resumed" or word[1:] == ("waiting",)
+            ]
+            waits = [(name, "waiting") for name in names]
+            assert said == [*waits[:2], "resumed", *waits[2:]]
+            assert successor.said.index("settled") > successor.said.index(waits[-1])
 
     run(test())
 

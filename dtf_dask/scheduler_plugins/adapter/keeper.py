@@ -61,6 +61,7 @@ class Keeper:
         self.recall = Recalling(holding, self.intake, self.attempts, self.keeping)
         self.rooms = Rooms(holding, announce, default_class)
         self._delay_s, self._notify = delay_s, notify
+        self._of_old = False
         self._timer: Any = None
         self._timer_at = float("-inf")
         holding.pump = self.pump
@@ -195,12 +196,21 @@ class Keeper:
 
     # -- a takeover ----------------------------------------------------------------
 
-    def settled(self) -> None:
-        """All of old is told: what waits has waited since it was submitted."""
+    def resumed(self) -> None:
+        """Place what waits, and has since it was submitted; more of old will come."""
         self.recall.settled()
-        self._tell_arrived(self.holding.clock(), of_old=True)
+        self._of_old = True
+        self._tell_arrived(self.holding.clock())
         if self.keeping is not None:
             self.keeping.start()
+        self.holding.wake()
+
+    def settled(self) -> None:
+        """All of old is told."""
+        if self.holding.recalling:
+            self.resumed()
+        self._tell_arrived(self.holding.clock())
+        self._of_old = False
         self.holding.wake()
 
     # -- deciding ------------------------------------------------------------------
@@ -240,7 +250,7 @@ class Keeper:
         self.rooms.decided(plan.pressure, now)
         self._wake_at((plan.wake_at, self.attempts.ask_whether_over(now)), now)
 
-    def _tell_arrived(self, now: float, *, of_old: bool = False) -> None:
+    def _tell_arrived(self, now: float) -> None:
         tasks = self.holding.scheduler.tasks
         if not self.holding.arrived:
             return
@@ -265,7 +275,7 @@ class Keeper:
                 task.stage = "after"
             elif not self._back_off(task):
                 task.stage = "held"
-                since = task.since if of_old else None
+                since = task.since if self._of_old else None
                 self.holding.engine.ready(self.intake.ask_now(task, ts), now, since)
 
     def _back_off(self, task: Governed) -> bool:

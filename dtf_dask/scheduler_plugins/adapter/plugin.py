@@ -167,8 +167,13 @@ class SchedulingPlugin(SchedulerPlugin):
         if self.keeper is not None:
             self._hear(self.keeper.recall.adopted, attempts)
 
+    def resumed(self) -> None:
+        """The most urgent of old wait: tasks are placed from now on."""
+        if self.keeper is not None:
+            self._hear(self.keeper.resumed)
+
     def settled(self) -> None:
-        """All of old is told: tasks are placed from now on."""
+        """All of old is told."""
         if self.keeper is not None:
             self._hear(self.keeper.settled)
 
