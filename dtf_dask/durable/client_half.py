@@ -10,6 +10,7 @@ what says otherwise.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
 import secrets
@@ -202,14 +203,12 @@ class DurableHalf:
             return
         sending = self.sending
         looks = self.client.status == "connecting" and sending.owes
-        try:
+        with contextlib.suppress(TimeoutError, DtfError):
             async with asyncio.timeout(_FAREWELL_S):
                 if (sending.live or looks) and not sending.ended:
                     await self.client.scheduler.all_said()
                     await sending.given()
                     await sending.settled(sending.owed)
-        except (TimeoutError, DtfError):
-            pass
         if sending.owes and not sending.ended:
             logger.warning("A client closes: %s", self.standing())
         if self._watching is not None:

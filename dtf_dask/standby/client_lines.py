@@ -14,7 +14,8 @@ from dtf_dask.durable.client_words import TOKEN_CHARS_MAX
 from dtf_dask.durable.operations import KINDS, decode_operation
 from dtf_dask.errors import ProtocolError, TaskRefusedError
 from dtf_dask.standby.applying import FIRE_AND_FORGET
-from dtf_dask.standby.durability import Asked, Durability
+from dtf_dask.standby.durability import Durability
+from dtf_dask.standby.entries import Asked
 from dtf_dask.standby.submitted import prepare
 from dtf_dask.submission.table import CLIENT_LENGTH_MAX
 

@@ -32,7 +32,8 @@ from dtf_dask.standby.client_lines import (
     read_record,
 )
 from dtf_dask.standby.client_session import Session
-from dtf_dask.standby.durability import Asked, Durability
+from dtf_dask.standby.durability import Durability
+from dtf_dask.standby.entries import Asked
 from dtf_dask.submission.table import key_fault
 
 logger = logging.getLogger(__name__)

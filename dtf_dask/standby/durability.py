@@ -12,15 +12,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
 
-from dtf_dask.durable.operations import ERRED, Operation, decode_operation
-from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX, encode_command
-from dtf_dask.ha.ledger.kinds import DELETE, PUT
-from dtf_dask.ha.scheduler_words import NAMESPACE
+from dtf_dask.durable.operations import ERRED, decode_operation
+from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX
 from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.entries import Asked, Asker, Entry, Kept
 from dtf_dask.standby.journal import (
     BATCH_OPERATIONS_MAX,
     PART_BYTES_MAX,
@@ -43,80 +40,6 @@ CUT_EVERY_S = 0.5
 
 Propose = Callable[[Sequence[bytes]], "asyncio.Future[str]"]
 """Has commands proposed as one entry; answers why they were not, or ``""``."""
-
-
-class Asker(Protocol):
-    """Who hears what became of a numbered operation."""
-
-    def done(self, seq: int) -> None:
-        """Acted on, with all before it."""
-
-    def refused(self, seq: int, why: str, keys: Sequence[Any]) -> None:
-        """Not acted on, for good."""
-
-
-@dataclass(slots=True)
-class Asked:
-    """An operation in the line; none if it is passed over, for a reason.
-
-    Parameters
-    ----------
-    read
-        What `prepare` made of it, if that was done.
-    record
-        What the ledger is to hold besides: a key, and a value or none.
-    """
-
-    operation: Operation | None
-    packed: bytes
-    read: Any = None
-    asker: Asker | None = None
-    seq: int = 0
-    record: tuple[str, bytes | None] | None = None
-    why: str = ""
-    keys: Sequence[Any] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes that it adds to the ledger."""
-        return len(self.packed)
-
-
-@dataclass(slots=True)
-class _Kept:
-    """Records to be written; None for those that go."""
-
-    records: Mapping[str, bytes | None]
-    done: asyncio.Future[None] | None
-
-    @property
-    def size(self) -> int:
-        """Bytes that they add to the ledger, at most."""
-        return sum(len(value) for value in self.records.values() if value is not None)
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One proposal: commands, and what is to be done when they are committed."""
-
-    commands: list[bytes] = field(default_factory=list)
-    size: int = 0
-    items: list[Asked | _Kept] = field(default_factory=list)
-    number: int = 0
-    """Of the journal's record that holds the operations; 0 if there are none."""
-    count: int = 1
-    operations: int = 0
-    at_s: float = 0.0
-    outcome: asyncio.Future[str] | None = None
-
-    def put(self, key: str, value: bytes | None) -> None:
-        command = (
-            encode_command(DELETE, NAMESPACE, key)
-            if value is None
-            else encode_command(PUT, NAMESPACE, key, value)
-        )
-        self.commands.append(command)
-        self.size += len(command)
 
 
 class Durability:
@@ -157,10 +80,10 @@ class Durability:
         self._next_number = 0
         self._failed = failed
         self._waiting = waiting
-        self._line: deque[Asked | _Kept] = deque()
-        self._made: deque[_Entry] = deque()
+        self._line: deque[Asked | Kept] = deque()
+        self._made: deque[Entry] = deque()
         """Not yet proposed."""
-        self._proposed: deque[_Entry] = deque()
+        self._proposed: deque[Entry] = deque()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._last_s = 0.0
@@ -175,14 +98,14 @@ class Durability:
     async def keep(self, records: Mapping[str, bytes | None]) -> None:
         """Write records, None for those that go; returns when they are committed."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._put(_Kept(dict(records), done))
+        self._put(Kept(dict(records), done))
         await done
 
     def keep_lazily(self, records: Mapping[str, bytes | None]) -> None:
         """Write records some time, in their order with all else."""
         rows = iter(records.items())
         while some := dict(islice(rows, 1_000)):
-            self._put(_Kept(some, None), lazily=True)
+            self._put(Kept(some, None), lazily=True)
 
     def append(self, operation: bytes) -> None:
         """Add an operation of the scheduler's own to the journal, lazily."""
@@ -229,7 +152,7 @@ class Durability:
 
     # From the line to the ledger.
 
-    def _put(self, item: Asked | _Kept, *, lazily: bool = False) -> None:
+    def _put(self, item: Asked | Kept, *, lazily: bool = False) -> None:
         self._line.append(item)
         self.room.asked(item.size)
         if lazily and self._timer is not None:
@@ -265,13 +188,13 @@ class Durability:
         """Make an entry of what stands first in the line, or several if it is large."""
         # Tasks stand in the order of this time: no clock of another leader breaks it.
         self._last_s = max(self._last_s, self.applier.last_s, time.time())
-        entry = _Entry(at_s=self._last_s)
+        entry = Entry(at_s=self._last_s)
         seen: dict[str, bytes | None] = {}
         batch: list[bytes] = []
         size = 0
         while self._line:
             item = self._line[0]
-            if isinstance(item, _Kept):
+            if isinstance(item, Kept):
                 if not self._keep(entry, item):
                     break
             else:
@@ -294,23 +217,23 @@ class Durability:
             self._write(entry, batch)
         self._made.append(entry)
 
-    def _write(self, entry: _Entry, batch: list[bytes]) -> None:
+    def _write(self, entry: Entry, batch: list[bytes]) -> None:
         """Put a batch into the journal; the last of its parts goes with the rest."""
         parts = parts_of(entry.at_s, batch)
         entry.number, entry.count = self._next_number, len(parts)
         entry.operations = len(batch)
         self._next_number += len(parts)
-        before = _Entry()
+        before = Entry()
         for at, part in enumerate(parts):
             last = at == len(parts) - 1
             if not last and before.size + len(part) > BYTES_MAX:
                 self._made.append(before)
-                before = _Entry()
+                before = Entry()
             (entry if last else before).put(key_of(entry.number + at), part)
         if before.commands:
             self._made.append(before)
 
-    def _keep(self, entry: _Entry, item: _Kept) -> bool:
+    def _keep(self, entry: Entry, item: Kept) -> bool:
         size = sum(
             len(value or b"") + len(key) + 64 for key, value in item.records.items()
         )
@@ -327,7 +250,7 @@ class Durability:
 
     # From the ledger to the scheduler.
 
-    async def _outcome(self, entry: _Entry) -> str:
+    async def _outcome(self, entry: Entry) -> str:
         outcome = entry.outcome
         assert outcome is not None
         if not outcome.done():
@@ -339,7 +262,7 @@ class Durability:
         self._waiting("")
         return why
 
-    async def _committed(self, entry: _Entry) -> None:
+    async def _committed(self, entry: Entry) -> None:
         living = self.applier.living
         if entry.number:
             alone = entry.operations == 1
@@ -348,7 +271,7 @@ class Durability:
         turn_ends = time.monotonic() + _TURN_S
         for place, item in enumerate(entry.items):
             self.room.done(item.size)
-            if isinstance(item, _Kept):
+            if isinstance(item, Kept):
                 self._remember(item.records)
                 if item.done is not None and not item.done.done():
                     item.done.set_result(None)
