@@ -20,7 +20,7 @@ from distributed import Security
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.coordinators import CLIENTS_ABOVE, PEERS_ABOVE, numbered
-from dtf_dask.ha.node_config import NodeConfig
+from dtf_dask.ha.node_config import NodeConfig, read_config
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
 START_S = 60.0
@@ -37,7 +37,7 @@ class Coordinator:
         self, config: NodeConfig, log: Path, environment: Mapping[str, str]
     ) -> None:
         self.config = config
-        self._environment = environment
+        self.environment = environment
         self.node = int(config.node)
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
@@ -55,7 +55,7 @@ class Coordinator:
             stdin=subprocess.PIPE,
             stdout=self._file,
             stderr=self._file,
-            env=dict(self._environment),
+            env=dict(self.environment),
             start_new_session=True,
         )
 
@@ -156,11 +156,8 @@ class FailoverCluster:
         self._environment = {**os.environ, **(environment or {})}
         self._tls = tls
         self._python = str(python)
-        asked = {
-            node: (asked_at or where, port)
-            for node, (where, port) in made[0].clients.items()
-        }
-        self._ledger = RemoteLedger(asked, made[0].security())
+        self._asked_at = asked_at
+        self._ledger = self._client()
 
     async def __aenter__(self) -> FailoverCluster:
         try:
@@ -182,6 +179,18 @@ class FailoverCluster:
         for one in self.coordinators.values():
             one.kill()
         await self._ledger.close()
+
+    def _client(self) -> RemoteLedger:
+        """Of the ledger of these coordinators."""
+        configs = [one.config for one in self.coordinators.values()]
+        asked = {int(one.node): one.clients[one.node] for one in configs}
+        return RemoteLedger(
+            {
+                node: (self._asked_at or host, port)
+                for node, (host, port) in asked.items()
+            },
+            configs[0].security(),
+        )
 
     # -- coordinators ----------------------------------------------------------------
 
@@ -239,6 +248,15 @@ class FailoverCluster:
                     ):
                         return first
                 await asyncio.sleep(_ASK_S)
+
+    async def replace(self, lost: Coordinator, folder: Path) -> None:
+        """Run a new coordinator where another one was, whose folder may be gone."""
+        new = Coordinator(read_config(folder), lost.log, lost.environment)
+        del self.coordinators[lost.node]
+        self.coordinators[new.node] = new
+        await self._ledger.close()
+        self._ledger = self._client()
+        new.start()
 
     # -- workers ---------------------------------------------------------------------
 

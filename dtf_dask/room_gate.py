@@ -28,6 +28,7 @@ _ASK_S = 5.0  # one question; then it is asked again, so that no lost answer blo
 _ANSWER_S = 10.0  # beyond that, for an answer to arrive
 _PAUSE_S = 0.2  # after a question that went wrong
 _SAY_AFTER_S, _SAY_AGAIN_S = 1.0, 30.0
+_UNHEARD = "no scheduler answers"
 
 
 class RoomGate:
@@ -56,6 +57,7 @@ class RoomGate:
         self._room = self._paid = 0
         self._room_until = 0.0
         self._said_at = float("-inf")
+        self._unheard = False
 
     # -- from any thread -----------------------------------------------------------
 
@@ -200,8 +202,10 @@ class RoomGate:
             if self._client.status not in ("running", "connecting"):
                 raise
             logger.debug("no answer about room in the queue: %s", error)
+            self._unheard = True
             await asyncio.sleep(_PAUSE_S)
             return
+        self._unheard = False
         told = Pressure.of(answer)
         if told is None:  # it has fallen back to Dask's own ways
             self.pressure = None
@@ -215,20 +219,26 @@ class RoomGate:
     # -- said ------------------------------------------------------------------------
 
     def _waits(self, count: int, left_s: float) -> str:
-        full = self.pressure.words if self.pressure else "the scheduler does not answer"
-        text = (
-            f"{_tasks(count)} cannot be submitted yet: {full} (scheduling.queue-length-"
-            "max). Waiting for room"
-        )
+        text = f"{_tasks(count)} cannot be submitted yet: "
+        if self._unheard or self.pressure is None:
+            text += f"{_UNHEARD}. Waiting for it"
+        else:
+            text += f"{self.pressure.words} (scheduling.queue-length-max). Waiting for"
+            text += " room"
         if math.isinf(left_s):
             return text
         limit = format_duration(max(1, round(left_s)))
         return f"{text}, {limit} at most (scheduling.submit-wait)"
 
     def _no_room(self, count: int, patience_s: float) -> OverloadedError:
-        full = self.pressure.words if self.pressure else "the scheduler does not answer"
+        within = f"{_tasks(count)} within {format_duration(patience_s)}"
+        if self._unheard or self.pressure is None:
+            return OverloadedError(
+                f"no room for {within}: {_UNHEARD}. See why nobody leads, or wait"
+                " longer (scheduling.submit-wait)."
+            )
         return OverloadedError(
-            f"no room for {_tasks(count)} within {format_duration(patience_s)}: {full}."
+            f"no room for {within}: {self.pressure.words}."
             " Submit later or less, add workers, wait longer (scheduling.submit-wait),"
             " or let the scheduler keep more (its scheduling.queue-length-max)."
         )

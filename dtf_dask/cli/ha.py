@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from dtf_dask.cli.ha_backup import backup, folder_argument, restore, verify
+from dtf_dask.cli.ha_join import PEER_PORT, host_value, join
 from dtf_dask.cli.ha_prepare import issue, prepare
 from dtf_dask.cli.ha_running import until_stopped
 from dtf_dask.cli.ha_text import status_lines
@@ -20,8 +21,7 @@ from dtf_dask.cli.results_json import print_json
 from dtf_dask.cli.results_text import show
 from dtf_dask.cli.scheduler_link import json_option
 from dtf_dask.cli.terminal_table import width
-from dtf_dask.errors import ConfigurationError, PeerUnavailableError
-from dtf_dask.ha.coordinators import PEERS_ABOVE
+from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import (
     NodeConfig,
@@ -37,7 +37,6 @@ from dtf_dask.security.authority import Authority
 T = TypeVar("T")
 
 _NODES_MAX = 9
-_PEER_PORT = 8790
 _METRICS: Address = ("127.0.0.1", 9464)
 _WATCH_S = 1.0
 _LOOPBACK = "127.0.0.1"
@@ -60,7 +59,7 @@ def ha() -> None:
     """
 
 
-for _command in (prepare, issue, backup, verify, restore):
+for _command in (prepare, issue, join, backup, verify, restore):
     ha.add_command(_command)
 
 
@@ -73,7 +72,7 @@ for _command in (prepare, issue, backup, verify, restore):
     multiple=True,
     metavar="HOST[:PORT]",
     help="Where a node will run, one for each. PORT is for the other nodes, the next"
-    f" one for clients; {_PEER_PORT} if not given.",
+    f" one for clients; {PEER_PORT} if not given.",
 )
 @click.option(
     "--metrics",
@@ -94,7 +93,7 @@ def init(folder: Path, cluster: str, hosts: Sequence[str], served_at: str) -> No
         raise click.UsageError(
             f"Give 1 to {_NODES_MAX} times --node, 3 or 5 are usual."
         )
-    peers = {NodeId(n): _host(one) for n, one in enumerate(hosts, start=1)}
+    peers = {NodeId(n): host_value(one) for n, one in enumerate(hosts, start=1)}
     if len(set(peers.values())) < len(peers):
         raise click.UsageError("Two nodes have the same host and port.")
     try:
@@ -245,67 +244,6 @@ def remove(folder: Path, node: int, timeout: float) -> None:
 
 
 @ha.command()
-@folder_argument
-@click.argument("node", type=click.IntRange(1))
-@click.argument("host")
-@click.option(
-    "--like",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="The folder of a node that belongs to the cluster.",
-)
-def join(folder: Path, node: int, host: str, like: Path) -> None:
-    """Make the folder of a node that is to be added; run by who has the authority.
-
-    FOLDER is the one given to 'dtf ha init', HOST[:PORT] where the node will run. Start
-    it there, then 'dtf ha add' it.
-    """
-    known = read_config(like)
-    place = _host(host)
-    own = folder / f"node-{node}"
-    if own.exists():
-        raise ConfigurationError(f"{own} exists already")
-    authority = Authority(folder / "authority")
-    uri = f"dtf://{known.cluster}/node/{node}"
-    authority.issue(uri, own, ("localhost", place[0]))
-    peers = {**known.peers, NodeId(node): place}
-    clients = {**known.clients, NodeId(node): (place[0], place[1] + 1)}
-    config = NodeConfig(
-        *(own, known.cluster, NodeId(node), peers, clients),
-        joins=True,
-        metrics=_next_metrics(known, place),
-        **_schedulers(known, NodeId(node), place),
-    )
-    config.write()
-    click.echo(f"{own}: node {node}, to be added at {shown_address(place)}")
-
-
-def _schedulers(known: NodeConfig, node: NodeId, place: Address) -> dict[str, Any]:
-    """Of coordinators: where that of the new node listens, in the usual distance."""
-    if not known.schedulers:
-        return {}
-    host, port = place
-    return {
-        "names": {**known.names, node: str(node)},
-        "schedulers": {**known.schedulers, node: (host, port - PEERS_ABOVE)},
-        "scheduler": known.scheduler,
-    }
-
-
-def _next_metrics(known: NodeConfig, place: Address) -> Address | None:
-    """As the node that is known does it, on a port that none of them has."""
-    if known.metrics is None:
-        return None
-    host, port = known.metrics
-    here = [node for node, one in known.peers.items() if one[0] == place[0]]
-    own_host = known.peers[known.node][0]
-    before = [
-        n for n in known.peers if n < known.node and known.peers[n][0] == own_host
-    ]
-    return host, port - len(before) + len(here)
-
-
-@ha.command()
 @click.option(
     "--nodes", type=click.IntRange(1, _NODES_MAX), default=3, show_default=True
 )
@@ -366,17 +304,6 @@ def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:
         raise PeerUnavailableError(
             f"{error}; 'dtf ha status {folder}' shows which nodes answer"
         ) from error
-
-
-def _host(text: str) -> Address:
-    """``host``, or ``host:port`` with a port that has a next one."""
-    try:
-        host, port = parse_address(text if ":" in text else f"{text}:{_PEER_PORT}")
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="HOST") from None
-    if not 0 < port < 65_535:
-        raise click.BadParameter(f"{text!r}: no port that has a next one")
-    return host, port
 
 
 def _free_ports(count: int) -> list[tuple[int, int]]:

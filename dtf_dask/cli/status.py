@@ -66,8 +66,7 @@ async def _of_folder(config: NodeConfig) -> Standing:
     finally:
         await manager.ledger.close()
     contact = config.contact if config.schedulers else ""
-    names: dict[int, str] = dict(config.names.items())
-    standing = Standing(config.cluster, contact, names, told, {})
+    standing = Standing(config.cluster, contact, manager.names, told, {})
     if standing.leader is not None and not config.scheduler.get("tls"):
         standing.holdings = await asyncio.to_thread(_holdings, contact)
     return standing

@@ -139,8 +139,13 @@ def read_inventory(words: Any) -> Inventory:
     >>> read_inventory(said.words()) == said
     True
     """
-    if not isinstance(words, Mapping) or words.get("version") != VERSION:
-        raise ProtocolError("an inventory of another version, or none")
+    if not isinstance(words, Mapping):
+        raise ProtocolError("this is no inventory")
+    if words.get("version") != VERSION:
+        raise ProtocolError(
+            f"an inventory of version {shown(words.get('version'))}, and this process"
+            f" reads {VERSION}: run the same version of dtf on both"
+        )
     try:
         names = ("memory", "running", "erred", "actors", "parting")
         columns = [words[name] for name in names]

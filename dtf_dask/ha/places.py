@@ -48,16 +48,23 @@ def encode_place(place: Place) -> bytes:
     return packed
 
 
+def decode_place(packed: bytes) -> Place | None:
+    """What `encode_place` made; None if it is something else."""
+    try:
+        words: Any = msgpack.unpackb(packed)
+        host, port, removed = words
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return None
+    sound = type(host) is str and type(port) is int and type(removed) is bool
+    return Place((host, port), removed) if sound else None
+
+
 def places_in(records: Records) -> dict[NodeId, Place]:
     """What the records say; what makes no sense is passed over."""
     found = {}
     for key, record in records.walk(NODES, ""):
-        try:
-            words: Any = msgpack.unpackb(record.value)
-            host, port, removed = words
-        except (ValueError, TypeError, msgpack.UnpackException):
-            continue
-        sound = type(host) is str and type(port) is int and type(removed) is bool
-        if key.isdecimal() and sound:
-            found[NodeId(int(key))] = Place((host, port), removed)
+        value = record.value
+        place = decode_place(value) if isinstance(value, bytes) else None
+        if key.isdecimal() and place is not None:
+            found[NodeId(int(key))] = place
     return found

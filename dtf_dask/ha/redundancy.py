@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 from collections import deque
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from dtf_dask.errors import (
     ConfigurationError,
     NodeProcessError,
     PeerUnavailableError,
+    UsageError,
 )
+from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.node_config import parse_address, read_config
+from dtf_dask.ha.places import NODES, decode_place
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
 _LOG = logging.getLogger(__name__)
@@ -30,6 +34,7 @@ STOP_S = 10.0
 _RESTART_S, _RESTART_MAX_S = 0.2, 10.0
 _STEADY_S = 30.0
 _LINES_KEPT = 50
+_LOOK_UP_S, _STALE_S = 2.0, 3600.0  # whoever is asked may know it for long
 
 
 class RedundancyManager:
@@ -47,6 +52,8 @@ class RedundancyManager:
         self.restarts = 0
         self.last_exit: int | None = None
         """The code with which the process ended last."""
+        self.names: dict[int, str] = dict(self.config.names.items())
+        """What nodes are called; a new one as whom it took the place of."""
         self.ledger = RemoteLedger(
             dict(self.config.clients.items()),
             self.config.security(),
@@ -113,16 +120,49 @@ class RedundancyManager:
         return await self.ledger.status(self.config.node)
 
     async def cluster_status(self) -> dict[int, dict[str, Any] | str]:
-        """How each node stands, or why it cannot be said."""
-        nodes = sorted(self.config.clients)
+        """How each node stands, or why it cannot be said.
 
+        Nodes that were added are asked, too, where others know of them; of those that
+        were removed nothing is said, unless they answer.
+        """
+        told = await self._told(self.config.clients)
+        members = _members(told)
+        added = [node for node in members if node not in told]
+        for node in added:
+            await self._look_up(node)
+        told |= await self._told(added)
+        return {
+            node: one
+            for node, one in sorted(told.items())
+            if node in members or not members or not isinstance(one, str)
+        }
+
+    async def _told(self, nodes: Collection[int]) -> dict[int, dict[str, Any] | str]:
         async def one(node: int) -> dict[str, Any] | str:
             try:
                 return await self.ledger.status(node)
-            except PeerUnavailableError as error:
+            except (PeerUnavailableError, UsageError) as error:
                 return str(error)
 
-        return dict(zip(nodes, await asyncio.gather(*map(one, nodes)), strict=True))
+        said = await asyncio.gather(*map(one, nodes))
+        return dict(zip(nodes, said, strict=True))
+
+    async def _look_up(self, node: int) -> None:
+        """Have the ledger say where a node is that this folder does not know."""
+        answer = await self.ledger.read(
+            Get(NODES, str(node)), _LOOK_UP_S, stale_max_s=_STALE_S
+        )
+        for _, record in answer.records if answer is not None else ():
+            value = record.value
+            place = decode_place(value) if isinstance(value, bytes) else None
+            if place is not None:
+                host, port = place.address
+                where = (host, port + 1)
+                self.ledger.set_address(node, where)
+                clients, names = self.config.clients, self.config.names
+                before = [names[one] for one in names if clients[one] == where]
+                if before:
+                    self.names[node] = before[0]
 
     async def _launch(self) -> None:
         try:
@@ -222,3 +262,13 @@ class RedundancyManager:
                 await self._launch()
             except NodeProcessError as error:
                 _LOG.error("%s", error)
+
+
+def _members(told: Mapping[int, Mapping[str, Any] | str]) -> set[int]:
+    """Who belongs to the cluster, as of who has applied most of its ledger."""
+    answers = [one for one in told.values() if not isinstance(one, str)]
+    if not answers:
+        return set()
+    newest = max(answers, key=lambda one: int(one["applied"]))
+    words = ("voters", "voters_outgoing", "learners")
+    return {int(node) for word in words for node in newest[word]}

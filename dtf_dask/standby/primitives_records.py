@@ -156,8 +156,13 @@ def decode_record(key: str, packed: bytes) -> Record:
         found = msgpack.unpackb(packed, use_list=False, max_ext_len=0)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"{key} is no record: {error}") from error
-    if type(found) is not tuple or not found or found[0] != VERSION:
-        raise ProtocolError(f"{key} is a record of another version, or none")
+    if type(found) is not tuple or not found:
+        raise ProtocolError(f"{key} is no record")
+    if found[0] != VERSION:
+        raise ProtocolError(
+            f"{key} is of version {shown(found[0])}, and this process reads {VERSION}:"
+            " run the same version of dtf on all nodes"
+        )
     fields = found[1:]
     if wrong := _wrong(kind, fields):
         raise ProtocolError(f"{key}: {wrong}")

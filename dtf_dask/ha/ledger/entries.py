@@ -42,6 +42,8 @@ class EntryContents(NamedTuple):
     commands: tuple[Command, ...]
 
 
+_SINCE = {number: kind.since for number, kind in KINDS.items()}
+_OLDEST = min(_SINCE.values())
 _NOTHING = EntryContents(0, ())
 
 
@@ -120,11 +122,15 @@ def references_of(entry: EntryContents) -> list[Reference]:
 
 
 def encode_entry(time_ms: int, commands: Sequence[bytes]) -> bytes:
-    """An entry of commands that `command_wrong` found nothing wrong with."""
+    """An entry of commands that `command_wrong` found nothing wrong with.
+
+    Its version is the oldest that knows them: who leads may be newer than others.
+    """
+    version = max([_SINCE.get(one[_KIND_AT], VERSION) for one in commands], default=0)
     packer = msgpack.Packer()
     head = packer.pack_array_header(2) + packer.pack(time_ms)
     count = packer.pack_array_header(len(commands))
-    return b"".join((bytes((VERSION,)), head, count, *commands))
+    return b"".join((bytes((version or _OLDEST,)), head, count, *commands))
 
 
 def fill_entry(waiting: Iterable[bytes], bytes_max: int = ENTRY_BYTES_MAX) -> int:

@@ -1,7 +1,8 @@
 """The commands that a ledger knows: one row each, and nothing else decides. Pure.
 
-To add a kind, add a row with a new number and raise `VERSION`: a node of an older
-version then stops where the new kind first appears, rather than pass it over.
+To add a kind, raise `VERSION`, and add a row with a new number that is ``since`` then:
+a node of an older version stops where the new kind first appears, rather than pass it
+over. Until somebody uses it, nodes of both versions take part in one cluster.
 """
 
 from __future__ import annotations
@@ -59,12 +60,15 @@ class Kind:
         Carries it out: the stage, the id of the session, the arguments.
     numbered : bool
         Whether it can be a numbered command of a session, and so be done once.
+    since : int
+        The first version that knows it, or that does what it does now.
     """
 
     name: str
     arguments: Callable[[tuple[Any, ...]], str | None]
     apply: Callable[[Any, str, tuple[Any, ...]], Outcome]
     numbered: bool = True
+    since: int = 3
 
 
 def _key_wrong(namespace: object, key: object) -> str | None:
