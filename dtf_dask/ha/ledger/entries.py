@@ -42,7 +42,7 @@ class EntryContents(NamedTuple):
     commands: tuple[Command, ...]
 
 
-_SINCE = {number: kind.since for number, kind in KINDS.items()}
+_SINCE = {bytes((number,)): kind.since for number, kind in KINDS.items()}
 _OLDEST = min(_SINCE.values())
 _NOTHING = EntryContents(0, ())
 
@@ -126,11 +126,12 @@ def encode_entry(time_ms: int, commands: Sequence[bytes]) -> bytes:
 
     Its version is the oldest that knows them: who leads may be newer than others.
     """
-    version = max([_SINCE.get(one[_KIND_AT], VERSION) for one in commands], default=0)
+    known = [_SINCE.get(one[_KIND_AT : _KIND_AT + 1], VERSION) for one in commands]
+    version = max(known, default=_OLDEST)
     packer = msgpack.Packer()
     head = packer.pack_array_header(2) + packer.pack(time_ms)
     count = packer.pack_array_header(len(commands))
-    return b"".join((bytes((version or _OLDEST,)), head, count, *commands))
+    return b"".join((bytes((version,)), head, count, *commands))
 
 
 def fill_entry(waiting: Iterable[bytes], bytes_max: int = ENTRY_BYTES_MAX) -> int:
