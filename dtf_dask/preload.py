@@ -33,6 +33,7 @@ async def dask_setup(server: Any) -> None:
     if isinstance(server, Scheduler):
         from dtf_dask.config import load
         from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
+        from dtf_dask.scheduler_plugins.adapter.observing import Observer
         from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
         from dtf_dask.scheduler_plugins.topics import NAME as TOPICS
         from dtf_dask.scheduler_plugins.topics import TopicPlugin
@@ -47,6 +48,7 @@ async def dask_setup(server: Any) -> None:
             if scheduling is not None:
                 await scheduling.start(server)
                 server.add_plugin(scheduling, name=SCHEDULING)
+        Observer.install(server)
     elif isinstance(server, Worker):
         from dtf_dask.worker_plugins.hardware.plugin import NAME as HARDWARE
         from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin

@@ -27,6 +27,7 @@ from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import dask_setup, upgrade_workers
+from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.standby import dask_clients, dask_makings, dask_seam, dask_start
 from dtf_dask.standby.absence import away_terms
 from dtf_dask.standby.applying import Applier
@@ -34,6 +35,7 @@ from dtf_dask.standby.away import Presence
 from dtf_dask.standby.clients import Clients
 from dtf_dask.standby.dask_shuffles import Shuffles
 from dtf_dask.standby.durability import Durability
+from dtf_dask.standby.failovers import failover_of
 from dtf_dask.standby.journal import first_number
 from dtf_dask.standby.link import NodeLink
 from dtf_dask.standby.primitives import Primitives
@@ -73,6 +75,7 @@ class StandbyScheduler:
         self._looking: asyncio.TimerHandle | None = None
         self._hello: Frame = {}
         self._standing: Standing | None = None
+        self._told_term = 0
         self.scheduler: Scheduler
         self.applier: Applier
         self.shadow: Shadow
@@ -86,6 +89,7 @@ class StandbyScheduler:
         await self.presence.close()
         if self._looking is not None:
             self._looking.cancel()
+        await Observer.install(self.scheduler).close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,6 +126,18 @@ class StandbyScheduler:
         if self._standing is not None and "standing" in frame:
             self._standing.node = frame["standing"]
             self.durability.room.holds(frame["standing"]["held_bytes"])
+            self._tell_failover(frame["standing"])
+
+    def _tell_failover(self, standing: Frame) -> None:
+        """Say once what it cost that this one leads."""
+        term, node = self.durability.term, self._hello["node"]
+        if not term or term == self._told_term:
+            return
+        names = self._hello["options"].get("names", {})
+        found = failover_of(standing, names.get(str(node), str(node)), term)
+        if found is not None:
+            self._told_term = term
+            Observer.install(self.scheduler).put("failover", str(term), found)
 
     def _begin(self, part: Any) -> None:
         async def guarded() -> None:
@@ -229,6 +245,7 @@ class StandbyScheduler:
         )
         self.clients.tell_states()
         primitives.settle()
+        Observer.install(scheduler).lead(self.durability)
         self.link.say(
             words.settled(
                 time.monotonic() - began,

@@ -31,7 +31,6 @@ from typing import Any
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import decode, encode
 from dtf_dask.view.fields import (
-    Flag,
     Many,
     Maybe,
     Named,
@@ -56,7 +55,6 @@ Record = dict[str, Plain]
 
 _LONG = Text(1_000)
 _AT = Number(high=4e10)  # seconds since 1970
-_SECONDS = Number(low=-1e9, high=1e9)
 _LOAD = shape(
     at=_AT,
     cpu=Maybe(Number()),
@@ -86,6 +84,7 @@ SHAPES = MappingProxyType(
             at=_AT,
             started_at=_AT,
             term=Whole(),
+            address=Text(),
             workers=Whole(),
             threads=Whole(),
             threads_used=Number(),
@@ -113,13 +112,12 @@ SHAPES = MappingProxyType(
         "class": shape(
             ("name",),
             waiting=Whole(),
-            held=Whole(),
             running=Whole(),
-            longest_s=Number(),
+            since=Maybe(_AT),
+            latest=Maybe(_AT),
             ended=Whole(),
             failed=Whole(),
             missed=Whole(),
-            slack_s=Maybe(_SECONDS),
         ),
         "kind": shape(
             ("class", "tenant", "waits_for"),
@@ -129,9 +127,8 @@ SHAPES = MappingProxyType(
             workers=Whole(),
             why=_LONG,
             help=_LONG,
-            eta_s=Maybe(Number()),
             next=_LONG,
-            place=Whole(),
+            due=_AT,
         ),
         "worker": shape(
             ("name", "host", "address", "kind", "breaker", "status", "kept_for"),
@@ -143,6 +140,7 @@ SHAPES = MappingProxyType(
             facts=Named(Value(), 60),
             problems=Many(Text(300), 20),
             since=_AT,
+            left_at=Maybe(_AT),
         ),
         "load": _LOAD,
         "run": shape(
@@ -153,14 +151,12 @@ SHAPES = MappingProxyType(
             planned=Whole(),
             counts=Named(Whole(), 20),
             flaky=Whole(),
-            running=Whole(),
             exit_code=Maybe(Whole(-(2**31), 2**31)),
         ),
         "breaker": shape(
             ("name", "state"),
             why=_LONG,
             since=_AT,
-            until=Maybe(_AT),
         ),
         "action": shape(
             ("id", "action", "by", "state"),
@@ -173,19 +169,34 @@ SHAPES = MappingProxyType(
             ("node",),
             at=_AT,
             term=Whole(),
-            without_leader_s=Maybe(Number()),
+            without_leader_s=Number(),
             leading_after_s=Number(),
-            settled_after_s=Maybe(Number()),
+            settled_after_s=Number(),
             tasks=Whole(),
             workers=Whole(),
             missing=Whole(),
-            recovered=Named(Whole(), 20),
-            complete=Flag(),
         ),
         "more": shape(counts=Named(Whole(), 20)),
     }
 )
-"""What each kind of record holds."""
+"""What each kind of record holds.
+
+Times are in seconds since 1970, by the clock of the scheduler that wrote it, as is
+``cluster.at``: who wants to know how long something lasts subtracts from that.
+
+``class.since``, ``class.latest``
+    Since when the task waits that has waited longest, and until when the one must begin
+    that has least time left for its deadline; of those that are next in their lines.
+``kind.due``
+    When the next of its tasks has waited out its class's patience, or must begin: the
+    order of kinds.
+``worker.status``
+    As Dask says it; "lost" or "left" for a while after it is gone.
+``load.cpu``
+    How many threads are busy by the worker's own count of CPU time.
+``run.counts``
+    How many cases there are of each outcome.
+"""
 
 SINGLE = frozenset({"cluster", "more"})
 """Kinds of which there is one, so that their key is the kind."""

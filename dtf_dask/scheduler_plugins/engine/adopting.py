@@ -74,6 +74,7 @@ class Adopting:
         place.take(task, _devices(place, task, run.gpus))
         place.shrunk = bool(place.overuse())
         core.running[task.key] = task
+        core.tallies.of[task.ask.priority_class].running += 1
         if task.want.tokens:
             core.tokens.take(task.want.tokens)
         core.tenants.started(ask.tenant, task.want.need.amounts, now)

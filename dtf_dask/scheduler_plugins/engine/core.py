@@ -24,6 +24,7 @@ from dtf_dask.scheduler_plugins.engine.match import (
 from dtf_dask.scheduler_plugins.engine.places import Place
 from dtf_dask.scheduler_plugins.engine.stall import Stall
 from dtf_dask.scheduler_plugins.engine.standing import Standing
+from dtf_dask.scheduler_plugins.engine.tallies import Tallies
 from dtf_dask.scheduler_plugins.engine.terms import Ask, Key, Kill, Notice, Reject
 from dtf_dask.scheduler_plugins.engine.timers import Timers
 from dtf_dask.scheduler_plugins.engine.tokens import Tokens
@@ -84,6 +85,7 @@ class Core:
         self.freed_count = 0  # how often a worker got more room
         self.met = 0  # deadlines
         self.missed = 0
+        self.tallies = Tallies()
         self.misses: deque[tuple[Key, float, float]] = deque(maxlen=_MISSES_MAX)
         self.shares = bool(settings.tenants.quotas)
         self._tenant = ""  # the only one so far
@@ -345,6 +347,7 @@ class Core:
         task.brisk = task.queued or self.brisk(task.ask, place.kind)
         place.take(task)
         self.running[task.key] = task
+        self.tallies.of[task.ask.priority_class].running += 1
         if task.queued:
             task.look_at = now + self.patience_queued_s
             self.queued[task.key] = task
@@ -376,6 +379,7 @@ class Core:
     def release(self, task: Task, now: float) -> None:
         """A task takes no room any more."""
         del self.running[task.key]
+        self.tallies.of[task.ask.priority_class].running -= 1
         task.state = "gone"
         place = task.place
         assert place is not None

@@ -57,6 +57,7 @@ class Deadlines:
             core.met += 1
             return
         core.missed += 1
+        core.tallies.of[task.ask.priority_class].missed += 1
         core.misses.append((task.key, task.late_s, now))
         if len(core.notices) < _NOTICES_MAX:
             late = format_duration(round(now - deadline, 3))

@@ -27,6 +27,7 @@ class Endings:
         place = task.place
         assert place is not None
         core.release(task, now)
+        core.tallies.ended(ask.priority_class, ending)
         core.breakers.ended(place.name, ask.name, place.kind, ending, now)
         if not core.breakers.quiet:
             self.look_at_breakers(now)

@@ -311,6 +311,11 @@ class Engine:
         """Why a task waits, or why it runs where it runs; None if it is unknown."""
         return self._explainer.explain(key, now)
 
+    @property
+    def tables(self) -> Tables:
+        """More than `queue_rows` and the like, for who looks on all the time."""
+        return self._tables
+
     def queue_rows(self, now: float) -> list[dict[str, Any]]:
         """Waiting tasks, by what they want, class and tenant, as plain values."""
         return self._tables.queue_rows(now)

@@ -6,6 +6,7 @@ Pure.
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from dtf_dask.grant import is_device_id
 from dtf_dask.scheduler_plugins.engine.core import Core
@@ -118,11 +119,16 @@ def _check_tasks(core: Core) -> None:
     for task in held:
         assert core.running[task.key] is task
         assert task.state == "granted"
+    running = Counter(task.ask.priority_class for task in held)
+    tallied = {name: tally.running for name, tally in core.tallies.of.items()}
+    assert running == Counter(tallied), "running tasks are miscounted"
     assert not core.running.keys() & core.lanes.tasks.keys(), "it waits and runs"
     for key, task in core.lanes.tasks.items():
         assert task.key == key
         assert task.state in ("waiting", "held"), task.state
         assert (task.lane is not None) is (task.state == "waiting")
+    held_back = sum(task.state == "held" for task in core.lanes.tasks.values())
+    assert core.lanes.held == held_back, "tasks that are held back are miscounted"
     for lane in core.lanes:
         assert lane.live == sum(1 for _ in lane.tasks()), "a lane is miscounted"
     queued = [key for place in core.places for key in place.queue]

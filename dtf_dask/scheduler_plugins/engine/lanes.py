@@ -225,6 +225,11 @@ class Lanes:
     def __len__(self) -> int:
         return len(self._lanes)
 
+    @property
+    def held(self) -> int:
+        """How many tasks wait for something other than a worker."""
+        return len(self.tasks) - sum(lane.live for lane in self._lanes.values())
+
     def find(self, key: tuple[Any, ...]) -> Lane | None:
         """The lane of tasks that are alike in this."""
         return self._lanes.get(key)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from typing import Any
 
 from dtf_dask.scheduler_plugins.engine.core import Core
 from dtf_dask.scheduler_plugins.engine.lanes import Lane
 from dtf_dask.scheduler_plugins.engine.match import needs_text
+from dtf_dask.scheduler_plugins.engine.tallies import Tally
+
+_NONE = {"waiting": 0, "ready_at": math.inf, "latest": math.inf, **asdict(Tally())}
 
 
 class Tables:
@@ -17,12 +22,68 @@ class Tables:
 
     def queue_rows(self, now: float) -> list[dict[str, Any]]:
         """Lanes in which tasks wait, the most urgent first."""
-        rows = [
-            (head.due, head.seq, self._lane(lane, now))
+        return [self._lane(lane, now) for lane in self._urgent()]
+
+    def kind_rows(self, now: float, limit: int) -> list[dict[str, Any]]:
+        """The same, of the most urgent lanes only, and when their first tasks are due.
+
+        ``due`` and ``ready_at`` are by the engine's clock; ``lane`` numbers them.
+        """
+        rows = []
+        for lane in self._urgent()[:limit]:
+            head = lane.head()
+            assert head is not None
+            more = {"lane": lane.serial, "due": head.due, "ready_at": head.ready_at}
+            rows.append(self._lane(lane, now) | more | {"key": head.key})
+        return rows
+
+    def _urgent(self) -> list[Lane]:
+        found = [
+            (head.due, head.seq, lane)
             for lane in self._core.lanes
             if (head := lane.head()) is not None
         ]
-        return [row for _, _, row in sorted(rows, key=lambda row: row[:2])]
+        return [lane for _, _, lane in sorted(found)]  # no two tasks have one number
+
+    def lanes(self) -> int:
+        """In how many lanes tasks wait."""
+        return sum(bool(lane.live) for lane in self._core.lanes)
+
+    def class_rows(self) -> dict[str, dict[str, Any]]:
+        """The classes: what waits, runs and has ended; without a walk over tasks.
+
+        ``ready_at`` and ``latest`` are of those that are first in their lanes: since
+        when the one has waited that has done so for longest, and when the one must
+        begin that has least time left for its deadline.
+        """
+        core = self._core
+        names = dict.fromkeys((*core.rank, *core.tallies.of))
+        tallies = core.tallies.of
+        rows: dict[str, dict[str, Any]] = {
+            name: _NONE | (asdict(tallies[name]) if name in tallies else {})
+            for name in names
+        }
+        for lane in core.lanes:
+            head = lane.head()
+            if head is None:
+                continue
+            row = rows.get(lane.priority_class)
+            if row is None:
+                row = rows[lane.priority_class] = dict(_NONE)
+            row["waiting"] += lane.live
+            row["ready_at"] = min(row["ready_at"], head.ready_at)
+            row["latest"] = min(row["latest"], head.latest)
+        return rows
+
+    def breaker_rows(self, now: float) -> list[tuple[str, str, str]]:
+        """Breakers that are not closed: of what, in which state, and why."""
+        breakers = self._core.breakers
+        if breakers.quiet:
+            return []
+        return [
+            (f"{test} on {where}" if test else where, state, why)
+            for (test, where), state, why in breakers.rows(now)
+        ]
 
     def _lane(self, lane: Lane, now: float) -> dict[str, Any]:
         head = lane.head()
@@ -44,6 +105,20 @@ class Tables:
             "workers": lane.able,
             "waits_for": waits_for,
         }
+
+    def standing_of(self, name: str, now: float) -> tuple[str, str, str, str]:
+        """Of a worker: its kind, its breaker, why it is shut, for what it is kept."""
+        core = self._core
+        place = core.places.workers.get(name)
+        if place is None:
+            return "", "", "", ""
+        breakers, unit = core.breakers, place.reserved
+        return (
+            place.kind,
+            "closed" if breakers.quiet else breakers.state(name, now),
+            place.barred,
+            "" if unit is None else (unit.name or str(unit.tasks[0].key)),
+        )
 
     def worker_rows(self, now: float) -> list[dict[str, Any]]:
         """Workers, by name."""
@@ -78,7 +153,7 @@ class Tables:
     def summary(self, now: float) -> dict[str, Any]:
         """The engine in a few numbers."""
         core = self._core
-        held = sum(task.state == "held" for task in core.lanes.tasks.values())
+        held = core.lanes.held
         by_class = dict.fromkeys(core.rank, 0)
         for lane in core.lanes:
             name = lane.priority_class

@@ -1,0 +1,121 @@
+"""What workers measure, as records to be seen. Pure.
+
+A worker may send anything: what is no number is not shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FACTS_MAX = 60
+_FIRST = ("os.", "cpu.", "memory", "gpu.", "disk.", "python.", "label.")
+_STALE_S = 30.0
+"""A load is told after so long, though it is about the same."""
+_CPU_LITTLE = 0.1  # threads
+_SHARE_LITTLE = 0.05
+_BYTES_LITTLE = 1 << 20
+
+_BUSY = {
+    "disk_read_bps": ("host_disk_io", "read_bps"),
+    "disk_write_bps": ("host_disk_io", "write_bps"),
+    "net_in_bps": ("host_net_io", "read_bps"),
+    "net_out_bps": ("host_net_io", "write_bps"),
+}
+
+
+def load_of(metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """How busy a worker is, of the metrics in its heartbeat.
+
+    Examples
+    --------
+    >>> load_of({"cpu": 150.0, "memory": 2**20, "spilled_bytes": {"disk": "?"}}, 9.0)
+    {'at': 9.0, 'cpu': 1.5, 'memory': 1048576, 'spilled': 0}
+    """
+    cpu = number(metrics.get("cpu"))
+    load: dict[str, Any] = {
+        "at": now,
+        "cpu": None if cpu is None else round(cpu / 100, 2),
+        "memory": int(number(metrics.get("memory")) or 0),
+        "spilled": int(number(_below(metrics, "spilled_bytes", "disk")) or 0),
+    }
+    for name, (above, below) in _BUSY.items():
+        found = number(_below(metrics, above, below))
+        if found is not None:
+            load[name] = round(found)
+    util = number(metrics.get("gpu_utilization"))
+    memory = number(metrics.get("gpu_memory_used"))
+    if util is not None or memory is not None:
+        load["gpus"] = [
+            {
+                "util": None if util is None else round(util / 100, 2),
+                "memory": None if memory is None else int(memory),
+            }
+        ]
+    return load
+
+
+def load_differs(told: Mapping[str, Any], load: Mapping[str, Any]) -> bool:
+    """Whether a load is another one, by more than a little."""
+    if load["at"] - told["at"] > _STALE_S or told["processing"] != load["processing"]:
+        return True
+    if [one["key"] for one in told["running"]] != [
+        one["key"] for one in load["running"]
+    ]:
+        return True
+    before, cpu = told["cpu"] or 0.0, load["cpu"] or 0.0
+    if abs(before - cpu) > max(_CPU_LITTLE, _SHARE_LITTLE * before):
+        return True
+    return any(
+        abs(told[name] - load[name]) > max(_BYTES_LITTLE, _SHARE_LITTLE * told[name])
+        for name in ("memory", "spilled", *_BUSY)
+    )
+
+
+def shown_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The facts of a worker that are shown, what is asked for most first; its labels.
+
+    Examples
+    --------
+    >>> shown_facts({"package.numpy": "2.0", "os.name": "linux", "label.board": "rpi"})
+    ({'os.name': 'linux', 'label.board': 'rpi', 'package.numpy': '2.0'}, ['board=rpi'])
+    """
+
+    def order(name: str) -> tuple[int, str]:
+        firsts = [at for at, first in enumerate(_FIRST) if name.startswith(first)]
+        return (firsts[0] if firsts else len(_FIRST), name)
+
+    names = sorted(facts, key=order)
+    labels = [
+        f"{name.removeprefix('label.')}={facts[name]}"
+        for name in names
+        if name.startswith("label.")
+    ]
+    return {name: facts[name] for name in names[:FACTS_MAX]}, labels
+
+
+def is_lost(events: Sequence[tuple[float, Any]]) -> bool:
+    """Whether a worker that is gone did not say so before, by the events about it."""
+    for _, event in reversed(events):
+        if not isinstance(event, Mapping):
+            continue
+        if event.get("action") == "remove-worker" and event.get("expected"):
+            return False
+        if event.get("action") == "worker-status-change" and str(
+            event.get("status")
+        ).startswith("clos"):
+            return False
+    return True
+
+
+def number(value: object) -> float | None:
+    """A number that is none below zero; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) and 0 <= value < 2**53 else None
+
+
+def _below(metrics: Mapping[str, Any], above: str, below: str) -> object:
+    found = metrics.get(above)
+    return found.get(below) if isinstance(found, Mapping) else None
