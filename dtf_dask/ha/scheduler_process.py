@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import socket
 import sys
 import time
 from collections.abc import Coroutine, Mapping, Sequence
@@ -24,15 +21,15 @@ from typing import Any
 
 from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.child_process import GONE, child_process, why_ended
 from dtf_dask.ha.handing_over import HandingOver
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.raft.messages import NO_NODE, Role
-from dtf_dask.ha.scheduler_link import GONE, LinkOptions, SchedulerLink
+from dtf_dask.ha.scheduler_link import LinkOptions, SchedulerLink
 from dtf_dask.ha.scheduler_status import SchedulerStatus
 
 _LOG = logging.getLogger(__name__)
 
-_STDERR = 2
 _LOOK_S = 0.05
 
 COMMAND = (sys.executable, "-m", "dtf_dask.standby.process")
@@ -175,48 +172,36 @@ class SchedulerProcess:
 
     async def _live(self) -> tuple[str, _End]:
         """One process, to its end: why it ended, and what follows from that."""
-        ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    *(*self._command, str(theirs.fileno())),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=_STDERR,
-                    start_new_session=True,
+            async with child_process(self._command) as (process, ours):
+                self._set(
+                    role="starting", pid=process.pid, starts=self.status.starts + 1
                 )
+                self._link = link = SchedulerLink(
+                    self._node,
+                    self._hello,
+                    beyond_term=self._led_in,
+                    options=self._options.link,
+                    heard=self._heard,
+                )
+                try:
+                    why = await link.serve(ours)
+                finally:
+                    # Killed now, whatever the reason: what it does it does for nobody.
+                    self._link = None
+                    self._led_in = max(self._led_in, link.term)
         except OSError as error:
-            ours.close()
             return f"no process can be started: {error}", _End.CRASH
-        self._set(role="starting", pid=process.pid, starts=self.status.starts + 1)
-        self._link = link = SchedulerLink(
-            self._node,
-            self._hello,
-            beyond_term=self._led_in,
-            options=self._options.link,
-            heard=self._heard,
-        )
-        ours.setblocking(False)
-        try:
-            why = await link.serve(ours)
         finally:
-            # At once, whatever the reason: what it does now it does for nobody.
-            self._link = None
-            self._led_in = max(self._led_in, link.term)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            code = await asyncio.shield(process.wait())
             self._node.notify()  # who waits may have to act: see _watch_leadership
+        code = process.returncode
         if link.over:
             return why, _End.OVER
         if why == GONE and code == words.FENCED:
             return "it ended: this node was silent, or both were stopped", _End.OVER
         if why == GONE and code == words.ANEW:
             return "it was too slow to hear of all that changed", _End.ANEW
-        if why == GONE:
-            killed = f"it was killed by signal {-code}"
-            why = killed if code < 0 else f"it ended with code {code}"
-        return why, _End.CRASH
+        return why_ended(why, code), _End.CRASH
 
     def _heard(self, frame: Frame) -> None:
         """A process said how far it is."""

@@ -5,12 +5,12 @@ The one table that requests are answered from, and that is described in OpenAPI.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dtf_dask.web import schemas
-from dtf_dask.web.listing import PAGE, Listing, page_of, paged
+from dtf_dask.web.listing import PAGE, Listing, Row, page_of, paged
 from dtf_dask.web.parameters import Choice, Parameter, Text, Whole
 from dtf_dask.web.problem import refused
 from dtf_dask.web.site import Site
@@ -93,20 +93,28 @@ async def _cluster(site: Site, query: Query) -> Any:
 
 
 async def _workers(site: Site, query: Query) -> Any:
-    model, rows = site.model, []
-    for key, one in model.of_kind("worker"):
-        load = model.get("load" + key.removeprefix("worker"))
-        rows.append(
-            {
-                "key": key,
-                **one,
-                "cpu": None if load is None else load["cpu"],
-                "memory_used": None if load is None else load["memory"],
-                "processing": None if load is None else load["processing"],
-                "load": load,
-            }
-        )
-    return _live(site, _WORKERS.page(rows, query))
+    get = site.model.get
+    rows: Iterable[Row] = (
+        {"key": key, **one, "load": get("load" + key.removeprefix("worker"))}
+        for key, one in site.model.of_kind("worker")
+    )
+    if query["sort"].removeprefix("-") in _OF_LOAD:
+        rows = map(_with_load, rows)
+    page = _WORKERS.page(rows, query)
+    page["items"] = [_with_load(row) for row in page["items"]]
+    return _live(site, page)
+
+
+_OF_LOAD = {"cpu": "cpu", "memory_used": "memory", "processing": "processing"}
+
+
+def _with_load(row: Row) -> Row:
+    """A worker with what it may be sorted by, beside its load."""
+    load = row["load"]
+    fields = {
+        name: None if load is None else load[field] for name, field in _OF_LOAD.items()
+    }
+    return {**row, **fields}
 
 
 async def _coordinators(site: Site, query: Query) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtf_dask.web import problem, schemas
-from dtf_dask.web.parameters import Parameter
+from dtf_dask.web.parameters import Parameter, Text
 
 _EVENTS = """\
 Server-sent events: `snapshot`, all there is; `changes`, what one entry of the ledger
@@ -14,6 +14,9 @@ changed, `{"put": {key: record}, "gone": [key]}`; `coordinators`, how they stand
 `reset`, that what was seen is of no use, followed by a `snapshot`. Ids are
 `term:index:tag` and the same on every node: who says the last one, here or on another
 node, hears what came after it."""
+
+
+SINCE = Text("since", "The same, for who cannot say it in a header.")
 
 
 def described(
@@ -107,10 +110,10 @@ def _events() -> dict[str, Any]:
                 **text,
             },
             {
-                "name": "since",
+                "name": SINCE.name,
                 "in": "query",
-                "description": "The same, for who cannot say it in a header.",
-                **text,
+                "description": SINCE.words,
+                "schema": SINCE.schema(),
             },
         ],
         "responses": {

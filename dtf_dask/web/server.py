@@ -16,8 +16,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 from dtf_dask import __version__
 from dtf_dask.web import problem, wire
 from dtf_dask.web.endpoints import ENDPOINTS, Endpoint
-from dtf_dask.web.openapi import described
-from dtf_dask.web.parameters import Text, read_query
+from dtf_dask.web.openapi import SINCE, described
+from dtf_dask.web.parameters import read_query
 from dtf_dask.web.paths import BASE
 from dtf_dask.web.problem import Problem, RefusedError, refused
 from dtf_dask.web.readers import Reader
@@ -35,7 +35,6 @@ BODY_S = 10.0
 
 _GZIP_FROM_BYTES = 4_000
 _GZIP_LEVEL = 1
-_SINCE = Text("since", "The last id that was read, if no header says it.")
 
 
 class Server(HTTPServer):
@@ -198,7 +197,7 @@ class Events(Visitor):
     async def get(self) -> None:
         """Tell it until the reader is gone."""
         site = self.site
-        since = self.query(_SINCE)["since"]
+        since = self.query(SINCE)["since"]
         last = self.request.headers.get("Last-Event-ID") or since or None
         if site.readers.full:
             raise refused(

@@ -204,3 +204,15 @@ def test_that_none_leads_is_said() -> None:
     assert standing.plain()["leader"] is None
     text = "\n".join(one.plain for one in status_lines(standing, 100))
     assert "no scheduler leads" in text
+
+
+def test_an_api_is_served_to_this_machine_only(tmp_path: Path) -> None:
+    """Where others would reach it, it is refused, with the way there is."""
+    run("ha", "prepare", tmp_path, "--peers", PEERS, "--cluster", "lab")
+    done = CliRunner().invoke(
+        dtf, ["coordinator", "--data", str(tmp_path / "a"), "--web", "0.0.0.0:8800"]
+    )
+    assert done.exit_code == 2
+    assert "127.0.0.1:8800" in done.output
+    assert "ssh -L" in done.output.replace("\n", " ")
+    assert read_config(tmp_path / "a").web is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.ha.coordinators import numbered
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import NodeConfig
+from dtf_dask.ha.remote_ledger import RemoteLedger
 
 CODE = f"""
 import sys
@@ -202,3 +205,31 @@ def test_a_web_process_that_ends_or_hangs_is_replaced(
         web = web_process_of(process)
     # It ends with its node, however that ends.
     assert psutil.wait_procs([web], WAIT_S)[1] == []
+
+
+def test_a_place_that_is_taken_is_said_and_tried_again(tmp_path: Path) -> None:
+    """The node leads all the same; its status has the reason, and when the place is
+    free, somebody serves there."""
+    (config,) = made(tmp_path, 1)
+
+    def web() -> dict[str, Any]:
+        return dict(status(config)["web"])
+
+    with socket.create_server(place(config)) as taken, running(config):
+        until(lambda: web()["crashes"] > 0)
+        assert "it cannot serve: 127.0.0.1" in web()["last_end"]
+        assert web()["role"] in ("starting", "pausing")
+        taken.close()
+        until(lambda: led([config]))
+        assert web()["role"] == "serves"
+
+
+def status(config: NodeConfig) -> dict[str, Any]:
+    """What a node says of itself."""
+    clients = {int(node): one for node, one in config.clients.items()}
+
+    async def ask() -> dict[str, Any]:
+        async with RemoteLedger(clients, config.security()) as ledger:
+            return dict(await ledger.status(config.node))
+
+    return asyncio.run(ask())
