@@ -88,21 +88,29 @@ def test_here(n, worker_id):
     assert "dtf-snapshots" in os.getcwd()
     print("said far away")
 
+@pytest.mark.parametrize("here", [os.path.dirname(__file__)])
+def test_named_by_its_place(here):
+    assert here == os.getcwd()
+
 def test_fails():
     assert helper_of_mine.ANSWER == 41
 """
 
 
 def test_a_suite_travels(cluster, tmp_path):
-    """A suite runs in a copy of its code; the report is as if it had run here."""
+    """A suite runs in a copy of its code; the report is as if it had run here.
+
+    So are ids of tests that hold a path below the suite's folder.
+    """
     suite(tmp_path, test_h=_HERE, helper_of_mine="ANSWER = 42\n")
     ended = run(tmp_path, dtf("run", "-v", "--address", cluster, "--reruns", "1"))
     assert ended.code == 1, ended.out
-    assert "1 failed, 8 passed, 1 rerun" in ended.out
+    assert "1 failed, 9 passed, 1 rerun" in ended.out
     assert "test_h.py::test_here[0] PASSED" in ended.out
     assert "assert 42 == 41" in ended.out
     kept = attempts(tmp_path)
     assert kept["test_h.py::test_here[3]"][0].stdout == "said far away\n"
+    assert f"test_h.py::test_named_by_its_place[{tmp_path}]" in kept
 
 
 def test_a_file_that_git_ignores(cluster, tmp_path):

@@ -118,6 +118,7 @@ class RunnerPlugin(WorkerPlugin):
                 return {"error": str(error)}
             if isinstance(ready, list):
                 return {"missing": ready}
+            spec["client_root"] = spec.get("root", "")
             spec["root"], release = ready
         if spec.pop("facts", False):
             answer["facts"] = await asyncio.to_thread(environment_facts.facts)

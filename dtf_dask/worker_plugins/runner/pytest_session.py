@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class PytestSession:
         are), ``run`` (the run's id), ``timeout_s`` (None for none),
         ``stop_on_failure``, ``dist`` (as in the planner), ``inline_limit`` (characters
         of output that travel with a report),
+        ``root``, ``client_root`` (the suite's folder, and where the client has it),
         ``basetemp``, ``by_index`` (whether entries may be looked up by number: the
         items are the client's own, forked), ``capture_files`` (descriptors that
         the runner opened, in a process that was started for one batch).
@@ -60,6 +61,7 @@ class PytestSession:
         self._left = Leftovers()
         self.spill = self.keep = ""
         self.collect_errors: list[str] = []
+        self._client_id = _namer(spec)
         pytest_seam.silence_reporting(self.config)
         become_worker(self.config, spec)
         coverage_child.rest()
@@ -80,7 +82,7 @@ class PytestSession:
         if self._by_name is None:
             self._by_name = defaultdict(list)
             for item in self.session.items:
-                self._by_name[item.nodeid].append(item)
+                self._by_name[self._client_id(item.nodeid)].append(item)
         jobs, missing = [], []
         for number, name, occurrence in entries:
             twins = self._by_name.get(name, [])
@@ -120,7 +122,7 @@ class PytestSession:
             pytest_seam.start_capture(self.config, files)
             self._footing = process_life.Footing()
         spill = Spill(self.spill, self.spec["inline_limit"])
-        record = _Record(self.config, spill, board)
+        record = _Record(self.config, spill, board, self._client_id)
         self.config.pluginmanager.register(record, "dtf-record")
         try:
             self._run_all(jobs, record, board, emit)
@@ -227,11 +229,16 @@ class _Record:
     """The one plugin that hears the reports in a child."""
 
     def __init__(
-        self, config: pytest.Config, spill: Spill, board: ProgressBoard
+        self,
+        config: pytest.Config,
+        spill: Spill,
+        board: ProgressBoard,
+        client_id: Callable[[str], str],
     ) -> None:
         self._config = config
         self._spill = spill
         self._board = board
+        self._client_id = client_id
         self.failed = False
         self._frame: dict[str, Any] = {}
         self._began = 0.0
@@ -291,6 +298,7 @@ class _Record:
         if data is None:
             return
         bound(data)
+        data["nodeid"] = self._client_id(data["nodeid"])
         artifacts = self._frame.setdefault("artifacts", [])
         sections = data.get("sections")
         if sections:
@@ -327,10 +335,19 @@ class _Record:
                 "filename": warning_message.filename,
                 "lineno": warning_message.lineno,
                 "when": when,
-                "nodeid": nodeid,
+                "nodeid": self._client_id(nodeid),
                 "location": location,
             }
         )
+
+
+def _namer(spec: dict[str, Any]) -> Callable[[str], str]:
+    """What the client calls a test: an id may hold the path of the suite's folder."""
+    client_root = spec.get("client_root")
+    if not client_root:
+        return str
+    root = os.path.abspath(spec["root"])
+    return lambda nodeid: nodeid.replace(root, client_root)
 
 
 def become_worker(config: pytest.Config, spec: dict[str, Any]) -> None:
