@@ -2,18 +2,64 @@
 
 from __future__ import annotations
 
+import os
 import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
 from distributed import Scheduler
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from dtf_dask.durable.successor import Attempt
+from failover import tasks
 
 OP = "dtf_check"
+_FRAMES = 4
 
 
 async def dask_setup(scheduler: Scheduler) -> None:
     """Have a scheduler answer; called by Dask."""
     scheduler.handlers[OP] = lambda: checked(scheduler)
+    folder = Path(os.environ[tasks.FOLDER])
+    _note_dropped(scheduler, folder / tasks.DROPPED)
+    scheduler.add_plugin(Led(scheduler, folder / tasks.LED), name="failover-led")
+
+
+class Led(SchedulerPlugin):
+    """Writes down each term in which its scheduler took over, as soon as it has."""
+
+    def __init__(self, scheduler: Any, file: Path) -> None:
+        self._scheduler, self._file = scheduler, file
+
+    def recalling(self) -> None:
+        """Nothing is to be done."""
+
+    def adopted(self, attempts: Sequence[Attempt]) -> None:
+        """Nothing is to be done."""
+
+    def settled(self) -> None:
+        """It leads."""
+        with self._file.open("a") as to:
+            to.write(f"{self._scheduler.dtf_durability.term}\n")
+
+
+def _note_dropped(scheduler: Any, file: Path) -> None:
+    """Write down of what Dask's memory manager has a copy dropped.
+
+    The worker that computed it may be the one that drops it, so that what is left dies
+    with a worker that never ran it.
+    """
+    own = scheduler.request_remove_replicas
+
+    def noted(addr: str, keys: list[str], *, stimulus_id: str) -> None:
+        with file.open("a") as to:
+            to.write("".join(f"{key}\n" for key in keys))
+        own(addr, keys, stimulus_id=stimulus_id)
+
+    scheduler.request_remove_replicas = noted
 
 
 def checked(scheduler: Any) -> dict[str, Any]:
@@ -27,7 +73,8 @@ def checked(scheduler: Any) -> dict[str, Any]:
     try:
         scheduler.validate_state()
     except AssertionError as error:
-        broken.append(f"Dask's own checks: {error!r}")
+        where = "".join(traceback.format_exception(error)[-_FRAMES:])
+        broken.append(f"Dask's own checks: {where} of {_seen(error)}")
     keeper = plugin.keeper
     holding, engine = keeper.holding, plugin.engine
     answer["settled"] = not holding.recalling
@@ -64,3 +111,17 @@ def checked(scheduler: Any) -> dict[str, Any]:
         "at_s": time.monotonic(),
     }
     return answer
+
+
+def _seen(error: AssertionError) -> dict[str, str]:
+    """What the function that failed looked at."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return (
+        {}
+        if frame is None
+        else {
+            name: repr(value)[:300] for name, value in frame.tb_frame.f_locals.items()
+        }
+    )

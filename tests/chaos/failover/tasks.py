@@ -1,20 +1,27 @@
 """What tasks of a trial do: they count their attempts, and their values can be told.
 
-Attempts are counted in files, a byte each, so that every process may look.
+Attempts are noted in files, a line each, so that every process may look.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from distributed import get_worker, worker_client
+import psutil
+from distributed import Lock, get_worker, worker_client
 
 FOLDER = "DTF_FAILOVER_ATTEMPTS"
 """The environment's variable that says where attempts are counted."""
+DROPPED = "dropped"
+"""A file there: of which tasks Dask's memory manager had copies dropped."""
+LED = "led"
+"""Another one: the terms in which a scheduler took over."""
 _MODULUS = 1_000_003
 
 
@@ -30,22 +37,33 @@ def mixed(seed: int, *inputs: int) -> int:
     return value
 
 
-def attempts(folder: Path, key: str) -> int:
-    """How often a task began."""
+def attempts(folder: Path, key: str) -> list[frozenset[int]]:
+    """The ids of the processes of each attempt that began: its own, and those above."""
     try:
-        return _file(folder, key).stat().st_size
+        lines = _file(folder, key).read_text().splitlines()
     except FileNotFoundError:
-        return 0
+        return []
+    return [frozenset(map(int, line.split())) for line in lines]
 
 
 def count() -> int:
     """Which attempt of its task calls this, from 1."""
     key: Any = get_worker().get_current_task()
-    path = _file(Path(os.environ[FOLDER]), str(key))
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return counted(str(key), [os.getpid()])
+
+
+def count_test(key: str) -> int:
+    """Which attempt of a test calls this, in whatever child of a worker."""
+    return counted(key, [os.getpid(), *(one.pid for one in psutil.Process().parents())])
+
+
+def counted(key: str, pids: list[int]) -> int:
+    """Which attempt of that name this is."""
+    path = _file(Path(os.environ[FOLDER]), key)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(file, b".")
-        return os.fstat(file).st_size
+        os.write(file, b" ".join(b"%d" % pid for pid in pids) + b"\n")
+        return os.pread(file, os.fstat(file).st_size, 0).count(b"\n")
     finally:
         os.close(file)
 
@@ -89,6 +107,23 @@ def nested(seed: int, prefix: str, width: int, seconds: float) -> int:
             for n in range(width)
         ]
         return mixed(seed, *client.gather(futures))
+
+
+def locked(name: str, seconds: float) -> int:
+    """One that is alone while it holds a lock."""
+    count()
+    held = _file(Path(os.environ[FOLDER]), f"{name} is held")
+    with Lock(name):
+        with contextlib.suppress(FileNotFoundError):
+            other = int(held.read_text())
+            if psutil.pid_exists(other):  # else its worker died with it
+                raise RuntimeError(f"{name} is held by {other} and {os.getpid()}")
+        written = held.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        written.write_text(str(os.getpid()))
+        written.replace(held)
+        time.sleep(seconds)
+        held.unlink()
+    return 1
 
 
 class Counter:

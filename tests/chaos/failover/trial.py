@@ -18,19 +18,23 @@ from chaos.proxies import Net, Proxy, owner_of_port
 from failover_cluster import FailoverCluster
 
 import dtf_dask
+from dtf_dask.errors import FailoverError
 from dtf_dask.ha.coordinators import PEERS_ABOVE
 from failover import tasks
 from failover.faults import KINDS, Faults
-from failover.workloads import Ledger, Workload
+from failover.growth import Growth, Sample
+from failover.ledger import Ledger
+from failover.runs import Runs
+from failover.workloads import Workload
 
 _PORT = 20_000
 _APART = 10
 _CALM_S = 100.0  # clients that were not heard of for a minute are forgotten
 _CLIENTS_LEFT = 2  # who looks, and the one of Dask's for results that nobody holds
 _JOURNAL_MAX = 50
-_ENOUGH = 8  # samples of memory, to say anything
-_GROWTH_MAX, _GROWTH_MB_MAX = 1.3, 40.0
+_GONE_S = 20.0
 _HERE = Path(__file__).parents[1]
+_CODE = os.pathsep.join([str(_HERE), str(_HERE.parents[1] / "benchmarks")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Plan:
     clients: int = 4
     pause_s: float = 4.0
     tls: bool = True
+    runs: bool = True
 
 
 @dataclass(slots=True)
@@ -63,13 +68,15 @@ class Summary:
     seconds: float = 0.0
     faults: dict[str, int] = field(default_factory=dict)
     takeovers: int = 0
+    """Terms in which a scheduler took over wholly; others were killed meanwhile."""
     done: dict[str, int] = field(default_factory=dict)
     tasks_checked: int = 0
     reruns: list[str] = field(default_factory=list)
-    excused: int = 0
+    excused: dict[str, int] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     checks: int = 0
-    worker_rss_mb: list[float] = field(default_factory=list)
+    growth: dict[str, tuple[int, Sample, Sample]] = field(default_factory=dict)
+    """Of processes that lived long: samples, what they had early, and at the end."""
 
     @property
     def failed(self) -> bool:
@@ -83,6 +90,8 @@ class Trial:
     def __init__(self, plan: Plan, says: Callable[[str], None]) -> None:
         self._plan, self._says = plan, says
         self._summary = Summary(plan.seed)
+        self._growth = Growth()
+        self._told: set[str] = set()
         self._net = Net()
         self._proxies: list[Proxy] = []
         self._made: FailoverCluster
@@ -106,23 +115,23 @@ class Trial:
             self._says(self._made.logged())
         for proxy in self._proxies:
             await proxy.close()
-        self._check_processes()
+        await self._check_processes(attempts)
         return self._summed(began)
 
     async def _prepare(self, folder: Path, attempts: Path) -> None:
         """A cluster whose coordinators reach each other by proxies."""
         said, real = _own_hosts()
-        here = os.pathsep.join([str(_HERE), str(_HERE.parents[1] / "benchmarks")])
         hook = str(_HERE / "node_hook")
         plan = self._plan
         ports = [_PORT + _APART * number for number in range(3)]
         self._made = made = FailoverCluster(
             folder,
             tls=plan.tls,
-            environment={"PYTHONPATH": here, tasks.FOLDER: str(attempts)},
+            environment={"PYTHONPATH": _CODE, tasks.FOLDER: str(attempts)},
             coordinators_environment={
-                "PYTHONPATH": os.pathsep.join([hook, here]),
+                "PYTHONPATH": os.pathsep.join([hook, _CODE]),
                 "DTF_CHAOS_HOSTS": f"{said} {real}",
+                tasks.FOLDER: str(attempts),
                 "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000",
             },
             host=said,
@@ -156,6 +165,20 @@ class Trial:
             set_as_default=False,
         )
 
+    def _environment(self) -> dict[str, str]:
+        """Of commands that are clients."""
+        own = {"PYTHONPATH": _CODE, tasks.FOLDER: str(self._ledger.folder)}
+        if self._plan.tls:
+            keys = self._made.folder / "clients"
+            tls = "DASK_DISTRIBUTED__COMM__TLS__"
+            own |= {
+                "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true",
+                f"{tls}CA_FILE": str(keys / "authority.pem"),
+                f"{tls}CLIENT__CERT": str(keys / "certificate.pem"),
+                f"{tls}CLIENT__KEY": str(keys / "certificate.key"),
+            }
+        return own
+
     async def _tried(self) -> None:
         plan, made = self._plan, self._made
         names = [f"w{number}" for number in range(plan.workers)]
@@ -170,13 +193,20 @@ class Trial:
             )
             for n in range(plan.clients)
         ]
+        if plan.runs:
+            runs = Runs(
+                made.folder / "suites", made.contact, self._environment(), self._ledger
+            )
+            working.append(asyncio.create_task(runs.run(self.stop)))
         try:
-            await self._disturb(looks)
+            try:
+                await self._disturb(looks)
+            finally:
+                self.stop.set()
+                await asyncio.gather(*working)
+            await self._check_end(looks)
         finally:
-            self.stop.set()
-            await asyncio.gather(*working)
-        await self._check_end(looks)
-        await looks.close()
+            await looks.close()
 
     async def _disturb(self, looks: Any) -> None:
         """Fault after fault, until it is time."""
@@ -188,12 +218,21 @@ class Trial:
         while not self.stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), chosen.random() * plan.pause_s)
-            if time.monotonic() > ends or faults.terms >= plan.takeovers:
+            if time.monotonic() > ends or faults.takeovers() >= plan.takeovers:
                 return
             # Each kind once, and then any.
             await faults.inject(rest.pop() if rest else chosen.choice(plan.kinds))
             await self._check(looks)
-            self._note_memory()
+            self._note_growth()
+            self._say_broken()
+
+    def _say_broken(self) -> None:
+        """What was found since this was asked last."""
+        for found in (self._ledger.broken, self._ledger.reruns):
+            for one in found:
+                if one not in self._told:
+                    self._says(f"BROKEN: {one[:3000]}")
+                    self._told.add(one)
 
     # -- checks ----------------------------------------------------------------------
 
@@ -203,7 +242,7 @@ class Trial:
             while True:
                 try:
                     found: dict[str, Any] = await looks.scheduler.dtf_check()
-                except OSError:
+                except (OSError, FailoverError):  # who led is gone meanwhile
                     await asyncio.sleep(0.1)
                     continue
                 break
@@ -228,45 +267,51 @@ class Trial:
                     await asyncio.sleep(0.5)
         self._ledger.broken.append(f"all is over, and there is {found}")
 
-    def _note_memory(self) -> None:
-        """Of the worker that has lived longest."""
-        oldest = []
-        for worker in self._made.workers.values():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(worker.pid)
-                oldest.append((process.create_time(), process.memory_info().rss))
-        if oldest:
-            self._summary.worker_rss_mb.append(round(min(oldest)[1] / 2**20, 1))
+    def _note_growth(self) -> None:
+        """Of all that lives now."""
+        self._growth.note("clients", os.getpid())
+        for name, worker in self._made.workers.items():
+            self._growth.note(f"worker {name}", worker.pid)
+        for node, one in self._made.coordinators.items():
+            for process in one.processes():
+                ours = one.process is not None and process.pid == one.process.pid
+                self._growth.note(
+                    f"{'node' if ours else 'scheduler'} {node}", process.pid
+                )
 
-    def _check_memory(self) -> None:
-        """It does not grow with takeovers: the last third is as the second one."""
-        noted = self._summary.worker_rss_mb
-        third = len(noted) // 3
-        if third < _ENOUGH or self._ledger.deaths:
-            return
-        before, after = max(noted[third : 2 * third]), max(noted[2 * third :])
-        if after > before * _GROWTH_MAX and after > before + _GROWTH_MB_MAX:
-            self._ledger.broken.append(f"a worker grew from {before} to {after} MB")
-
-    def _check_processes(self) -> None:
-        """None is left of coordinators that were killed, or ended."""
-        seen = self._faults.seen if hasattr(self, "_faults") else set()
-        for pid in seen:
+    async def _check_processes(self, attempts: Path) -> None:
+        """None is left of coordinators and workers that were killed, or ended."""
+        left = _marked(attempts)
+        ends = time.monotonic() + _GONE_S
+        while left and time.monotonic() < ends:
+            await asyncio.sleep(0.2)
+            left = _marked(attempts)
+        for process in left:
             with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
                 words = " ".join(process.cmdline())
-                if "dtf_dask" in words and process.status() != psutil.STATUS_ZOMBIE:
-                    self._ledger.broken.append(f"a process is left: {pid} {words}")
-                    process.kill()
+                self._ledger.broken.append(f"a process is left: {process.pid} {words}")
+                process.kill()
 
     def _summed(self, began: float) -> Summary:
         found, ledger = self._summary, self._ledger
-        self._check_memory()
+        found.growth = self._growth.changes()
+        ledger.broken += self._growth.broken()
         found.seconds = round(time.monotonic() - began, 1)
         if hasattr(self, "_faults"):
             found.faults = dict(self._faults.done)
-            found.takeovers = self._faults.terms
+            found.takeovers = self._faults.takeovers()
         found.done = dict(ledger.done)
-        found.tasks_checked, found.excused = ledger.checked, ledger.excused
+        found.tasks_checked, found.excused = ledger.checked, dict(ledger.excused)
         found.reruns, found.broken = ledger.reruns, ledger.broken
         return found
+
+
+def _marked(attempts: Path) -> list[psutil.Process]:
+    """All that live of a trial: each has in its environment where attempts are."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            ours = process.environ().get(tasks.FOLDER) == str(attempts)
+            if ours and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

@@ -7,56 +7,21 @@ import contextlib
 import random
 import time
 import traceback
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from distributed import CancelledError, as_completed, wait
 
 from dtf_dask.errors import FailoverError
 from failover import tasks
+from failover.ledger import Ledger
+from failover.runs import run_cases
 from failover.tasks import PlannedError, mixed
 
 ANSWER_S = 120.0
 """No result takes so long, whatever fails meanwhile."""
 _RUN_S_MAX = 0.15
 _FRAMES = 8
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What the clients saw."""
-
-    folder: Path
-    """Where attempts are counted."""
-    broken: list[str] = field(default_factory=list)
-    done: Counter[str] = field(default_factory=Counter)
-    """What was done, by kind."""
-    checked: int = 0
-    """Tasks whose attempts were counted."""
-    reruns: list[str] = field(default_factory=list)
-    """Tasks that ran more often than they were to, though no worker died."""
-    excused: int = 0
-    """Tasks that ran more often, while a worker died."""
-    deaths: list[float] = field(default_factory=list)
-    """When workers were killed."""
-
-    def attempts(self, began: float, wanted: dict[str, int]) -> None:
-        """Compare how often tasks ran with how often they were to."""
-        died = any(at >= began - 1.0 for at in self.deaths)
-        for key, count in wanted.items():
-            found = tasks.attempts(self.folder, key)
-            self.checked += 1
-            if found == count:
-                continue
-            if died and found > count:
-                self.excused += 1
-            elif found > count:
-                self.reruns.append(f"{key} ran {found} times, not {count}")
-            else:
-                self.broken.append(f"{key} has a result, and ran {found} times")
 
 
 class Workload:
@@ -92,6 +57,8 @@ class Workload:
             self.actor: 1,
             self.many: 2,
             self.newcomer: 1,
+            self.locks: 1,
+            self.cases: 1,
         }
         self._client = await self._connect()
         try:
@@ -171,7 +138,11 @@ class Workload:
         needed = list(wanted)
         for key in needed:
             needed += [one for one in graph[key][3:] if one not in needed]
-        self._ledger.attempts(began, dict.fromkeys(needed, 1))
+        needed_by: dict[str, list[str]] = {}
+        for key in needed:
+            for one in graph[key][3:]:
+                needed_by.setdefault(one, []).append(key)
+        self._ledger.attempts(began, dict.fromkeys(needed, 1), needed_by)
 
     async def failures(self, prefix: str) -> None:
         """Some fail for good, and all that needs them; some fail, and are retried."""
@@ -194,7 +165,9 @@ class Workload:
                 self._wrong(f"{one.key} did not fail")
         wanted = {"bad": 1, "needs": 0, "flaky": times + 1, "after": 1}
         self._ledger.attempts(
-            began, {f"{prefix}-{name}": count for name, count in wanted.items()}
+            began,
+            {f"{prefix}-{name}": count for name, count in wanted.items()},
+            {fails.key: [needs.key], flaky.key: [after.key]},
         )
 
     async def cancels(self, prefix: str) -> None:
@@ -227,7 +200,8 @@ class Workload:
         inner = [mixed(3 + n) for n in range(width)]
         self._same(prefix, await future, mixed(3, *inner))
         wanted = {f"{prefix}-in-{n}": 1 for n in range(width)}
-        self._ledger.attempts(began, {f"{prefix}-out": 1, **wanted})
+        needed_by = {key: [f"{prefix}-out"] for key in wanted}
+        self._ledger.attempts(began, {f"{prefix}-out": 1, **wanted}, needed_by)
 
     async def actor(self, prefix: str) -> None:
         """An actor that counts keeps its count, as long as its worker lives."""
@@ -282,3 +256,20 @@ class Workload:
                 client.submit(tasks.node, 12, 0.1, key=f"{prefix}-unwanted")
         finally:
             await self._close(client)
+
+    async def locks(self, prefix: str) -> None:
+        """Tasks that take turns by a lock."""
+        began = time.monotonic()
+        keys = [f"{prefix}-{n}" for n in range(self._random.randrange(2, 6))]
+        futures = [
+            self._client.submit(
+                tasks.locked, f"{prefix}-lock", self._seconds(), key=key, pure=False
+            )
+            for key in keys
+        ]
+        self._same(prefix, await self._client.gather(futures), [1] * len(keys))
+        self._ledger.attempts(began, dict.fromkeys(keys, 1))
+
+    async def cases(self, prefix: str) -> None:
+        """Functions as tests, with attempts that are told of once."""
+        await run_cases(self._client, prefix, self._ledger)
