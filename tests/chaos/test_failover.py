@@ -12,7 +12,7 @@ import pytest
 COMMAND = [
     *(sys.executable, str(Path(__file__).parent / "failover" / "run_failover.py")),
     *("--minutes", "2", "--takeovers", "2", "--seed", "6", "--pause", "1", "--json"),
-    *("--faults", "kill,stop", "--workers", "2", "--clients", "2"),
+    *("--faults", "kill,stop", "--workers", "2", "--clients", "2", "--no-runs"),
 ]
 
 

@@ -63,11 +63,11 @@ class Ledger:
             else:
                 self.reruns.append(
                     f"{key} ran {len(ran[key])} times, not {wanted[key]}:"
-                    f" {[min(pids, default=0) for pids in ran[key]]}"
+                    f" {[(at, max(pids)) for at, pids in ran[key]]}"
                 )
 
     def _reasons(
-        self, ran: Mapping[str, list[frozenset[int]]], again: set[str], began: float
+        self, ran: Mapping[str, list[tasks.Attempt]], again: set[str], began: float
     ) -> dict[str, str]:
         """Why tasks themselves, rather than what needs them, were computed again."""
         if not self.died_since(began):
@@ -76,7 +76,7 @@ class Ledger:
         dropped = self._dropped()
         found = {}
         for key in again:
-            if any(pids & dead for pids in ran[key]):
+            if any(one.pids & dead for one in ran[key]):
                 found[key] = "its worker died"
             elif key in dropped:
                 found[key] = "its copy was moved to a worker that died"

@@ -10,8 +10,9 @@ import hashlib
 import os
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from distributed import Lock, get_worker, worker_client
@@ -37,13 +38,29 @@ def mixed(seed: int, *inputs: int) -> int:
     return value
 
 
-def attempts(folder: Path, key: str) -> list[frozenset[int]]:
-    """The ids of the processes of each attempt that began: its own, and those above."""
+class Attempt(NamedTuple):
+    """One that began.
+
+    Parameters
+    ----------
+    at
+        When, by the clock on the wall, as logs have it.
+    pids
+        Of its process, and of those above it.
+    """
+
+    at: str
+    pids: frozenset[int]
+
+
+def attempts(folder: Path, key: str) -> list[Attempt]:
+    """Those of a task that began."""
     try:
         lines = _file(folder, key).read_text().splitlines()
     except FileNotFoundError:
         return []
-    return [frozenset(map(int, line.split())) for line in lines]
+    words = [line.split() for line in lines]
+    return [Attempt(at, frozenset(map(int, pids))) for at, *pids in words]
 
 
 def count() -> int:
@@ -62,7 +79,8 @@ def counted(key: str, pids: list[int]) -> int:
     path = _file(Path(os.environ[FOLDER]), key)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.write(file, b" ".join(b"%d" % pid for pid in pids) + b"\n")
+        now = f"{datetime.now():%H:%M:%S.%f}"
+        os.write(file, f"{now} {' '.join(map(str, pids))}\n".encode())
         return os.pread(file, os.fstat(file).st_size, 0).count(b"\n")
     finally:
         os.close(file)
