@@ -143,8 +143,13 @@ async def _pause() -> None:
 
 
 async def _gather(scheduler: Scheduler, presence: Presence, term: int) -> list[str]:
-    """Wait for the workers of old; answers those that are known to be gone."""
+    """Wait for the workers of old; answers those that are known to be gone.
+
+    One that says that it hears is about to come, however slow its machine is: it is
+    waited for when silent ones are not any more, as long as for one that is away.
+    """
     gone: list[str] = []
+    coming: set[str] = set()
 
     def is_gone(address: str) -> None:
         if presence.expected.pop(address, None) is not None:
@@ -152,25 +157,40 @@ async def _gather(scheduler: Scheduler, presence: Presence, term: int) -> list[s
             presence.came.set()
 
     calls = [
-        asyncio.create_task(_call(scheduler, address, term, is_gone))
+        asyncio.create_task(_call(scheduler, address, term, coming.add, is_gone))
         for address in presence.expected
     ]
     try:
-        async with asyncio.timeout(presence.terms.takeover_s):
-            while presence.expected:
-                presence.came.clear()
-                await presence.came.wait()
-    except TimeoutError:
-        logger.info("%d workers have not come yet", len(presence.expected))
+        await _until(presence, lambda: not presence.expected, presence.terms.takeover_s)
+        await _until(
+            presence,
+            lambda: coming.isdisjoint(presence.expected),
+            presence.terms.grace_s,
+        )
     finally:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+    if presence.expected:
+        logger.info("%d workers have not come yet", len(presence.expected))
     return gone
 
 
+async def _until(presence: Presence, over: Callable[[], bool], wait_s: float) -> None:
+    """Look whenever a worker comes, until it is so, or for so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(wait_s):
+            while not over():
+                presence.came.clear()
+                await presence.came.wait()
+
+
 async def _call(
-    scheduler: Scheduler, address: str, term: int, gone: Callable[[str], None]
+    scheduler: Scheduler,
+    address: str,
+    term: int,
+    hears: Callable[[str], None],
+    gone: Callable[[str], None],
 ) -> None:
     """Tell a worker who leads; it may hold to a connection that is dead."""
     host, port = get_address_host_port(address)
@@ -179,7 +199,9 @@ async def _call(
             _, writer = await asyncio.open_connection(host, port)
             writer.close()
             worker = scheduler.rpc(address)
-            await worker.dtf_leader(address=scheduler.address, term=term)
+            answer = await worker.dtf_leader(address=scheduler.address, term=term)
+            if answer.get("status") == "OK":
+                hears(address)
             return
         except ConnectionRefusedError:
             gone(address)

@@ -52,6 +52,8 @@ class HandWorker:
         self.server_id = f"id-{name}"
         self.called: list[tuple[str, int]] = []
         self.heard: list[dict[str, Any]] = []
+        self.silent = False
+        """Whether it does not answer who calls."""
         self.comm: Comm | None = None
         self.answer: dict[str, Any] = {}
         self.old_ids: dict[Any, int] = {}
@@ -65,6 +67,8 @@ class HandWorker:
 
     async def _leader(self, address: str, term: int) -> dict[str, str]:
         self.called.append((address, term))
+        if self.silent:
+            await asyncio.Event().wait()
         return {"status": "OK"}
 
     async def register(

@@ -28,6 +28,7 @@ from dtf_dask.standby.dask_takeover import serialized
 from dtf_dask.standby.takeover import Settled, take_over
 
 TERM = 5
+_GRACE_S = 2.0
 
 
 class Successor(SchedulerPlugin):
@@ -213,6 +214,7 @@ def test_a_silent_worker_is_waited_for_until_the_grace_is_over() -> None:
             led_before("a", "b") as (records, (a, b)),
             coordinator(takeover_s=1.0) as (one, presence),
         ):
+            a.silent = True
             graph: dict[str, list[str]] = {"x": [], "y": [], "z": ["x", "y"]}
             one.submit(graph, ["z"])
             lead = asyncio.create_task(taking_over(one, presence, records))
@@ -233,6 +235,29 @@ def test_a_silent_worker_is_waited_for_until_the_grace_is_over() -> None:
     run(test())
 
 
+def test_who_answers_is_waited_for_though_the_grace_is_over() -> None:
+    """He lives, and is about to come: nothing that he ran is begun elsewhere."""
+
+    async def test() -> None:
+        async with (
+            led_before("a", "b") as (records, (a, b)),
+            coordinator(takeover_s=_GRACE_S) as (one, presence),
+        ):
+            one.submit({"x": [], "z": ["x"]}, ["z"])
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await asyncio.sleep(0)  # it has begun
+            await b.register(one.scheduler.address)
+            await until(lambda: a.called)
+            await asyncio.sleep(_GRACE_S * 1.1)
+            assert not lead.done()
+            await a.register(one.scheduler.address, a.has([held("x")]))
+            settled = await asyncio.wait_for(lead, PATIENCE_S)
+            assert (settled.workers, settled.missing) == (2, 0)
+            await until(lambda: a.sent() + b.sent() == ["z"])
+
+    run(test())
+
+
 def test_an_attempt_that_had_run_long_is_left_to_a_worker_that_is_cut_off() -> None:
     """It is on record; it is not begun elsewhere, and counts if it comes in time."""
 
@@ -242,6 +267,7 @@ def test_an_attempt_that_had_run_long_is_left_to_a_worker_that_is_cut_off() -> N
             led_before("a", "b", heartbeats=beats) as (records, (a, b)),
             coordinator(lease_s=3600.0, takeover_s=1.0) as (one, presence),
         ):
+            a.silent = True
             one.submit({"long": [], "short": [], "after": ["long"]}, ["short", "after"])
             long_id = a.old_ids["long"]
             lead = asyncio.create_task(taking_over(one, presence, records))
@@ -271,6 +297,7 @@ def test_when_such_a_lease_is_over_the_attempt_is_begun_elsewhere() -> None:
             led_before("a", "b", heartbeats=beats) as (records, (a, b)),
             coordinator(lease_s=1.0, takeover_s=1.0) as (one, presence),
         ):
+            a.silent = True
             one.submit({"long": []}, ["long"])
             lead = asyncio.create_task(taking_over(one, presence, records))
             await asyncio.sleep(0)  # it has begun

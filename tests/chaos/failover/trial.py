@@ -44,7 +44,7 @@ class Plan:
     Parameters
     ----------
     seconds, takeovers
-        It ends when either is reached.
+        It ends when either is reached, the second one not before each kind of fault.
     pause_s
         Between two faults, at most.
     """
@@ -218,7 +218,9 @@ class Trial:
         while not self.stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), chosen.random() * plan.pause_s)
-            if time.monotonic() > ends or faults.takeovers() >= plan.takeovers:
+            if time.monotonic() > ends:
+                return
+            if not rest and faults.takeovers() >= plan.takeovers:
                 return
             # Each kind once, and then any.
             await faults.inject(rest.pop() if rest else chosen.choice(plan.kinds))
