@@ -34,7 +34,14 @@ _CLIENTS_LEFT = 2  # who looks, and the one of Dask's for results that nobody ho
 _JOURNAL_MAX = 50
 _GONE_S = 20.0
 _HERE = Path(__file__).parents[1]
-_CODE = os.pathsep.join([str(_HERE), str(_HERE.parents[1] / "benchmarks")])
+_ROOT = _HERE.parents[1]
+_CODE = os.pathsep.join(map(str, (_HERE, _ROOT / "benchmarks", _ROOT)))
+"""What is tried is what lies beside this."""
+_GRACES = {
+    "DASK_DTF__HA__TAKEOVER_GRACE": "10 s",
+    "DASK_DTF__HA__RECONNECT_GRACE": "15 s",
+}
+"""A worker that the machine left without time for seconds has not died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ class Trial:
                 "DTF_CHAOS_HOSTS": f"{said} {real}",
                 tasks.FOLDER: str(attempts),
                 "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000",
+                **_GRACES,
             },
             host=said,
             ports=ports,
