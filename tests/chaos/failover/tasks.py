@@ -144,6 +144,11 @@ def locked(name: str, seconds: float) -> int:
     return 1
 
 
+def kept(dask_worker: Any) -> list[str]:
+    """Tasks that a worker knows, or has something of."""
+    return [str(key) for key in {*dask_worker.state.tasks, *dask_worker.data}]
+
+
 class Counter:
     """An actor that counts."""
 

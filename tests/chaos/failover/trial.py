@@ -42,6 +42,11 @@ _GRACES = {
     "DASK_DTF__HA__RECONNECT_GRACE": "15 s",
 }
 """A worker that the machine left without time for seconds has not died."""
+_LOGS = {
+    "DASK_DISTRIBUTED__ADMIN__LOG_LENGTH": "200",
+    "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "200",
+}
+"""What Dask keeps of its logs is full before it is looked whether anything grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +139,14 @@ class Trial:
         self._made = made = FailoverCluster(
             folder,
             tls=plan.tls,
-            environment={"PYTHONPATH": _CODE, tasks.FOLDER: str(attempts)},
+            environment={"PYTHONPATH": _CODE, tasks.FOLDER: str(attempts), **_LOGS},
             coordinators_environment={
                 "PYTHONPATH": os.pathsep.join([hook, _CODE]),
                 "DTF_CHAOS_HOSTS": f"{said} {real}",
                 tasks.FOLDER: str(attempts),
                 "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000",
                 **_GRACES,
+                **_LOGS,
             },
             host=said,
             ports=ports,
@@ -272,6 +278,7 @@ class Trial:
                     if (
                         empty.items() <= found.items()
                         and found["journal"] < _JOURNAL_MAX
+                        and not any((await looks.run(tasks.kept)).values())
                     ):
                         return
                     await asyncio.sleep(0.5)
