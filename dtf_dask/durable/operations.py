@@ -25,8 +25,8 @@ KEYS_MAX = 4_000_000
 
 TABLE, DESIRE, RELEASE, CANCEL, RETRY, SCATTER = 1, 2, 3, 4, 5, 6
 CLIENT_GONE, RESTART = 7, 8
-ERRED, COUNTS = 16, 17
-"""These two the scheduler writes itself, of what became of tasks."""
+ERRED, COUNTS, VOID = 16, 17, 18
+"""These the scheduler writes itself: what became of tasks, and of wishes for them."""
 
 
 class Operation(NamedTuple):
@@ -105,6 +105,12 @@ def _counts_wrong(body: tuple[Any, ...]) -> str:
     return _keys_wrong(body[0])
 
 
+def _void_wrong(body: tuple[Any, ...]) -> str:
+    if len(body) != 2 or type(body[1]) is not float:
+        return "takes keys, and up to when they were wished for"
+    return _keys_wrong(body[0])
+
+
 KINDS: dict[int, Kind] = {
     TABLE: Kind("table", _table_wrong),
     DESIRE: Kind("desire", _only_keys),
@@ -116,6 +122,7 @@ KINDS: dict[int, Kind] = {
     RESTART: Kind("restart", _nothing),
     ERRED: Kind("erred", _erred_wrong, from_clients=False),
     COUNTS: Kind("counts", _counts_wrong, from_clients=False),
+    VOID: Kind("void", _void_wrong, from_clients=False),
 }
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from distributed import Scheduler
@@ -19,6 +18,7 @@ from distributed.scheduler import TaskState
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import Operation, encode_operation
 from dtf_dask.standby import dask_seam
+from dtf_dask.standby.burying import Buried, Graveyard
 from dtf_dask.standby.dask_takeover import made_of
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
@@ -35,16 +35,6 @@ _MANY, _TASK_S = 10_000, 100e-6
 """Plugins hear of all tasks of a submission at once, and may take so long for each."""
 
 Slices = Generator[None, None, None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Buried:
-    run_spec: Any
-    annotations: dict[str, Any] | None
-    priority: Any
-    actor: bool
-    needs: tuple[Key, ...]
-    erred: Mapping[str, Any] | None
 
 
 class Applier:
@@ -87,7 +77,8 @@ class Applier:
         self.scattered: dict[Key, int] = {}
         self.tell_more = tell_more
         self.busy: Callable[[float], None] = lambda limit_s: None
-        self._buried: dict[Key, _Buried] = {}
+        self._graves = Graveyard(scheduler, self._revive)
+        self._is_there = self._graves.is_known
         self._revived: set[Key] = set()
         self._restricted: set[Key] = set()
         scheduler.add_plugin(Watch(self.forgotten, self.finished, scheduler), name=NAME)
@@ -102,6 +93,7 @@ class Applier:
             operations.RESTART: self._restart,
             operations.ERRED: self._erred,
             operations.COUNTS: self._counts,
+            operations.VOID: self._void,
         }
 
     def act(
@@ -118,6 +110,7 @@ class Applier:
         """
         self.failed = ""
         self.last_s = max(self.last_s, at_s)
+        self.living.turn(at_s)
         try:
             yield from self._acts[operation.kind](operation, packed, at_s, read)
         except Exception as error:
@@ -135,7 +128,7 @@ class Applier:
         # Revived for tasks that could not be made after all.
         revived = [tasks[key] for key in self._revived if key in tasks]
         dask_seam.forget_unneeded(self.scheduler, revived, "settle")
-        self._buried.clear()
+        self._graves.settle()
         self._revived.clear()
         self.living.settle()
 
@@ -161,19 +154,12 @@ class Applier:
         self.scattered.pop(key, None)
         if not self.leads:
             self._revived.discard(key)
-            self._buried[key] = _Buried(
-                ts.run_spec,
-                ts.annotations,
-                ts.priority,
-                ts.actor,
-                tuple(dts.key for dts in ts.dependencies),
-                erred,
-            )
+            self._graves.bury(ts, erred)
         else:
             # If somebody wants it, no operation said so: a worker died with what cannot
             # be made again.
             for cs in ts.who_wants or ():
-                self._more(operations.RELEASE, cs.client_key, (key,))
+                self._voids(cs.client_key, (key,), self.last_s)
 
     def finished(self, key: Key) -> None:
         """A task is done, of which Dask itself may void a wish."""
@@ -182,10 +168,13 @@ class Applier:
         if self.leads and key in wishes and cs is not None:
             ts = self.scheduler.tasks.get(key)
             if ts is None or ts not in cs.wants_what:
-                self._more(operations.RELEASE, FIRE_AND_FORGET, (key,))
+                self._voids(FIRE_AND_FORGET, (key,), self.last_s)
 
-    def _more(self, kind: int, client: str, *body: Any) -> None:
-        self.tell_more(encode_operation(kind, client, *body))
+    def _voids(self, client: str, keys: tuple[Key, ...], upto_s: float) -> None:
+        """Have it written that wishes are void: those up to now, for what comes before
+        that in the journal may hold the same wish again."""
+        self.living.void(client, keys)
+        self.tell_more(encode_operation(operations.VOID, client, keys, upto_s))
 
     # The operations.
 
@@ -198,7 +187,7 @@ class Applier:
         lost = [key for key in given.elsewhere if not self._is_there(key)]
         dask_seam.known_client(scheduler, op.client)
         if lost and self.leads:
-            yield from self._lost(op.client, packed, wanted, why)
+            yield from self._lost(op.client, packed, wanted, at_s)
             return
         rows = possible(given.rows, lost, self._is_there) if lost else given.rows
         anew = self._revived & {row.key for _, row in rows} if self._revived else ()
@@ -229,11 +218,12 @@ class Applier:
             self.busy(tasks * _TASK_S + 1.0)
 
     def _lost(
-        self, client: str, packed: bytes, wanted: tuple[Key, ...], why: str
+        self, client: str, packed: bytes, wanted: tuple[Key, ...], at_s: float
     ) -> Slices:
         self.living.asserted(packed, client, vain=wanted)
         self._cancelled(client, wanted, "lost dependencies")
-        self._more(operations.RELEASE, client, wanted)
+        self._voids(client, wanted, at_s)
+        why = f"lost-dependencies-{at_s}"
         yield from dask_seam.release(self.scheduler, client, wanted, why)
 
     def _desire(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
@@ -243,7 +233,7 @@ class Applier:
         self.scheduler.client_desires_keys(keys=there, client=op.client)
         if vain and self.leads:
             self._cancelled(op.client, vain, "lost")
-            self._more(operations.RELEASE, op.client, tuple(vain))
+            self._voids(op.client, tuple(vain), at_s)
         yield from ()
 
     def _release(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
@@ -251,6 +241,10 @@ class Applier:
         self.living.denied(packed, [(op.client, key) for key in keys])
         why = f"client-releases-keys-{at_s}"
         yield from dask_seam.release(self.scheduler, op.client, keys, why)
+
+    def _void(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys = self.living.denied_upto(packed, op.client, *op.body)
+        yield from dask_seam.release(self.scheduler, op.client, keys, f"void-{at_s}")
 
     def _cancel(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys, force, reason = op.body
@@ -272,7 +266,7 @@ class Applier:
         for client, wanted in sorted(by_client.items()):
             if self.leads:
                 # What it made void is written: a shadow may know fewer tasks above.
-                self._more(operations.RELEASE, client, tuple(wanted))
+                self._voids(client, tuple(wanted), at_s)
                 self._cancelled(client, wanted, reason)
             why = f"cancel-key-{at_s}"
             yield from dask_seam.release(self.scheduler, client, wanted, why)
@@ -357,35 +351,8 @@ class Applier:
             (there if self._is_there(key) else vain).append(key)
         return there, vain
 
-    def _is_there(self, key: Key) -> bool:
-        """Whether a task is known; a shadow revives it if it had better be."""
-        if key in self.scheduler.tasks:
-            return True
-        if key not in self._buried:
-            return False
-        stack = [key]
-        while stack:
-            one = stack[-1]
-            if one in self.scheduler.tasks:
-                stack.pop()
-                continue
-            found = self._buried.get(one)
-            if found is None:
-                return False
-            missing = [dep for dep in found.needs if dep not in self.scheduler.tasks]
-            if missing:
-                stack.extend(missing)
-                continue
-            stack.pop()
-            self._revive(one, self._buried.pop(one))
-        return True
-
-    def _revive(self, key: Key, found: _Buried) -> None:
-        ts = self.scheduler.new_task(key, found.run_spec, "released")
-        ts.annotations, ts.priority = found.annotations, found.priority
-        ts.actor = found.actor
-        for need in found.needs:
-            ts.add_dependency(self.scheduler.tasks[need])
+    def _revive(self, ts: TaskState, found: Buried) -> None:
+        key: Key = ts.key
         self._revived.add(key)
         self.living.revived(key)
         dask_seam.tell_plugins(self.scheduler, "", [ts], set(), "revived")

@@ -19,6 +19,7 @@ from dtf_dask.ha.ledger.entries import COMMAND_BYTES_MAX
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.entries import Asked, Asker, Entry, Kept
 from dtf_dask.standby.journal import (
+    APART_S,
     BATCH_OPERATIONS_MAX,
     PART_BYTES_MAX,
     key_of,
@@ -215,6 +216,7 @@ class Durability:
             entry.put(key, value)
         if batch:
             self._write(entry, batch)
+            self._last_s += len(batch) * APART_S
         self._made.append(entry)
 
     def _write(self, entry: Entry, batch: list[bytes]) -> None:
@@ -269,7 +271,8 @@ class Durability:
             living.begin(entry.number, entry.count, entry.at_s, alone=alone)
         done: dict[Asker, int] = {}
         turn_ends = time.monotonic() + _TURN_S
-        for place, item in enumerate(entry.items):
+        places = 0
+        for item in entry.items:
             self.room.done(item.size)
             if isinstance(item, Kept):
                 self._remember(item.records)
@@ -278,7 +281,7 @@ class Durability:
                 continue
             if item.operation is not None:
                 # Each as if it had come alone: Dask's generations go by this time.
-                at_s = entry.at_s + place * 1e-6
+                at_s, places = entry.at_s + places * APART_S, places + 1
                 for _ in self.applier.act(item.operation, item.packed, at_s, item.read):
                     await asyncio.sleep(0)
                 item.why = self.applier.failed
@@ -313,7 +316,7 @@ class Durability:
             keys = [key_of(gone.number + at) for at in range(gone.count)]
             records: dict[str, bytes | None] = dict.fromkeys(keys)
             if gone.rest:
-                (records[keys[0]],) = parts_of(gone.at_s, gone.rest)
+                (records[keys[0]],) = parts_of(gone.at_s, gone.rest, gone.times)
             self.keep_lazily(records)
 
 

@@ -9,7 +9,7 @@ ends before them: nobody was told that they are there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -21,6 +21,8 @@ _DIGITS = 20
 PART_BYTES_MAX = 512 * 1024
 WHOLE, BEGINS, GOES_ON, ENDS = b"\0", b"\1", b"\2", b"\3"
 BATCH_OPERATIONS_MAX = 4_000
+APART_S = 1e-6
+"""Operations of a batch stand in their order as if each had come so much later."""
 _TERM_BITS = 36
 
 
@@ -37,12 +39,19 @@ class Batch(NamedTuple):
         When the leader wrote it, in seconds since 1970.
     operations
         As `dtf_dask.durable.operations` packs them.
+    times
+        When each stood in its place, where others beside it are gone.
     """
 
     number: int
     records: int
     at_s: float
     operations: tuple[bytes, ...]
+    times: tuple[float, ...] = ()
+
+    def time_of(self, place: int) -> float:
+        """When the operation at a place was written: no two have the same time."""
+        return self.times[place] if self.times else self.at_s + place * APART_S
 
 
 def first_number(term: int) -> int:
@@ -81,9 +90,12 @@ def number_of(key: str) -> int:
     return int(digits)
 
 
-def parts_of(at_s: float, operations: Sequence[bytes]) -> list[bytes]:
-    """Values of the records that hold a batch, in their order."""
-    body: bytes = msgpack.packb((VERSION, at_s, list(operations)))
+def parts_of(
+    at_s: float, operations: Sequence[bytes], times: Sequence[float] = ()
+) -> list[bytes]:
+    """Values of the records that hold a batch, in their order; see `Batch`."""
+    more = (list(times),) if times else ()
+    body: bytes = msgpack.packb((VERSION, at_s, list(operations), *more))
     if len(body) < PART_BYTES_MAX:
         return [WHOLE + body]
     cut = [body[at : at + PART_BYTES_MAX] for at in range(0, len(body), PART_BYTES_MAX)]
@@ -149,10 +161,19 @@ def _batch(number: int, count: int, body: bytes) -> Batch:
             " the same version of dtf on all nodes"
         )
     if (
-        len(found) != 3
+        len(found) not in (3, 4)
         or type(found[1]) is not float
         or type(found[2]) is not tuple
         or any(type(one) is not bytes for one in found[2])
+        or not _are_times(found[3:], len(found[2]))
     ):
         raise ProtocolError(f"record {number} of the journal makes no sense")
-    return Batch(number, count, found[1], found[2])
+    return Batch(number, count, *found[1:])
+
+
+def _are_times(more: tuple[Any, ...], count: int) -> bool:
+    return not more or (
+        type(more[0]) is tuple
+        and len(more[0]) == count
+        and all(type(one) is float for one in more[0])
+    )

@@ -39,14 +39,16 @@ class Gone:
         Its number, and how many records it takes.
     at_s
         When it was written.
-    rest
-        What it is to hold instead; nothing if it goes.
+    rest, times
+        What it is to hold instead, and when each of that was written; nothing if it
+        goes.
     """
 
     number: int
     count: int
     at_s: float
     rest: tuple[bytes, ...]
+    times: tuple[float, ...] = ()
 
 
 class Living:
@@ -60,6 +62,8 @@ class Living:
         self._records: dict[int, _Record] = {}
         self._touched: dict[_Record, None] = {}
         self._open = _Record(0, 0, 0.0)
+        self._at_s = 0.0
+        self._voided: dict[tuple[str, Key], dict[_Entry, None]] = {}
 
     def __len__(self) -> int:
         """How many records are left, parts of one counted once."""
@@ -70,6 +74,10 @@ class Living:
     ) -> None:
         """What comes next stands in this record; alone, if it holds nothing else."""
         self._open = self._records[number] = _Record(number, count, at_s, alone)
+
+    def turn(self, at_s: float) -> None:
+        """What comes next was written at this time."""
+        self._at_s = at_s
 
     def end(self) -> None:
         """It holds no more."""
@@ -111,6 +119,37 @@ class Living:
         for client, key in wishes:
             self._void(self._wishes.get(client, {}).pop(key, None), found)
         self._denies(operation, found)
+
+    def void(self, client: str, keys: Iterable[Key]) -> None:
+        """Wishes are void; the operation that says so is yet to come."""
+        for key in keys:
+            found = self._voided.setdefault((client, key), {})
+            self._void(self._wishes.get(client, {}).pop(key, None), found)
+
+    def denied_upto(
+        self, operation: bytes, client: str, keys: Iterable[Key], at_s: float
+    ) -> list[Key]:
+        """Wishes are void that were there at a time; answers what is wished no more."""
+        found: dict[_Entry, None] = {}
+        wishes, void = self._wishes.get(client, {}), []
+        for key in keys:
+            before = self._voided.pop((client, key), {})
+            found.update(dict.fromkeys(one for one in before if not one.gone))
+            wish = wishes.get(key)
+            newer = [] if wish is None else [e for e in wish.entries if e.at_s > at_s]
+            if wish is None or not newer:
+                self._void(wishes.pop(key, None), found)
+                void.append(key)
+                continue
+            older = [one for one in wish.entries if one.at_s <= at_s]
+            found.update(dict.fromkeys(one for one in older if not one.gone))
+            wish.entries = newer
+            if wish.counting in older:
+                self._matters_again(newer[0])
+                self._matters_less(wish.counting)
+                wish.counting = newer[0]
+        self._denies(operation, found)
+        return void
 
     def left(self, operation: bytes, clients: Iterable[str]) -> None:
         """An operation made all wishes of these clients void."""
@@ -208,7 +247,9 @@ class Living:
                 record.over = record.over_size = record.holds_up = 0
                 self._remove(out)
                 rest = tuple(one.operation for one in record.entries)
-                found.append(Gone(record.number, record.count, record.at_s, rest))
+                times = tuple(one.at_s for one in record.entries)
+                gone = Gone(record.number, record.count, record.at_s, rest, times)
+                found.append(gone)
         return found
 
     def _void(self, wish: _Wish | None, found: dict[_Entry, None]) -> None:
@@ -233,7 +274,8 @@ class Living:
         # What denies is small, and waits for others: it must not keep them waiting.
         size = 0 if denies else len(operation)
         # A record of one operation goes or stays; the bytes would be kept for nothing.
-        entry = _Entry(b"" if record.alone else operation, size, record)
+        operation = b"" if record.alone else operation
+        entry = _Entry(operation, size, record, self._at_s)
         record.entries.append(entry)
         record.size += entry.size
         return entry
@@ -303,6 +345,7 @@ class _Entry:
     operation: bytes
     size: int
     record: _Record
+    at_s: float
     matters: int = 0
     holds_up: list[_Entry] = field(default_factory=list)
     """What denies its wishes, and matters while a record holds it."""

@@ -32,7 +32,7 @@ _IN_THREAD_BYTES = 256 * 1024
 _DENYING = frozenset(
     (
         *(operations.RELEASE, operations.CANCEL),
-        *(operations.CLIENT_GONE, operations.RESTART),
+        *(operations.CLIENT_GONE, operations.RESTART, operations.VOID),
     )
 )
 
@@ -150,8 +150,7 @@ class Shadow:
                 read = await asyncio.to_thread(prepare, operation)
             else:
                 read = prepare(operation)
-            at_s = batch.at_s + place * 1e-6
-            for _ in self.applier.act(operation, packed, at_s, read):
+            for _ in self.applier.act(operation, packed, batch.time_of(place), read):
                 await asyncio.sleep(0)
             if time.monotonic() > turn_ends:
                 await asyncio.sleep(0)

@@ -32,6 +32,7 @@ GOOD: dict[int, tuple[Any, ...]] = {
     operations.RESTART: (),
     operations.ERRED: ("x", {"text": "no"}),
     operations.COUNTS: (("x",), (2,), (0,), (7,)),
+    operations.VOID: (("x", ("y", 1)), 1.5e9),
 }
 BAD: dict[int, tuple[Any, ...]] = {
     operations.TABLE: ("no bytes", {}),
@@ -44,6 +45,7 @@ BAD: dict[int, tuple[Any, ...]] = {
     operations.RESTART: ("x",),
     operations.ERRED: ("x", "no"),
     operations.COUNTS: (("x",), (2, 3), (0,), (7,)),
+    operations.VOID: (("x",), 1),
 }
 
 

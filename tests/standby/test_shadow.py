@@ -187,3 +187,64 @@ def test_tasks_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
             await leader.close()
 
     asyncio.run(asyncio.wait_for(check(), 60))
+
+
+def one_task(seq: int, key: str, needs: tuple[str, ...] = ()) -> bytes:
+    rows = (Row(key, needs, b"p", (), False, {}),)
+    table = encode_table(Table("c", seq, (key,), (), rows))
+    return encode_operation(operations.TABLE, "c", table, {})
+
+
+BEFORE = {
+    "cancelled": encode_operation(operations.CANCEL, "c", ("k",), False, ""),
+    "cancelled by another": encode_operation(operations.CANCEL, "d", ("k",), True, ""),
+    "lost": one_task(2, "k", ("nowhere",)),
+    "wanted in vain": encode_operation(operations.DESIRE, "c", ("k",)),
+}
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("before", BEFORE)
+def test_what_is_wished_again_at_once_stays_wished(
+    before: str, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if both are in one batch, as after an outage: what the scheduler writes of
+    the wish that was void says nothing of the one that is."""
+    monkeypatch.setattr(durability, "CUT_EVERY_S", 0.0)
+
+    async def check() -> None:
+        ledger = MemoryLedger()
+        with bare() as first, bare() as early, bare() as late:
+            leader = await lead(ledger, ledger.shadow(first), 1)
+            old = ledger.shadow(early)
+            if before.startswith("cancelled"):
+                leader.durability.append(one_task(1, "k"))
+            if known:
+                wish = encode_operation(operations.DESIRE, "other", ("k",))
+                leader.durability.append(wish)
+                await leader.durability.settled()
+            leader.durability.append(BEFORE[before])
+            leader.durability.append(one_task(3, "k"))
+            for _ in range(4):
+                await leader.durability.settled()
+                await asyncio.sleep(0.02)
+            new = ledger.shadow(late)
+            for shadow in (old, new):
+                await shadow.catch_up()
+            for scheduler in (first, early, late):
+                (wanted,) = scheduler.clients["c"].wants_what
+                assert wanted is scheduler.tasks["k"]
+                assert wanted.run_spec.dependencies == set()
+            gone = [encode_operation(operations.CLIENT_GONE, one) for one in KEEPERS]
+            for one in gone:
+                leader.durability.append(one)
+            for _ in range(4):
+                await leader.durability.settled()
+                await asyncio.sleep(0.02)
+            assert first.tasks == {} == ledger.records
+            await leader.close()
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
+KEEPERS = ("c", "other")
