@@ -14,6 +14,7 @@ import psutil
 from coordinated import await_kept, await_workers, standing
 from dtf_process import dtf, end, logged, run, start, suite
 from dtf_process import pytest as plain_pytest
+from machine_pace import slowness
 
 _SUITE = """
 import os, pathlib, pytest, time
@@ -120,7 +121,7 @@ def test_leaders_are_killed(tmp_path):
         await_workers(address, 2)
         over, killed = threading.Event(), []
         killing = threading.Thread(
-            target=_kill_now_and_then, args=(address, over, killed, 3.0)
+            target=_kill_now_and_then, args=(address, over, killed, 3.0 * slowness())
         )
         process = start(
             folder,
