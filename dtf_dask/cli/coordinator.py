@@ -7,16 +7,24 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dtf_dask.cli.ha_prepare import peers_option
 from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.cli.scheduler_ports import require_free
 from dtf_dask.cli.web_option import web_option
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.coordinators import Coordinators
 from dtf_dask.ha.dialing import Address
-from dtf_dask.ha.node_config import FILE, NodeConfig, read_config, shown_address
+from dtf_dask.ha.node_config import (
+    FILE,
+    NodeConfig,
+    read_config,
+    shown_address,
+    this_time,
+)
 from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.web.paths import api_url
 
@@ -36,10 +44,17 @@ from dtf_dask.web.paths import api_url
     type=click.Path(file_okay=False, path_type=Path),
     help="Where 'dtf ha prepare' has put it, or all of them; copied into a new --data.",
 )
-@click.option("--dashboard", metavar="HOST:PORT", help="Where its dashboard listens.")
-@web_option("Where its API is served")
+@web_option("Where its API is served, this time")
 @click.option(
-    "--preload", multiple=True, metavar="MODULE", help="For its scheduler. Repeatable."
+    "--dashboard",
+    metavar="HOST:PORT",
+    help="Where its dashboard listens, this time. [default: as it was prepared]",
+)
+@click.option(
+    "--preload",
+    multiple=True,
+    metavar="MODULE",
+    help="For its scheduler, this time. Repeatable.",
 )
 def coordinator(
     name: str | None,
@@ -60,15 +75,14 @@ def coordinator(
     )
     config = _found(folder, prepared, name)
     _check(config, name, peers)
-    options = dict(config.scheduler)
+    require_free([config])
+    options: dict[str, Any] = {}
     if dashboard is not None:
         options["dashboard"] = dashboard
     if preload:
         options["preload"] = list(preload)
-    wanted = replace(config, scheduler=options, web=web or config.web)
-    if wanted != config:
-        config = wanted
-        config.write()
+    said = this_time(web, options)
+    config = config.started(said)
     own = config.names.get(config.node, str(config.node))
     click.echo(f"Starting coordinator {own} of cluster {config.cluster}.", err=True)
 
@@ -81,7 +95,7 @@ def coordinator(
         if config.web is not None:
             click.echo(f"Its API: {api_url(shown_address(config.web))}", err=True)
 
-    until_stopped([RedundancyManager(folder)], ready=say)
+    until_stopped([RedundancyManager(folder, said)], ready=say)
 
 
 def _found(folder: Path, prepared: Path | None, name: str | None) -> NodeConfig:

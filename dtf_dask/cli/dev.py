@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from click.core import ParameterSource
 
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.ha_running import until_stopped
+from dtf_dask.cli.scheduler_ports import require_free
 from dtf_dask.cli.web_option import web_option
 from dtf_dask.errors import ConfigurationError
 from dtf_dask.ha.coordinators import (
@@ -26,7 +26,13 @@ from dtf_dask.ha.coordinators import (
     numbered,
 )
 from dtf_dask.ha.dialing import Address
-from dtf_dask.ha.node_config import FILE, NodeConfig, read_config, shown_address
+from dtf_dask.ha.node_config import (
+    FILE,
+    NodeConfig,
+    read_config,
+    shown_address,
+    this_time,
+)
 from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.web.paths import api_url
 
@@ -86,9 +92,13 @@ def dev(
                 f"{folder} is that of {len(made)} coordinators, and --coordinators says"
                 f" {coordinators}: leave it out, or name another --folder"
             )
-        made = made or _made(folder, coordinators, dashboard)
-        if web is not None:
-            made = _with_web(made, web)
+        options = {}
+        if context.get_parameter_source("dashboard") != ParameterSource.DEFAULT:
+            options["dashboard"] = dashboard
+        made = made or _made(folder, coordinators)
+        require_free(made)
+        said = [this_time(one, options) for one in _webs(web, len(made))]
+        made = [one.started(its) for one, its in zip(made, said, strict=True)]
         contact = made[0].contact
         click.echo(contact)
         sys.stdout.flush()
@@ -109,7 +119,10 @@ def dev(
                 err=True,
             )
 
-        managers = [RedundancyManager(one.folder) for one in made]
+        managers = [
+            RedundancyManager(one.folder, its)
+            for one, its in zip(made, said, strict=True)
+        ]
         until_stopped(managers, ready=say, beside=end_workers)
 
 
@@ -127,28 +140,28 @@ def _known(folder: Path) -> list[NodeConfig]:
     return found
 
 
-def _made(folder: Path, count: int, dashboard: str) -> list[NodeConfig]:
+def _made(folder: Path, count: int) -> list[NodeConfig]:
     names = "abcdefghi"[:count]
     places = {
         name: (_LOOPBACK, port) for name, port in zip(names, _ports(count), strict=True)
     }
-    scheduler = {"dashboard": dashboard, "tls": False}
+    scheduler = {"dashboard": f"{_LOOPBACK}:0", "tls": False}
     return make_coordinators(folder, "dev", numbered(places), scheduler)
 
 
-def _with_web(made: list[NodeConfig], first: Address) -> list[NodeConfig]:
-    """The same coordinators, each with a place for its API."""
+def _webs(first: Address | None, count: int) -> list[Address | None]:
+    """Where the API of each is served, if it is."""
+    if first is None:
+        return [None] * count
     host, port = first
-    found = []
+    if port:
+        return [(host, port + n) for n in range(count)]
     with contextlib.ExitStack() as stack:
-        for n, config in enumerate(made):
-            one = port + n if port else 0
-            if not port:
-                server = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-                one = server.getsockname()[1]
-            found.append(replace(config, web=(host, one)))
-            found[-1].write()
-    return found
+        servers = [
+            stack.enter_context(socket.create_server((_LOOPBACK, 0)))
+            for _ in range(count)
+        ]
+        return [(host, one.getsockname()[1]) for one in servers]
 
 
 def _ports(count: int) -> list[int]:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ class NodeConfig:
     names: Mapping[NodeId, str] = field(default_factory=dict)
     schedulers: Mapping[NodeId, Address] = field(default_factory=dict)
     scheduler: Mapping[str, Any] = field(default_factory=dict)
+
+    def started(self, said: Mapping[str, Any]) -> NodeConfig:
+        """The same, as `this_time` has it: for one start, and not written."""
+        web = parse_address(said["web"]) if "web" in said else self.web
+        scheduler = {**self.scheduler, **said.get("scheduler", {})}
+        return replace(self, web=web, scheduler=scheduler)
 
     @property
     def plan(self) -> NodePlan:
@@ -185,6 +191,14 @@ class NodeConfig:
             os.replace(temporary, path)
         except OSError as error:
             raise ConfigurationError(f"{path}: {error}") from error
+
+
+def this_time(web: Address | None, scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """What a start says that is for that start only, as plain words."""
+    said: dict[str, Any] = {"scheduler": dict(scheduler)} if scheduler else {}
+    if web is not None:
+        said["web"] = shown_address(web)
+    return said
 
 
 def read_config(folder: Path) -> NodeConfig:

@@ -1,5 +1,7 @@
 """The process of a node: ``python -m dtf_dask.ha.node_process FOLDER``.
 
+``--this-time`` and JSON is for this process what ``node.json`` says for all.
+
 It says ``{"ready": ...}`` in one line when it takes part, and ends on SIGTERM, SIGINT
 or when its input ends, so that it never outlives who started it. A node that leads
 hands over first. Beside it run its scheduler process and its web process, if
@@ -128,6 +130,9 @@ def main(arguments: list[str]) -> int:
         gc.freeze()
         gc.set_threshold(_YOUNG_OBJECTS)
         supervised = "--supervised" in arguments[1:]
+        if "--this-time" in arguments[1:]:
+            said = arguments[arguments.index("--this-time") + 1]
+            config = config.started(json.loads(said))
         return asyncio.run(run(config, until_input_ends=supervised))
     except DtfError as error:
         print(f"dtf: {error}", file=sys.stderr, flush=True)

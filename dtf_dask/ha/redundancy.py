@@ -44,10 +44,15 @@ class RedundancyManager:
     ----------
     folder
         The node's, as ``dtf ha init`` makes it.
+    this_time
+        What its process is told beside what the folder says; see `node_config`.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(
+        self, folder: str | Path, this_time: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = Path(folder)
+        self._this_time = dict(this_time or {})
         self.config = read_config(self.folder)
         self.restarts = 0
         self.last_exit: int | None = None
@@ -166,9 +171,12 @@ class RedundancyManager:
 
     async def _launch(self) -> None:
         try:
+            words = ["--supervised"]
+            if self._this_time:
+                words += ["--this-time", json.dumps(self._this_time)]
             self._process = process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "dtf_dask.ha.node_process", str(self.folder), "--supervised"),
+                *("-m", "dtf_dask.ha.node_process", str(self.folder), *words),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

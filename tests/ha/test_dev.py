@@ -6,17 +6,21 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from click.testing import CliRunner
 
+from dtf_dask.cli import scheduler_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.main import dtf
 from dtf_dask.errors import ConfigurationError, DtfError
@@ -136,3 +140,39 @@ def test_nothing_outlives_a_cluster_that_is_killed() -> None:
         process.wait()
         _, left = psutil.wait_procs(family, WAIT_S)
         assert left == []
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scheduler would listen there only once it leads, which may be days later."""
+    monkeypatch.setattr(scheduler_ports, "_ENDS_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        made = make_coordinators(
+            tmp_path, "dev", numbered({"a": ("127.0.0.1", port)}), {"tls": False}
+        )
+        said = f"something listens at 127.0.0.1:{port} already"
+        assert said in said_no("dev", "--folder", tmp_path)
+        assert said in said_no("coordinator", "--data", made[0].folder)
+
+
+def test_options_of_a_start_are_for_that_start(tmp_path: Path) -> None:
+    """The dashboard is where this start says; the folder says what it said before."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as free,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        port, dashboard = free.getsockname()[1], other.getsockname()[1]
+    folder = tmp_path / "dev"
+    (made,) = make_coordinators(
+        folder, "dev", numbered({"a": ("127.0.0.1", port)}), {"tls": False}
+    )
+    before = (made.folder / "node.json").read_text()
+    where = f"127.0.0.1:{dashboard}"
+    words = ("--folder", folder, "--workers", 0, "--dashboard", where)
+    with dev(*words):
+        until(made.folder)
+        with urllib.request.urlopen(f"http://{where}/health") as answer:
+            assert answer.read() == b"ok"
+    assert (made.folder / "node.json").read_text() == before
