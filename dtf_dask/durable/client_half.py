@@ -19,6 +19,7 @@ from typing import Any
 
 from dtf_dask import config
 from dtf_dask.durable import client_reconnecting, client_words, dask_client
+from dtf_dask.durable.client_exit import LOST
 from dtf_dask.durable.client_sending import RETRIES, Sending
 from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.durable.client_watch import watch
@@ -128,11 +129,8 @@ class DurableHalf:
 
     def has(self, key: Hashable) -> bool:
         """Whether the ledger has what makes the value of a key."""
-        return (
-            self.durable
-            and key in self.client.futures
-            and not self.sending.outbox.begun(key)  # type: ignore[arg-type]
-        )
+        known = self.durable and key in self.client.futures
+        return known and not self.sending.outbox.begun(key)  # type: ignore[arg-type]
 
     def patience_s(self) -> float:
         """How long a submission waits for room, and a lost client for a scheduler."""
@@ -210,7 +208,7 @@ class DurableHalf:
                     await sending.given()
                     await sending.settled(sending.owed)
         if sending.owes and not sending.ended:
-            logger.warning("A client closes: %s", self.standing())
+            logger.warning("A client closes: %s. %s", self.standing(), LOST)
         if self._watching is not None:
             self._watching.cancel()
         sending.end("the client is closed")

@@ -17,6 +17,7 @@ from distributed.comm import CommClosedError
 from distributed.protocol.serialize import ToPickle
 
 from dtf_dask.durable import dask_client
+from dtf_dask.durable.client_exit import remember
 from dtf_dask.durable.client_graphs import Submission, operation_of
 from dtf_dask.durable.client_half import DurableHalf, Mode
 from dtf_dask.durable.client_sending import MADE, Made, is_small
@@ -40,6 +41,7 @@ class DurableMethods(_Base):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._durable = DurableHalf(self)
+        remember(self)
         super().__init__(*args, **kwargs)
 
     # -- what users call -------------------------------------------------------------
@@ -140,6 +142,17 @@ class DurableMethods(_Base):
             if ends or not self._durable.durable or self.status != "running":
                 return
             await self._durable.reconnect()
+
+    def _handle_restart(self) -> None:
+        """The cluster is restarted: who did so was said with what it cancelled."""
+        said = [
+            (state, state.exception)
+            for state in self.futures.values()
+            if state.status == "cancelled"
+        ]
+        super()._handle_restart()  # type: ignore[no-untyped-call]
+        for state, why in said:
+            state.exception = why
 
     def close(self, timeout: Any = no_default) -> Any:
         """Close this client: what it submitted goes to the ledger first, if it can."""
@@ -259,6 +272,7 @@ def attach(client: Any) -> DurableHalf:
         )
     kind = type(client)
     half = client._durable = DurableHalf(client)
+    remember(client)
     named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     client.__class__ = type(kind.__name__, (DurableMethods, kind), named)
     half.register()

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 VERSIONS = ("2026.3", "2026.8")
 """The oldest and the newest release of distributed that the tests were run with."""
 
+_SAY_WHO = ("queue_get", "restart")
+"""Calls in which Dask's clients could say who they are, and do not."""
 PATIENCE_S = 120.0
 _PAUSE_S = 0.05
 
@@ -155,7 +157,7 @@ class AskingAgain(PooledRPCCall):
             return await self._once(name, arguments)
         if name in AFTER_GRAPHS and self._flush is not None:
             await self._flush()
-        if name == "queue_get" and self._client:
+        if name in _SAY_WHO and self._client:
             arguments["client"] = self._client
         number, over = 0, []
         if again is Again.ONCE:

@@ -267,7 +267,7 @@ class Applier:
             if self.leads:
                 # What it made void is written: a shadow may know fewer tasks above.
                 self._voids(client, tuple(wanted), at_s)
-                self._cancelled(client, wanted, reason)
+                self._cancelled(client, wanted, reason, by=op.client)
             why = f"cancel-key-{at_s}"
             yield from dask_seam.release(self.scheduler, client, wanted, why)
 
@@ -303,7 +303,10 @@ class Applier:
 
     def _restart(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         self.living.left(packed, self.living.clients())
-        for client in list(self.scheduler.clients):
+        for client, cs in list(self.scheduler.clients.items()):
+            if self.leads and client != op.client:
+                keys = [ts.key for ts in cs.wants_what]
+                self._cancelled(client, keys, "scheduler-restart", by=op.client)
             yield from self._release_all(client, f"restart-{at_s}")
 
     def _release_all(self, client: str, why: str) -> Slices:
@@ -338,11 +341,12 @@ class Applier:
 
     # What others hear, and what is there.
 
-    def _cancelled(self, client: str, keys: Iterable[Key], reason: str) -> None:
-        self.scheduler.report(
-            {"op": "cancelled-keys", "keys": list(keys), "reason": reason, "msg": ""},
-            client=client,
-        )
+    def _cancelled(
+        self, client: str, keys: Iterable[Key], reason: str, by: str = ""
+    ) -> None:
+        who = f"Client {by} did so." if by not in ("", client) else ""
+        said = {"keys": list(keys), "reason": reason, "msg": who}
+        self.scheduler.report({"op": "cancelled-keys", **said}, client=client)
 
     def _parted(self, keys: Iterable[Key]) -> tuple[list[Key], list[Key]]:
         there: list[Key] = []

@@ -130,10 +130,17 @@ def test_the_status_of_a_folder_that_is_no_coordinators(tmp_path: Path) -> None:
     assert "it has no node.json" in said_no("status", tmp_path)
 
 
-def test_nothing_outlives_a_cluster_that_is_killed() -> None:
-    """By kill -9 of the command: coordinators, schedulers and workers end."""
-    with dev("--coordinators", 1, "--workers", 1) as (address, process):
+def test_nothing_outlives_a_cluster_that_is_killed(tmp_path: Path) -> None:
+    """By kill -9 of the command: coordinators, schedulers and workers end. Options of
+    a start are for that start: the folder does not have them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = "127.0.0.1:{1}".format(*free.getsockname())
+    words = ("--folder", tmp_path / "dev", "--dashboard", where)
+    with dev("--coordinators", 1, "--workers", 1, *words) as (address, process):
         until(address, workers=1)
+        with urllib.request.urlopen(f"http://{where}/health") as answer:
+            assert answer.read() == b"ok"
+        assert where not in (tmp_path / "dev" / "a" / "node.json").read_text()
         family = psutil.Process(process.pid).children(recursive=True)
         assert len(family) >= 4
         process.kill()
@@ -155,24 +162,3 @@ def test_a_port_that_is_taken_is_said_before_anything_is_begun(
         said = f"something listens at 127.0.0.1:{port} already"
         assert said in said_no("dev", "--folder", tmp_path)
         assert said in said_no("coordinator", "--data", made[0].folder)
-
-
-def test_options_of_a_start_are_for_that_start(tmp_path: Path) -> None:
-    """The dashboard is where this start says; the folder says what it said before."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as free,
-        socket.create_server(("127.0.0.1", 0)) as other,
-    ):
-        port, dashboard = free.getsockname()[1], other.getsockname()[1]
-    folder = tmp_path / "dev"
-    (made,) = make_coordinators(
-        folder, "dev", numbered({"a": ("127.0.0.1", port)}), {"tls": False}
-    )
-    before = (made.folder / "node.json").read_text()
-    where = f"127.0.0.1:{dashboard}"
-    words = ("--folder", folder, "--workers", 0, "--dashboard", where)
-    with dev(*words):
-        until(made.folder)
-        with urllib.request.urlopen(f"http://{where}/health") as answer:
-            assert answer.read() == b"ok"
-    assert (made.folder / "node.json").read_text() == before
