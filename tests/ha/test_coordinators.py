@@ -171,6 +171,8 @@ def test_how_a_cluster_stands_is_said() -> None:
         settled_after_s=0.35,
         workers=3,
         missing=1,
+        crashes=1,
+        last_end="it has not answered for 3.6 s",
     )
     looping = status("follower", role="pausing", alarm="its scheduler ended 3 times")
     standing = Standing(
@@ -188,6 +190,7 @@ def test_how_a_cluster_stands_is_said() -> None:
         "with 7031 tasks known; 3 workers were back after 0.35 s, 1 were not" in words
     )
     assert "tasks: 7 memory, 2 processing" in words
+    assert "a leads 5 1 it has not answered for 3.6 s" in words
     assert "! b: its scheduler ended 3 times" in words
     assert "! c does not answer: no route" in words
     plain = json.loads(json.dumps(standing.plain()))
