@@ -17,5 +17,6 @@ _LOG = os.environ.get("DTF_BEGUN_LOG")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test begins."""
     if _LOG:
+        here = str(item.config.rootpath)  # an id may hold it
         with open(_LOG, "a", encoding="utf-8") as file:
-            file.write(ascii(item.nodeid) + "\n")
+            file.write(ascii(item.nodeid.replace(here, ".")) + "\n")
