@@ -114,12 +114,19 @@ class Presence:
                 self.brought[address] = inventory
                 self._resumes[address], info["status"] = info["status"], "paused"
             await self.links.add(comm, info)
+            if address not in self.scheduler.workers:
+                self._forget_brought(address, inventory)  # Dask did not take it
             return
         ws = self.scheduler.workers[address]
         self.brought[address] = inventory
         self._resumes[address] = info["status"]
         self.links.set_status(address, "paused")
         await self.links.take_back(comm, ws, info)
+
+    def _forget_brought(self, address: str, inventory: Inventory) -> None:
+        if self.brought.get(address) is inventory:
+            del self.brought[address]
+            self._resumes.pop(address, None)
 
     async def _make_room(self, address: str, info: Mapping[str, Any]) -> bool:
         """Remove whom a worker takes the place of; whether it is that one itself."""

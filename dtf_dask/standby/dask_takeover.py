@@ -20,7 +20,9 @@ from distributed.shuffle._core import ShuffleRunSpec
 
 from dtf_dask.durable.inventory import Erred
 from dtf_dask.durable.makings import NONE
+from dtf_dask.errors import TaskLostError
 from dtf_dask.standby.adoption import Known, Standing
+from dtf_dask.submission.table import shown
 
 Key: TypeAlias = Any  # Dask's are no bytes, and ours are more than it says
 RUN_ID_BITS = 32
@@ -272,6 +274,22 @@ def fail_known(scheduler: Scheduler, errors: Iterable[tuple[str, Erred]]) -> Non
             blame(ts, worker, erred)
             wishes[erred.key] = "erred"
     scheduler.transitions(wishes, f"{KNOWN_ERRED}{time.time()}")
+
+
+def lose_actors(scheduler: Scheduler, keys: Iterable[Key]) -> None:
+    """Have actors failed whose workers are gone, with all that need them."""
+    wishes: dict[Key, Any] = {}
+    for key in keys:
+        ts = scheduler.tasks.get(key)
+        if ts is not None and ts.state == "released":
+            error = TaskLostError(
+                f"the actor {shown(key)} is lost, with its state: its worker and the"
+                " scheduler that led died"
+            )
+            packed = _packed(Serialized(*serialize(error))) or b""
+            blame(ts, "", Erred(key, ts.run_id or 0, packed, b"", str(error), ""))
+            wishes[key] = "erred"
+    scheduler.transitions(wishes, f"dtf-actor-lost-{time.time()}")
 
 
 def blame(ts: TaskState, worker: str, failed: Erred) -> None:

@@ -30,6 +30,7 @@ from dtf_dask.standby.takeover_records import (
     Recorder,
     known_workers,
     leased_attempts,
+    made_actors,
 )
 from dtf_dask.standby.takeover_steps import adopt
 from dtf_dask.submission.table import Key
@@ -120,6 +121,7 @@ async def take_over(
         )
         brought |= held
         dask_takeover.fail_known(scheduler, _errors(erred or {}))
+        _lose_actors(scheduler, durability, brought)
         adopted = await adopt(scheduler, brought, _pause, schedule)
         presence.hold_leases(held)
     for key in adopted.failed:
@@ -269,6 +271,26 @@ async def _leave_leases(
                 (),
             )
     return left
+
+
+def _lose_actors(
+    scheduler: Scheduler, durability: Durability, brought: Mapping[str, Inventory]
+) -> None:
+    """Have actors failed that were made and that nobody has: their state is lost.
+
+    Another one of the same key would be as new, and its client would not know.
+    """
+    here = {
+        (held.key, held.made)
+        for inventory in brought.values()
+        for held in inventory.memory
+    }
+    lost = [
+        key
+        for key, made in made_actors(durability).values()
+        if (key, made) not in here and dask_takeover.is_of(scheduler, key, made)
+    ]
+    dask_takeover.lose_actors(scheduler, lost)
 
 
 def _errors(erred: Mapping[Key, Mapping[str, Any]]) -> list[tuple[str, Erred]]:

@@ -24,7 +24,7 @@ from dtf_dask.submission.table import Key, key_fault, shown
 
 logger = logging.getLogger(__name__)
 
-WORKERS, LEASES = "w/", "x/lease/"
+WORKERS, LEASES, ACTORS = "w/", "x/lease/", "x/actor/"
 _VERSION = 1
 _ERROR_BYTES_MAX = 512 * 1024
 _KNOWN_BYTES_MAX = 64 * 1024
@@ -110,6 +110,20 @@ def leased_attempts(durability: Durability) -> dict[str, Leased]:
     return found
 
 
+def made_actors(durability: Durability) -> dict[str, tuple[Key, int]]:
+    """The actors that were made by then, with the marks of their makings."""
+    found = {}
+    for name, value in durability.records(ACTORS):
+        row = _row(value, 3)
+        if row is not None and not key_fault(row[1]):
+            found[name] = row[1], row[2]
+    return found
+
+
+def _digest(key: Key) -> str:
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:40]
+
+
 def _row(value: bytes, *lengths: int) -> tuple[Any, ...] | None:
     try:
         row = msgpack.unpackb(value, use_list=False)
@@ -149,6 +163,9 @@ class Recorder(SchedulerPlugin):
             leased.key: name for name, leased in leased_attempts(durability).items()
         }
         self._counted: dict[Key, None] = {}
+        self._actors: dict[Key, str] = {
+            key: name for name, (key, _) in made_actors(durability).items()
+        }
 
     # -- hooks of Dask, which swallows what they raise --------------------------------
 
@@ -181,6 +198,10 @@ class Recorder(SchedulerPlugin):
                 self._durability.keep_lazily({self._leased.pop(key): None})
             if finish not in ("memory", "erred"):
                 self.count(key)
+        if finish == "memory":
+            self._actor_made(key)
+        elif key in self._actors:
+            self._durability.keep_lazily({self._actors.pop(key): None})
         known = str(more.get("stimulus_id")).startswith(dask_takeover.KNOWN_ERRED)
         if finish == "erred" and not known:
             self._erred(key)
@@ -193,8 +214,7 @@ class Recorder(SchedulerPlugin):
         for ts, ran in ws.executing.items():
             if ran < self._long_s or ts.key in self._leased or ts not in ws.processing:
                 continue
-            digest = hashlib.sha256(repr(ts.key).encode()).hexdigest()[:40]
-            name = self._leased[ts.key] = LEASES + digest
+            name = self._leased[ts.key] = LEASES + _digest(ts.key)
             attempt = ts.run_id or 0, float(ran), dask_takeover.made_of(ts)
             leased = Leased(ts.key, address, ws.server_id, *attempt)
             self._durability.keep_lazily({name: pack_leased(leased)})
@@ -209,6 +229,13 @@ class Recorder(SchedulerPlugin):
         name = self._leased.pop(key, None)
         if name is not None:
             self._durability.keep_lazily({name: None})
+
+    def _actor_made(self, key: Any) -> None:
+        ts = self._scheduler.tasks.get(key)
+        if ts is not None and ts.actor and key not in self._actors:
+            name = self._actors[key] = ACTORS + _digest(key)
+            packed = msgpack.packb((_VERSION, key, dask_takeover.made_of(ts)))
+            self._durability.keep_lazily({name: packed})
 
     def _erred(self, key: Key) -> None:
         words = dask_takeover.error_words(self._scheduler, key, _ERROR_BYTES_MAX)

@@ -217,6 +217,24 @@ def test_a_worker_that_its_nanny_started_again_takes_the_name_of_the_old_one() -
     run(test())
 
 
+@pytest.mark.logs("duplicate name")
+def test_nothing_is_kept_of_what_a_worker_brings_that_dask_refuses() -> None:
+    """It would be taken for what another has that comes to be at its address."""
+
+    async def test() -> None:
+        async with living("a", grace_s=3600.0) as (one, presence, (a,)):
+            other = await HandWorker("a").start()
+            other.server_id = "other"
+            brings = other.has([held("x", 1)])
+            answer = await other.register(one.scheduler.address, brings)
+            assert "name taken" in answer["message"]
+            await until(lambda: not presence.brought)
+            assert list(one.scheduler.workers) == [a.address]
+            await other.close()
+
+    run(test())
+
+
 def test_a_long_attempt_is_left_to_its_worker_for_its_lease() -> None:
     """What is short is done elsewhere; what has run long waits, and counts in time."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import dask
 import pytest
 from distributed import Client, Worker
+from distributed.comm import CommClosedError
 from distributed.core import connect
 from distributed.versions import get_versions
 from one_node import Leader, leading, with_ledger
@@ -216,9 +217,55 @@ def test_wishes_of_a_client_that_does_not_come_back_end(tmp_path: Path) -> None:
         assert set(tasks) == {"a"}
         await until(lambda: not tasks)
         assert "c-1" not in clients
-        await until(lambda: not leader.records())
+        await until(lambda: not (leader.records("j/") or leader.records("s/")))
 
     with_leader(tmp_path, check, **{"client-grace": "0.3 s"})
+
+
+class HangsAtFirst:
+    """A connection whose other end takes nothing for a while, and is then gone."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.breaks = asyncio.Event()
+
+    async def write(self, message: object) -> None:
+        await self.breaks.wait()
+        raise CommClosedError("the test breaks it")
+
+    def closed(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        """Nothing is there."""
+
+    async def close(self) -> None:
+        """Nothing is there."""
+
+
+def test_a_client_that_is_back_does_not_leave_while_it_is_greeted(
+    tmp_path: Path,
+) -> None:
+    """However long that takes; if it never gets that far, its grace begins anew."""
+
+    async def check(leader: Leader) -> None:
+        scheduler, comm = leader.role.scheduler, HangsAtFirst()
+        client = await by_hand(leader, "c-1", "token")
+        await client.say(words.durable(1, table("c-1", "a")))
+        await client.until(words.ACK)
+        client.comm.abort()
+        await until(lambda: "c-1" not in scheduler.client_comms)
+        add: Any = scheduler.handlers["register-client"]
+        greeted = asyncio.create_task(add(comm, "c-1", get_versions()))
+        await asyncio.sleep(0.8)  # longer than its grace
+        assert set(scheduler.tasks) == {"a"}
+        comm.breaks.set()
+        await greeted
+        assert set(scheduler.tasks) == {"a"}
+        await until(lambda: not scheduler.tasks)
+
+    with_leader(tmp_path, check, **{"client-grace": "0.5 s"})
 
 
 @pytest.mark.logs("is refused: ")

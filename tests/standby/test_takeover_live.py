@@ -14,6 +14,7 @@ from one_node import leading, with_ledger
 
 from dtf_dask import Client
 from dtf_dask.durable.makings import ANNOTATION
+from dtf_dask.errors import TaskLostError
 from dtf_dask.ha.local_ledger import LocalLedger
 
 RUNS: Counter[str] = Counter()
@@ -164,5 +165,50 @@ def test_a_result_that_was_moved_is_known_for_what_it_is(tmp_path: Path) -> None
             async with leading(ledger, port):
                 assert await client.gather([moved, copied]) == ["moved", "copied"]
                 assert set(RUNS.values()) == {1}, RUNS
+
+    with_ledger(tmp_path, check)
+
+
+class Counter:
+    """An actor: its value is in its worker alone."""
+
+    value = 0
+
+    def increment(self) -> int:
+        self.value += 1
+        return self.value
+
+
+def test_an_actor_that_dies_with_the_leader_is_lost_and_not_made_anew(
+    tmp_path: Path,
+) -> None:
+    """Its future says so, and stays so; one that was not made yet is made."""
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with leading(ledger, port) as leader:
+                address = leader.address
+                a, _ = await stack.enter_async_context(two_workers(address))
+                client = await stack.enter_async_context(
+                    Client(address, asynchronous=True)
+                )
+                where = {"workers": ["a"], "allow_other_workers": True}
+                future = client.submit(Counter, actor=True, **where)
+                counter = await future
+                assert await counter.increment() == 1
+                await until(lambda: leader.records("x/actor/"))
+            await a.close()
+            later = client.submit(Counter, actor=True, key="later")
+            async with leading(ledger, port) as leader:
+                with pytest.raises(TaskLostError, match="actor"):
+                    await future.result()
+                assert await (await later).increment() == 1
+                assert leader.role.scheduler.tasks[future.key].state == "erred"
+            async with leading(ledger, port) as leader:
+                assert leader.role.scheduler.tasks[future.key].state == "erred"
+                del counter
+                future.release()
+                later.release()
+                await until(lambda: not leader.records("x/actor/"))
 
     with_ledger(tmp_path, check)
