@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "dtf_dask.cli.coordinator:coordinator",
         "Start one of several schedulers, of which one leads.",
     ),
+    "top": ("dtf_dask.cli.top:top", "Watch what a cluster does."),
     "status": ("dtf_dask.cli.status:status", "Show who leads, and what is wrong."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),

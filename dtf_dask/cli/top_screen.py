@@ -1,0 +1,397 @@
+"""What `dtf top` shows, as lines that fit a terminal of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from dtf_dask.cli.terminal_table import table
+from dtf_dask.explanation import counted, roughly
+from dtf_dask.runs.reports.text import one_line
+from dtf_dask.view.alerts import Alert
+from dtf_dask.view.read_model import ReadModel
+from dtf_dask.view.records import Record
+
+OLD_S = 12.0
+"""What is older is said to be."""
+_NAME_MAX = 20
+_BAR = 10
+_OUTCOMES = {
+    "passed": "green",
+    "failed": "red",
+    "error": "red",
+    "timeout": "red",
+    "lost": "yellow",
+    "skipped": "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What is to be shown.
+
+    Parameters
+    ----------
+    now
+        By the scheduler's clock.
+    age_s
+        How old all of it is.
+    per_s
+        Tasks that end in a second; None if nobody knows yet.
+    trouble
+        Why there is nothing new.
+    """
+
+    model: ReadModel
+    address: str
+    now: float
+    age_s: float
+    per_s: float | None
+    trouble: str
+    alerts: Sequence[Alert]
+
+    @property
+    def cluster(self) -> Record:
+        """The whole in some numbers."""
+        return self.model.get("cluster") or {}
+
+    def of(self, kind: str) -> list[Record]:
+        """The records of a kind."""
+        return [record for _, record in self.model.of_kind(kind)]
+
+
+def screen(seen: Screen, columns: int, rows: int) -> Iterator[Text]:
+    """The lines, at most so many: what is wrong stays, and long lists are cut.
+
+    Where there is little room, there is nothing of what matters less.
+    """
+    head = [*_head(seen, columns), *_alerts(seen, max(2, rows // 6))]
+    for line in head[:rows]:
+        yield _fits(line, columns)
+    left = rows - len(head)
+    parts = [part for part in _parts(seen, columns) if part[1]]
+    while parts:
+        rooms = _rooms([len(part) + 1 for _, part in parts], left)
+        # Title, two rows and what is left out, or all of it.
+        if all(
+            room > min(len(part), 4)
+            for room, (_, part) in zip(rooms, parts, strict=True)
+        ):
+            break
+        parts.remove(max(parts, key=lambda part: part[0]))
+    for room, (_, part) in zip(rooms if parts else (), parts, strict=True):
+        yield Text()
+        if len(part) < room:
+            yield from (_fits(line, columns) for line in part)
+        else:
+            yield from (_fits(line, columns) for line in part[: room - 2])
+            yield Text(f"and {len(part) - room + 2:,} more", style="dim")
+
+
+def _rooms(wanted: Sequence[int], left: int) -> list[int]:
+    """Lines for each part: short ones whole, the rest in equal shares."""
+    rooms = [0] * len(wanted)
+    order = sorted(range(len(wanted)), key=lambda at: wanted[at])
+    for done, at in enumerate(order):
+        rooms[at] = min(wanted[at], max(0, left) // (len(order) - done))
+        left -= rooms[at]
+    return rooms
+
+
+def _head(seen: Screen, columns: int) -> Iterator[Text]:
+    cluster = seen.cluster
+    led = f"term {cluster['term']}  " if cluster.get("term") else ""
+    age = _age(seen)
+    title = Text.assemble(("dtf top  ", "bold"), one_line(seen.address))
+    up = ""
+    if cluster:
+        up = f"{led}up {roughly(max(0.0, seen.now - cluster['started_at']))}  "
+    right = Text.assemble((up, "dim"), age)
+    space = columns - title.cell_len - right.cell_len
+    if space < 2 and columns < 10_000:
+        title.truncate(max(10, columns - right.cell_len - 2), overflow="ellipsis")
+        space = columns - title.cell_len - right.cell_len
+    in_pipe = columns > 1_000
+    yield Text.assemble(title, " " * (2 if in_pipe else max(2, space)), right)
+    if seen.trouble:
+        yield Text(f"! {one_line(seen.trouble)}", style="bold red")
+    if not cluster:
+        return
+    threads, used = cluster["threads"], cluster["threads_used"]
+    memory, taken = cluster["memory"], cluster["memory_used"]
+    of_memory = f" of {_size(memory)}" if memory else ""
+    yield from _joined(
+        [
+            Text(counted(cluster["workers"], "worker"), style="bold"),
+            Text.assemble(
+                "threads ",
+                _bar(used / threads if threads else 0.0),
+                f" {used:g} of {threads:,}",
+            ),
+            Text.assemble(
+                "memory ",
+                _bar(taken / memory if memory else 0.0),
+                f" {_size(taken)}{of_memory}",
+            ),
+        ],
+        columns,
+    )
+    parts = [
+        Text(f"{cluster['waiting']:,} waiting", style="bold"),
+        Text(f"{cluster['held']:,} held back" if cluster["held"] else ""),
+        Text(f"{cluster['running']:,} running"),
+        Text(f"{cluster['ended']:,} ended"),
+        Text("" if seen.per_s is None else f"{seen.per_s:.1f} a second"),
+    ]
+    if cluster["failed"]:
+        parts.append(Text(f"{cluster['failed']:,} failed", style="red"))
+    met, missed = cluster["deadlines_met"], cluster["deadlines_missed"]
+    if met or missed:
+        late = Text(f"{missed:,} missed", style="red" if missed else "")
+        parts.append(Text.assemble(f"deadlines {met:,} met, ", late))
+    yield from _joined([part for part in parts if part], columns)
+
+
+def _joined(parts: Sequence[Text], columns: int) -> Iterator[Text]:
+    """Parts beside each other, in as many lines as it takes."""
+    line = Text()
+    for part in parts:
+        if line and line.cell_len + 2 + part.cell_len > columns:
+            yield line
+            line = Text()
+        line = Text.assemble(line, "  ", part) if line else part
+    yield line
+
+
+def _age(seen: Screen) -> Text:
+    if not seen.cluster:
+        return Text("nothing seen yet", style="red")
+    if seen.age_s > OLD_S or seen.trouble:
+        return Text(f"{roughly(seen.age_s)} old", style="bold red")
+    return Text(f"{seen.age_s:.0f} s old", style="green")
+
+
+def _alerts(seen: Screen, most: int) -> Iterator[Text]:
+    for one in seen.alerts[:most]:
+        ago = ""
+        if one.since is not None and seen.now > one.since:
+            ago = f", {roughly(seen.now - one.since)} ago"
+        style = "bold red" if one.level == "critical" else "yellow"
+        glyph = "!!" if one.level == "critical" else "!"
+        yield Text(f"{glyph} {one_line(one.words)}{ago}", style=style)
+    more = len(seen.alerts) - most
+    if more > 0:
+        yield Text(f"and {counted(more, 'more alert')}", style="yellow")
+
+
+def _parts(seen: Screen, columns: int) -> Iterator[tuple[int, list[Text]]]:
+    """The tables, each with how little it matters."""
+    yield 1, _runs(seen, columns)
+    yield 2, _classes(seen, columns)
+    yield 3, _kinds(seen, columns)
+    yield 0, _workers(seen, columns)
+    yield 4, _failovers(seen, columns)
+
+
+def _runs(seen: Screen, columns: int) -> list[Text]:
+    rows = []
+    runs = sorted(seen.of("run"), key=lambda one: -one["started_at"])
+    runs.sort(key=lambda one: one["status"] != "running")
+    for one in runs[:5]:
+        done = sum(one["counts"].values())
+        planned = max(one["planned"], done)
+        took_s = (one["finished_at"] or seen.now) - one["started_at"]
+        counts = Text()
+        for outcome, count in one["counts"].items():
+            if count:
+                style = _OUTCOMES.get(outcome, "")
+                counts.append(f"{count:,} {one_line(outcome)}  ", style)
+        if one["flaky"]:
+            counts.append(f"{one['flaky']:,} flaky", "yellow")
+        rows.append(
+            (
+                _name(one["run"]),
+                _name(one["suite"]),
+                one_line(one["status"]),
+                _bar(done / planned if planned else 0.0),
+                f"{done:,} of {planned:,}",
+                roughly(max(0.0, took_s)),
+                counts,
+            )
+        )
+    if not rows:
+        return []
+    head = ("RUN", "SUITE", "", "", "CASES", "TIME", "")
+    return table(head, rows, columns, cut=6, right=(4, 5))
+
+
+def _classes(seen: Screen, columns: int) -> list[Text]:
+    rows = []
+    for one in seen.of("class"):
+        if not (one["waiting"] or one["running"] or one["ended"]):
+            continue
+        slack = Text("")
+        if one["latest"] is not None:
+            left_s = one["latest"] - seen.now
+            style = "red" if left_s < 60 else ""
+            slack = Text(roughly(left_s) if left_s > 0 else "too late", style=style)
+        failed = Text(f"{one['failed']:,}" if one["failed"] else "", style="red")
+        rows.append(
+            (
+                _name(one["name"]),
+                f"{one['waiting']:,}",
+                f"{one['running']:,}",
+                roughly(max(0.0, seen.now - one["since"])) if one["since"] else "-",
+                slack,
+                f"{one['ended']:,}",
+                failed,
+            )
+        )
+    if not rows:
+        return []
+    head = ("CLASS", "WAITING", "RUNNING", "LONGEST", "TIME LEFT", "ENDED", "FAILED")
+    return table(head, rows, columns, cut=0, right=(1, 2, 3, 4, 5, 6))
+
+
+def _kinds(seen: Screen, columns: int) -> list[Text]:
+    rows = []
+    for one in sorted(seen.of("kind"), key=lambda one: (one["due"], one["next"])):
+        stuck = one["waits_for"] not in ("", "room")
+        words = Text(one_line(one["why"] or one["waits_for"] or "its turn"))
+        words.stylize("yellow" if stuck else "")
+        rows.append(
+            (
+                f"{one['waiting']:,}",
+                _name(one["class"]),
+                _name(one["tenant"] if one["tenant"] != "default" else ""),
+                roughly(max(0.0, seen.now - one["since"])),
+                Text.assemble(one_line(one["needs"]), ("  waits for ", "dim"), words),
+            )
+        )
+    if not rows:
+        return []
+    head = ("WAITING", "CLASS", "TENANT", "LONGEST", "NEEDS")
+    return table(head, rows, columns, cut=4, right=(0, 3))
+
+
+def _workers(seen: Screen, columns: int) -> list[Text]:
+    loads = {key.partition("/")[2]: load for key, load in seen.model.of_kind("load")}
+    workers = sorted(
+        seen.model.of_kind("worker"),
+        key=lambda one: (one[1]["left_at"] is not None, _natural(one[1]["name"])),
+    )
+    rows = []
+    for key, one in workers:
+        if one["status"] == "left":
+            continue
+        load = loads.get(key.partition("/")[2])
+        rows.append(_worker(seen, one, load, columns=columns))
+    if not rows:
+        return []
+    head = ("WORKER", "", "CPU", "", "MEMORY", "DISK", "NETWORK", "GPU", "RUNS")
+    return table(head, rows, columns, cut=8, right=(2, 4, 5, 6, 7))
+
+
+def _worker(
+    seen: Screen, one: Record, load: Record | None, *, columns: int
+) -> Sequence[str | Text]:
+    if load is None:
+        words = one["status"] if one["left_at"] is not None else "nothing heard yet"
+        style = "yellow" if one["left_at"] is not None else "dim"
+        return (_name(one["name"]), *[""] * 7, Text(words, style=style))
+    threads, memory = one["threads"], one["memory"]
+    cpu = load["cpu"]
+    runs = Text("  ".join(_running(seen, task) for task in load["running"]))
+    more = load["processing"] - len(load["running"])
+    if more > 0:
+        words = f"  and {more:,} more" if load["running"] else f"{more:,} given"
+        runs.append(words, "dim")
+    if not runs:
+        runs = Text("idle", style="dim")
+    if one["shut"]:
+        runs = Text(f"shut: {one_line(one['shut'])}", style="yellow")
+    elif one["status"] != "running":
+        runs = Text.assemble((one_line(one["status"]), "yellow"), "  ", runs)
+    util = [gpu["util"] for gpu in load["gpus"] if gpu["util"] is not None]
+    gpu = f"{sum(util) / len(util):.0%}" if util else ""
+    disk = load["disk_read_bps"] + load["disk_write_bps"]
+    net = load["net_in_bps"] + load["net_out_bps"]
+    return (
+        _name(one["name"]),
+        "" if cpu is None else _bar(cpu / threads if threads else 0.0),
+        "-" if cpu is None else f"{cpu:.1f} of {threads}",
+        _bar(load["memory"] / memory if memory else 0.0) if columns >= 90 else "",
+        _size(load["memory"]),
+        f"{_size(disk)}/s" if columns >= 110 else "",
+        f"{_size(net)}/s" if columns >= 110 else "",
+        gpu,
+        runs,
+    )
+
+
+def _running(seen: Screen, task: Record) -> str:
+    since = task["since"]
+    took = "" if since is None else f" {roughly(max(0.0, seen.now - since))}"
+    name = task["key"].rpartition("::")[2]  # a test's own, not its file's
+    return f"{one_line(name)[:60]}{took}"
+
+
+def _failovers(seen: Screen, columns: int) -> list[Text]:
+    found = sorted(seen.of("failover"), key=lambda one: -one["term"])[:3]
+    rows = [
+        (
+            f"{one['term']}",
+            _name(one["node"]),
+            f"{roughly(max(0.0, seen.now - one['at']))} ago",
+            f"{one['without_leader_s']:.2f} s",
+            f"{one['settled_after_s']:.2f} s",
+            f"{one['workers']:,} of {one['workers'] + one['missing']:,}",
+        )
+        for one in found
+    ]
+    if not rows:
+        return []
+    head = ("TERM", "LED BY", "SINCE", "NO LEADER", "SETTLED AFTER", "WORKERS BACK")
+    return table(head, rows, columns, cut=1, right=(0, 3, 4, 5))
+
+
+def _bar(share: float) -> Text:
+    """How much of something is taken: a bar that is read without colours too."""
+    eighths = round(max(0.0, min(1.0, share)) * _BAR * 8)
+    full, rest = divmod(eighths, 8)
+    text = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+    style = "red" if share > 0.95 else "green" if share > 0.5 else "cyan"
+    bar = Text(text, style=style)
+    bar.append("·" * (_BAR - len(text)), "dim")
+    return bar
+
+
+def _size(size_bytes: float) -> str:
+    """In three digits: it changes all the time."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.3g} TiB" if size_bytes < 1000 else f"{size_bytes:,.0f} TiB"
+
+
+def _name(name: str) -> Text:
+    cell = Text(one_line(name))
+    cell.truncate(_NAME_MAX, overflow="ellipsis")
+    return cell
+
+
+def _natural(name: str) -> tuple[Any, ...]:
+    """So that w10 comes after w9."""
+    head = name.rstrip("0123456789")
+    return (head, int(name[len(head) :][:18] or 0), name)
+
+
+def _fits(line: Text, columns: int) -> Text:
+    line.no_wrap = True
+    if line.cell_len > columns:
+        line.truncate(columns, overflow="ellipsis")
+    return line

@@ -1,0 +1,131 @@
+"""Looks at a scheduler again and again, whoever it is that answers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from distributed import Security
+from distributed.core import rpc
+
+from dtf_dask.comm.search import told
+from dtf_dask.errors import ProtocolError
+from dtf_dask.view.read_model import ReadModel
+
+OP = "dtf_view"
+ASKED_S = 1.0
+ANSWER_S = 5.0
+_RATE_S = 15.0
+"""Over so long a rate is taken."""
+
+
+class Unanswered(Exception):
+    """Nobody has answered, or with nothing that can be seen."""
+
+    def __init__(self, why: str, *, known: bool = True) -> None:
+        super().__init__(why, known)
+        self.why = why
+        self.known = known
+        """Whether the scheduler knows the question."""
+
+
+class ViewLink:
+    """What is to be seen of the scheduler at an address, and how old that is.
+
+    An address of coordinators leads to whoever leads: after a failover all is read
+    anew, from the next.
+
+    Attributes
+    ----------
+    trouble
+        Why there is nothing new, in words; empty if there is.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.model = ReadModel()
+        self.trouble = ""
+        self._id = ""
+        self._seen_at = time.monotonic()
+        self._ended: deque[tuple[float, int]] = deque()
+        self._scheduler: Any = None
+
+    @property
+    def age_s(self) -> float:
+        """How old what is seen is."""
+        return time.monotonic() - self._seen_at
+
+    @property
+    def now(self) -> float:
+        """The time by the scheduler's clock, as far as it is known."""
+        return self.model.at + self.age_s
+
+    @property
+    def per_s(self) -> float | None:
+        """Tasks that ended in a second of late; None if that is not known yet."""
+        if len(self._ended) < 2:
+            return None
+        (then, before), (at, after) = self._ended[0], self._ended[-1]
+        return max(0, after - before) / (at - then) if at > then else None
+
+    async def ask(self) -> None:
+        """Ask once.
+
+        Raises
+        ------
+        Unanswered
+            If there is no answer, or none that says anything.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                if self._scheduler is None:
+                    security = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+                    self._scheduler = rpc(
+                        self.address, timeout=ANSWER_S, connection_args=security
+                    )
+                answer = await self._scheduler.dtf_view(since=self._id)
+        except (OSError, TimeoutError, ValueError) as error:
+            await self.close()
+            why = told(error) or str(error) or f"no answer within {ANSWER_S:g} s"
+            raise self._unanswered(why) from error
+        if answer is None:  # what a Dask server says to what it does not know
+            why = "the scheduler there does not tell what is to be seen of it"
+            raise self._unanswered(why, known=False)
+        try:
+            self._take(answer)
+        except (KeyError, TypeError, ValueError, ProtocolError) as error:
+            raise self._unanswered(f"it is not understood: {error}") from error
+
+    async def close(self) -> None:
+        """Hold no connection."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            with suppress(OSError):
+                await scheduler.close_rpc()
+
+    def _unanswered(self, why: str, *, known: bool = True) -> Unanswered:
+        self.trouble = why
+        return Unanswered(why, known=known)
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        life, number = map(int, answer["id"].split(":"))
+        changes = [(str(key), value) for key, value in answer["changes"]]
+        if answer["reset"]:
+            if self._id.partition(":")[0] != str(life):
+                self._ended.clear()
+            self.model.replace(changes, life, number, answer["at"])
+        else:
+            self.model.apply(changes, life, number, answer["at"])
+        self._id = answer["id"]
+        self.trouble = str(answer["trouble"])
+        self._seen_at = time.monotonic() - float(answer["age_s"])
+        cluster = self.model.get("cluster")
+        if cluster is not None and not (
+            self._ended and self._ended[-1][0] == cluster["at"]
+        ):
+            self._ended.append((cluster["at"], cluster["ended"]))
+            while cluster["at"] - self._ended[0][0] > _RATE_S:
+                self._ended.popleft()
