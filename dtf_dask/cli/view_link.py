@@ -25,7 +25,7 @@ _RATE_S = 15.0
 class Unanswered(Exception):
     """Nobody has answered, or with nothing that can be seen."""
 
-    def __init__(self, why: str, *, known: bool = True) -> None:
+    def __init__(self, why: str, known: bool = True) -> None:
         super().__init__(why, known)
         self.why = why
         self.known = known
