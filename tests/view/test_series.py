@@ -40,7 +40,7 @@ steps = st.lists(
 def test_what_is_counted_is_neither_lost_nor_doubled(
     looks: list[tuple[float, int, int]],
 ) -> None:
-    """At every level the points add up to what has ended; what waits is in its range."""
+    """At every level points add up to what has ended; what waits is in its range."""
     series, at, ended = Series(), START, 100
     series.take(cluster(at, ended=ended, waiting=5), [])
     for pause_s, more, waiting in looks:
@@ -108,7 +108,7 @@ def test_memory_is_bounded() -> None:
 
 @pytest.mark.parametrize("jump_s", [-10_000.0, 1e8, -1e9])
 def test_a_clock_that_jumps_begins_anew(jump_s: float) -> None:
-    """A leader whose clock is far off does not stop history, or fill it with nothing."""
+    """A leader whose clock is far off does not stop history, nor fill it with gaps."""
     series = Series()
     series.take(cluster(START, ended=5), [])
     at = max(0.0, START + jump_s)
