@@ -27,8 +27,8 @@ _WORKERS = Listing(
     ("name", "host", "cpu", "memory_used", "processing", "since"),
     ("host", "kind", "status", "breaker"),
 )
-_QUEUE = Listing(("place", "waiting", "since", "eta_s"), ("class", "tenant"))
-_CLASSES = Listing(("name", "waiting", "longest_s", "slack_s"))
+_QUEUE = Listing(("due", "waiting", "since"), ("class", "tenant"))
+_CLASSES = Listing(("name", "waiting", "since", "latest"))
 _LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
 _BREAKERS = Listing(("name", "since"), ("state",))
 _FAILOVERS = Listing(("term",))

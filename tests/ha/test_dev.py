@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -79,8 +80,10 @@ def dev(*words: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> None:
     """The first line is its address; another leads when the leader's scheduler is
-    killed, and where `dtf ha transfer` says; Ctrl-C ends all of it."""
+    killed, and where `dtf ha transfer` says; each serves what it sees; Ctrl-C ends all
+    of it."""
     words = ("--coordinators", 3, "--workers", 1, "--folder", tmp_path / "dev")
+    words += ("--web", 0)
     with dev(*words) as (address, _):
         assert address.startswith("dtf://127.0.0.1:")
         assert address.endswith("/dev")
@@ -100,7 +103,25 @@ def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> Non
         )
         done = CliRunner().invoke(dtf, ["ha", "transfer", str(folder), target])
         assert done.exit_code == 0, done.output
-        assert until(folder, term=second["term"] + 1, workers=1)["alarms"] == []
+        third = until(folder, term=second["term"] + 1, workers=1)
+        assert third["alarms"] == []
+        for one in "abc":
+            web = status(tmp_path / "dev" / one)["coordinators"][one]["web"]
+            assert web["role"] == "serves"
+            seen = told_by(web["listens_at"], third["term"])
+            assert seen["contact"] == address
+
+
+def told_by(place: str, term: int) -> dict[str, Any]:
+    """What the API of a coordinator says of them, once it knows of that term."""
+    ends = time.monotonic() + WAIT_S
+    while True:
+        with urlopen(f"http://{place}/dtf/api/v1/coordinators") as answer:
+            seen: dict[str, Any] = json.load(answer)
+        if seen["term"] == term and seen["leader"] is not None:
+            return seen
+        assert time.monotonic() < ends, seen
+        time.sleep(0.2)
 
 
 def said_no(*words: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -75,3 +76,12 @@ def _events(file: Any) -> Iterator[Told]:
             fields = {}
         else:
             fields = {}
+
+
+def until(what: Any, wait_s: float = 2 * WAIT_S) -> Any:
+    """Ask until there is an answer."""
+    ends = time.monotonic() + wait_s
+    while not (found := what()):
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from following import WAIT_S, asked
+from following import WAIT_S, asked, until
 from site_room import TAG, SiteRoom, record
 
 from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
@@ -318,3 +319,32 @@ def test_large_answers_are_packed_for_who_unpacks_them(room: SiteRoom) -> None:
     assert json.loads(gzip.decompress(packed)) == plain.json
     assert plain.json["id"] == "1:1"
     assert TAG not in plain.json["id"]
+
+
+def test_there_is_a_bound_on_connections(
+    room: SiteRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who says nothing takes one of them, and no other is let in beyond them."""
+    monkeypatch.setattr("dtf_dask.web.server.CONNECTIONS_MAX", 2)
+    room.begin()
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(socket.create_connection(room.address, WAIT_S))
+        beyond = stack.enter_context(socket.create_connection(room.address, WAIT_S))
+        assert beyond.recv(1) == b""
+    until(lambda: room.within(lambda: len(room.server._connections)) == 0)
+    assert asked(room.address, "/snapshot").status == 200
+
+
+def test_a_request_that_is_too_large_is_refused(room: SiteRoom) -> None:
+    """Of its head no more is read than there may be, and its body not at all."""
+    room.begin()
+    for head in (b"X: " + b"x" * 50_000, b"Content-Length: 99999999999"):
+        with socket.create_connection(room.address, WAIT_S) as connection:
+            connection.sendall(
+                f"GET {BASE}/snapshot HTTP/1.1\r\nHost: localhost\r\n".encode()
+                + head
+                + b"\r\n\r\n"
+            )
+            assert b" 200 " not in connection.recv(1_000)
+    assert asked(room.address, "/snapshot").status == 200

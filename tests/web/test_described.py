@@ -13,6 +13,7 @@ from site_room import SiteRoom, record
 from test_api import filled
 
 from dtf_dask.view.records import SHAPES
+from dtf_dask.web.endpoints import ENDPOINTS, Endpoint
 from dtf_dask.web.paths import BASE, api_url
 from dtf_dask.web.schemas import record as schema_of
 from dtf_dask.web.server import description
@@ -70,3 +71,15 @@ def test_all_is_described() -> None:
     operations = [one["get"]["operationId"] for one in told["paths"].values()]
     assert len(set(operations)) == len(operations)
     assert {"/events", "/snapshot", "/openapi.json"} <= set(told["paths"])
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda one: one.path)
+def test_lists_are_sorted_and_filtered_by_what_they_hold(endpoint: Endpoint) -> None:
+    """A field that no record has any more is no field to sort by."""
+    items = endpoint.schema["properties"].get("items", {}).get("items", {})
+    fields = {"order", *items.get("properties", ())}
+    by = {one.name: one for one in endpoint.parameters}
+    choices = by["sort"].schema()["enum"] if "sort" in by else []
+    assert {one.removeprefix("-") for one in choices} <= fields
+    others = {"q", "sort", "limit", "offset", "case", "number", "worker", "chars"}
+    assert by.keys() - others - {"suite"} <= fields

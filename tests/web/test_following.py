@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import view_writer
-from following import WAIT_S, Told, asked, following
+from following import WAIT_S, Told, asked, following, until
 
 from dtf_dask.cli.dev import _ports, _with_web
 from dtf_dask.cli.ha_prepare import make_coordinators
@@ -73,15 +72,6 @@ def answered(address: Address, path: str) -> dict[str, Any] | None:
     except OSError:
         return None
     return answer.json if answer.status == 200 else None
-
-
-def until(what: Any, wait_s: float = 2 * WAIT_S) -> Any:
-    """Ask until there is an answer."""
-    ends = time.monotonic() + wait_s
-    while not (found := what()):
-        assert time.monotonic() < ends
-        time.sleep(0.1)
-    return found
 
 
 def web_process_of(process: subprocess.Popen[bytes]) -> psutil.Process:
