@@ -20,6 +20,7 @@ from dtf_dask.durable.operations import Operation, encode_operation
 from dtf_dask.standby import dask_seam
 from dtf_dask.standby.burying import Buried, Graveyard
 from dtf_dask.standby.dask_takeover import made_of
+from dtf_dask.standby.huge import in_turns
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
 from dtf_dask.standby.watch import NAME, Watch
@@ -112,7 +113,8 @@ class Applier:
         self.last_s = max(self.last_s, at_s)
         self.living.turn(at_s)
         try:
-            yield from self._acts[operation.kind](operation, packed, at_s, read)
+            turns = self._acts[operation.kind](operation, packed, at_s, read)
+            yield from in_turns(turns, len(packed), self.busy)
         except Exception as error:
             # Whoever takes over would meet it again: one operation must not be what
             # ends all schedulers, one after the other.

@@ -16,6 +16,7 @@ from dtf_dask.errors import ProtocolError, TaskRefusedError
 from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.entries import Asked
+from dtf_dask.standby.huge import uncollected
 from dtf_dask.standby.submitted import prepare
 from dtf_dask.submission.table import CLIENT_LENGTH_MAX
 
@@ -176,7 +177,8 @@ class ClientLine:
             except Exception as error:
                 return error
         assert isinstance(item, bytes)
-        return self._asked(seq, item)
+        with uncollected(len(item)):
+            return self._asked(seq, item)
 
     def _hand_on(self, seq: int, item: _Item) -> None:
         if isinstance(item, bytes):

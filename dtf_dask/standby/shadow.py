@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import decode_operation
 from dtf_dask.standby.applying import Applier
+from dtf_dask.standby.huge import uncollected
 from dtf_dask.standby.journal import (
     PREFIX,
     Batch,
@@ -147,7 +148,8 @@ class Shadow:
             elif operation.kind not in _DENYING:
                 continue
             if len(packed) > _IN_THREAD_BYTES:
-                read = await asyncio.to_thread(prepare, operation)
+                with uncollected(len(packed)):
+                    read = await asyncio.to_thread(prepare, operation)
             else:
                 read = prepare(operation)
             for _ in self.applier.act(operation, packed, batch.time_of(place), read):
