@@ -1,6 +1,7 @@
 """What a failover of the scheduler costs, and what it costs to be ready for one.
 
-    python benchmarks/bench_failover.py [--quick] [--json] [--kills N] [--million]
+    python benchmarks/bench_failover.py [--quick] [--json] [--kills N]
+        [--known N,N,...] [--minutes M] [--million [N]]
 
 Three coordinators and two workers are processes of this machine; logs are on its disk
 (fsync on), all connections are over TLS on loopback.
@@ -19,7 +20,11 @@ Three coordinators and two workers are processes of this machine; logs are on it
    ``durable_releasing_ms`` is that of a program that lets go of the future before it
    with each, until the ledger has both.
 4. With ``--million``, and without ``--quick``: one graph of a million tasks is
-   submitted; how long until the ledger has it, and whether there was an election.
+   submitted; how long until the ledger has it and the leader has acted on it, whether
+   there was an election, the most memory of each process, and how long plain Dask's
+   scheduler takes until it knows the same tasks.
+
+``--minutes`` ends the kills of each number of known tasks after its share of the time.
 """
 
 from __future__ import annotations
@@ -37,12 +42,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import dask
 import distributed
+import psutil
 from failover_cluster import FailoverCluster, now_s
 from failover_tasks import FOLDER, notes, nothing, work
 
@@ -52,6 +58,7 @@ WORKERS = 2
 CLIENTS = 4
 TASK_S = 0.05
 WAIT_S = 120.0
+LARGE_S = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +71,12 @@ class Size:
     rounds: int
     chunks: int
     durables: int
+    kills_s: float = float("inf")
+    """No further kill after so long, for each number of known tasks."""
 
 
 FULL = Size({1_000: 50, 20_000: 10, 100_000: 5}, 20_000, 3, 2_000, 200)
-QUICK = Size({1_000: 2}, 1_500, 1, 0, 20)
+QUICK = Size({1_000: 2}, 1_500, 1, 0, 20, kills_s=10.0)
 
 
 _LOST = ("next_task_s", "completion_s", "clients_s")
@@ -208,7 +217,7 @@ async def failover(
 
 
 async def failovers(
-    made: FailoverCluster, noted: Path, known: int, kills: int
+    made: FailoverCluster, noted: Path, known: int, kills: int, ends_at: float
 ) -> tuple[Lost, int]:
     """Kill the leader so often; what it cost, and how many attempts were too many."""
     lost = Lost()
@@ -217,9 +226,13 @@ async def failovers(
     try:
         await clients[0].wait_for_workers(WORKERS)
         for turn in range(kills):
+            if turn and now_s() > ends_at:
+                break
+            began = now_s()
             await failover(made, noted, clients, load, lost)
             last = {n: round(getattr(lost, n)[-1], 3) for n in (*_LOST, *_PARTS)}
-            say(f"{known} known, kill {turn + 1} of {kills}", last)
+            turn_s = round(now_s() - began, 1)
+            say(f"{known} known, kill {turn + 1} of {kills}, {turn_s} s", last)
         await made.whole()
         attempts = Counter(one.key for one in notes(noted) if one.what == "begin")
         await load.drop()
@@ -358,35 +371,78 @@ async def durable(one: Any, count: int, *, releasing: bool = False) -> dict[str,
     }
 
 
-async def million(made: FailoverCluster, count: int = 1_000_000) -> dict[str, Any]:
+async def million(made: FailoverCluster, count: int) -> dict[str, Any]:
     """Submit a graph so large."""
     before = await made.whole()
     one = await client(made)
+    most: dict[str, int] = {}
+    watching = asyncio.create_task(_watch_memory(made, most))
     try:
         began = time.perf_counter()
         futures = one.map(nothing, range(count), pure=False, batch_size=count)
         mapped = time.perf_counter() - began
-        await one.flush(timeout=600.0)
-        seconds = time.perf_counter() - began
-        after = await made.whole(300.0)
+        await one.flush(timeout=LARGE_S)
+        durable_s = time.perf_counter() - began
+        after = await made.whole(LARGE_S)
+        say("a large graph is in the ledger", round(durable_s, 1))
         await one.cancel(futures)
         del futures
+        await one.flush(timeout=LARGE_S)
     finally:
+        watching.cancel()
         await one.close()
     return {
         "tasks": count,
         "client_s": round(mapped, 1),
-        "durable_s": round(seconds, 1),
+        "durable_s": round(durable_s, 1),
         "elections": after["term"] - before["term"],
+        "memory_mb_most": {name: most[name] >> 20 for name in sorted(most)},
     }
 
 
-async def measure(size: Size, *, large: bool) -> dict[str, Any]:
+async def _watch_memory(made: FailoverCluster, most: dict[str, int]) -> None:
+    """The most that each process takes, until cancelled."""
+    leader = await made.leader()
+    while True:
+        found = {"client": psutil.Process().memory_info().rss}
+        for one in made.coordinators.values():
+            whose = "leader" if one is leader else f"node {one.node}"
+            for process in one.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    node = one.process is not None and process.pid == one.process.pid
+                    what = "raft" if node else "scheduler"
+                    found[f"{whose}, {what}"] = process.memory_info().rss
+        for name, size in found.items():
+            most[name] = max(size, most.get(name, 0))
+        await asyncio.sleep(0.5)
+
+
+async def plain_million(count: int) -> float:
+    """Seconds until the scheduler of plain Dask knows as many tasks."""
+    async with plain() as one:
+        began = time.perf_counter()
+        futures = one.map(nothing, range(count), pure=False, batch_size=count)
+        async with asyncio.timeout(LARGE_S):
+            while await one.run_on_scheduler(_known) < count:
+                await asyncio.sleep(0.1)
+        seconds = time.perf_counter() - began
+        await one.cancel(futures)
+        del futures
+        return round(seconds, 1)
+
+
+def _known(dask_scheduler: Any) -> int:
+    """Tasks that were ever wanted; some may be done."""
+    return sum(len(one.wants_what) for one in dask_scheduler.clients.values())
+
+
+async def measure(size: Size, large: int) -> dict[str, Any]:
     """All figures."""
     found: dict[str, Any] = {"by_known": {}, "reruns": 0}
     for known, kills in size.known.items():
+        ends_at = now_s() + size.kills_s
         async with cluster() as (made, noted):
-            lost, reruns = await failovers(made, noted, known, kills)
+            lost, reruns = await failovers(made, noted, known, kills, ends_at)
             if known == min(size.known):  # while there is one
                 found |= await beside_dask(made, size)
         found["by_known"][known] = lost.plain()
@@ -398,8 +454,9 @@ async def measure(size: Size, *, large: bool) -> dict[str, Any]:
     found["durable_ms_p50"] = found["durable_ms"]["p50"]
     if large:
         async with cluster() as (made, _):
-            found["million"] = await million(made)
-        say("a million tasks", found["million"])
+            found["million"] = await million(made, large)
+        found["million"]["plain_s"] = await plain_million(large)
+        say("a large graph", found["million"])
     return found
 
 
@@ -415,7 +472,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one object at the end")
     parser.add_argument("--kills", type=int, help="with each number of known tasks")
     parser.add_argument("--known", default="", help="numbers of tasks, by commas")
-    parser.add_argument("--million", action="store_true", help="a million tasks, too")
+    parser.add_argument("--minutes", type=float, help="for all kills")
+    parser.add_argument(
+        "--million",
+        type=int,
+        nargs="?",
+        const=1_000_000,
+        default=0,
+        help="a graph of a million tasks, or of so many, too",
+    )
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     dask.config.set({"distributed.admin.system-monitor.gil.enabled": False})
@@ -425,9 +490,12 @@ def main() -> None:
         known = {int(one): 5 for one in options.known.split(",")}
     if options.kills:
         known = dict.fromkeys(known, options.kills)
-    size = Size(known, size.futures, size.rounds, size.chunks, size.durables)
+    kills_s = size.kills_s
+    if options.minutes:
+        kills_s = 60 * options.minutes / len(known)
+    size = replace(size, known=known, kills_s=kills_s)
     load = os.getloadavg()[0]
-    found = asyncio.run(measure(size, large=options.million and not options.quick))
+    found = asyncio.run(measure(size, 0 if options.quick else options.million))
     found = {"benchmark": "bench_failover", **found}
     found["machine"] = {
         "cpus": os.cpu_count(),
