@@ -121,7 +121,8 @@ def test_leaders_are_killed(tmp_path):
         await_workers(address, 2)
         over, killed = threading.Event(), []
         killing = threading.Thread(
-            target=_kill_now_and_then, args=(address, over, killed, 3.0 * slowness())
+            target=_kill_now_and_then,
+            args=(address, over, killed, 3.0 * min(3.0, slowness())),
         )
         process = start(
             folder,
