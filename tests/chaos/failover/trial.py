@@ -29,7 +29,7 @@ from failover.workloads import Workload
 
 _PORT = 20_000
 _APART = 10
-_CALM_S = 100.0  # clients that were not heard of for a minute are forgotten
+_CALM_S = 200.0  # clients that were not heard of for a minute are forgotten
 _CLIENTS_LEFT = 2  # who looks, and the one of Dask's for results that nobody holds
 _JOURNAL_MAX = 50
 _GONE_S = 20.0
