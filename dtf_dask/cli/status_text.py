@@ -145,22 +145,29 @@ def _cost(scheduler: Mapping[str, Any]) -> str:
     without_s, leading_s = scheduler["without_leader_s"], scheduler["leading_after_s"]
     words = (
         f"It was elected after {without_s:.2f} s without a leader, let workers and"
-        f" clients in {leading_s:.2f} s later, with {scheduler['tasks']} tasks known"
+        f" clients in {leading_s:.2f} s later"
     )
+    if not (scheduler["tasks"] or scheduler["workers"] or scheduler["missing"]):
+        return f"{words}; there was nothing to take over."
+    words += f", with {_count(scheduler['tasks'], 'task')} known"
     settled_s = scheduler["settled_after_s"]
     if settled_s < 0:
         return f"{words}; workers are coming back."
-    words += f"; {scheduler['workers']} workers were back after {settled_s:.2f} s"
     missing = scheduler["missing"]
-    return words + (f", {missing} were not." if missing else ".")
+    words += f"; {_count(scheduler['workers'], 'worker')} back after {settled_s:.2f} s"
+    return words + (f", {missing} not." if missing else ".")
 
 
 def _holdings(holdings: Mapping[str, Any]) -> str:
     states = ", ".join(f"{n} {state}" for state, n in holdings["tasks"].items())
     return (
-        f"Now {holdings['workers']} workers, {holdings['clients']} clients, tasks:"
-        f" {states or 'none'}."
+        f"Now {_count(holdings['workers'], 'worker')},"
+        f" {_count(holdings['clients'], 'client')}, tasks: {states or 'none'}."
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _ended(scheduler: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from distributed import Scheduler
 
+from dtf_dask.standby.applying import FIRE_AND_FORGET
+
 OP = "dtf_standing"
 
 
@@ -47,6 +49,6 @@ def holdings(scheduler: Scheduler) -> dict[str, Any]:
     states = Counter(one.state for one in scheduler.tasks.values())
     return {
         "workers": len(scheduler.workers),
-        "clients": len(scheduler.clients),
+        "clients": len(scheduler.clients.keys() - {FIRE_AND_FORGET}),
         "tasks": dict(sorted(states.items())),
     }

@@ -186,13 +186,15 @@ def test_how_a_cluster_stands_is_said() -> None:
     words = " ".join(text.split())
     assert "Cluster lab: a leads since" in words
     assert "after 0.11 s without a leader" in words
-    assert (
-        "with 7031 tasks known; 3 workers were back after 0.35 s, 1 were not" in words
-    )
+    assert "with 7031 tasks known; 3 workers back after 0.35 s, 1 not." in words
+    assert "Now 3 workers, 1 client, tasks" in words
     assert "tasks: 7 memory, 2 processing" in words
     assert "a leads 5 1 it has not answered for 3.6 s" in words
     assert "! b: its scheduler ended 3 times" in words
     assert "! c does not answer: no route" in words
+    first = Standing("lab", "", {}, {1: status("leader", role="leads")}, {})
+    fresh = "\n".join(one.plain for one in status_lines(first, 100))
+    assert "there was nothing to take over" in " ".join(fresh.split())
     plain = json.loads(json.dumps(standing.plain()))
     assert (plain["leader"], plain["term"]) == ("a", 5)
     assert plain["takeover"]["leading_after_s"] == 0.07

@@ -76,8 +76,8 @@ async def play(contact: str, folder: Path) -> dict[str, str]:
     made = Play()
     gentle = {name: one for name, one in SCENARIOS.items() if not one.last}
     rough = {name: one for name, one in SCENARIOS.items() if one.last}
-    async with Client(contact, asynchronous=True, timeout="60 s") as client:
-        await client.wait_for_workers(WORKERS, timeout=60)
+    async with Client(contact, asynchronous=True, timeout="180 s") as client:
+        await client.wait_for_workers(WORKERS, timeout=180)
         world = World(contact, folder, client)
         await made.before(world, gentle)
         await kill_leader(client)
