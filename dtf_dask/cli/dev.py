@@ -38,6 +38,8 @@ from dtf_dask.web.paths import api_url
 
 _LOOPBACK = "127.0.0.1"
 _END_S = 10.0
+_LEVEL = "DASK_LOGGING__DISTRIBUTED"
+"""What workers log: each says in a dozen lines that it starts, if nobody says less."""
 
 
 @click.command()
@@ -189,6 +191,7 @@ def _started(contact: str, workers: int) -> subprocess.Popen[bytes] | None:
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        env={_LEVEL: "warning", **os.environ},
         start_new_session=True,
     )
 
