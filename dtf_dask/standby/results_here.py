@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler
 from distributed.core import rpc
 
 from dtf_dask.standby.results_records import Durability, ResultsRecords
 from dtf_dask.standby.results_view import ResultsView
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.results.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +46,27 @@ class ResultsHere:
         if self._view is not None:
             self._view.change(changes)
 
-    def lead(self, durability: Durability) -> None:
-        """This scheduler leads: it takes results of clients from now on."""
+    def lead(
+        self,
+        durability: Durability,
+        told: Callable[[str, dict[str, Any]], None] = lambda run, seen: None,
+    ) -> None:
+        """This scheduler leads: it takes results of clients from now on.
+
+        Parameters
+        ----------
+        told
+            Told how far a run is, as it is to be seen (`dtf_dask.view.records`).
+        """
         if self._view is None:
             return
+        loop = asyncio.get_running_loop()
+
+        def moved(found: Progress) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                loop.call_soon_threadsafe(told, str(found.run.id), _seen(found))
+
+        self._view.told = moved
         names = self._hello["options"].get("names") or {self._hello["node"]: ""}
         self._records = ResultsRecords(durability, map(int, names), self._view.change)
         self._scheduler.handlers.update(self._records.handlers)
@@ -74,3 +96,20 @@ class ResultsHere:
         )
         async with leader:
             await leader.dtf_results_held(node=node, keys=keys)
+
+
+def _seen(found: Progress) -> dict[str, Any]:
+    """A run as it is to be seen."""
+    run = found.run
+    return {
+        "run": str(run.id),
+        "suite": run.suite,
+        "status": run.status,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "at": time.time(),
+        "planned": run.cases_planned,
+        "counts": found.counts,
+        "flaky": found.flaky,
+        "exit_code": run.exit_code,
+    }

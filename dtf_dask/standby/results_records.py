@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.runs.results.portions import PORTION_BYTES_MAX
@@ -61,6 +61,17 @@ def record_key(run: str, feed: str, number: int) -> str:
     if type(number) is not int or not 0 < number < _NUMBER_MAX:
         raise ProtocolError(f"no number of a portion: {number!r:.100}")
     return f"{PREFIX}{quote(run, safe='')}/{feed}/{number:08}"
+
+
+def run_of(key: str) -> str:
+    """The run that a portion is of, by its key.
+
+    Examples
+    --------
+    >>> run_of(record_key("a/b c", "7fa0", 3))
+    'a/b c'
+    """
+    return unquote(key.removeprefix(PREFIX).partition("/")[0])
 
 
 class ResultsRecords:

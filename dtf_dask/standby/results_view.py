@@ -7,14 +7,15 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dtf_dask.errors import DtfError, ProtocolError
-from dtf_dask.standby.results_records import PREFIX
+from dtf_dask.standby.results_records import PREFIX, run_of
 
 if TYPE_CHECKING:
+    from dtf_dask.runs.results.progress import Progress
     from dtf_dask.runs.results.store import ResultsStore
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 FILE = "results.sqlite"
 _SPOOL = "results-spool"
 _AGAIN_S, _AGAIN_MAX_S = 1.0, 300.0  # after the store failed
+_TOLD_S, _TOLD_S_MAX, _TOLD_PAUSES = 1.0, 30.0, 100
 
 
 class ResultsView:
@@ -41,6 +43,10 @@ class ResultsView:
         self._living: dict[str, bytes | None] = {}
         """Records that there are; None in place of one that is in the store."""
         self._thread: threading.Thread | None = None
+        self.told: Callable[[Progress], None] | None = None
+        """Told, in the thread, how far a run is of which something came."""
+        self._moved: dict[str, None] = {}
+        self._told_at = 0.0
 
     def change(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
         """Take in what changed in the ledger; other records are passed over."""
@@ -75,7 +81,7 @@ class ResultsView:
 
     def _take(self) -> None:
         store: ResultsStore | None = None
-        while (key := self._came.get()) is not None:
+        while (key := self._next(store)) is not None:
             pause_s = _AGAIN_S
             # One that leaves the ledger while the store fails is not waited for: else
             # those that wait would be ever more.
@@ -100,6 +106,33 @@ class ResultsView:
         if store is not None:
             store.close()
 
+    def _next(self, store: ResultsStore | None) -> str | None:
+        """What is to be taken in next; meanwhile it is told how far runs are."""
+        while self._moved and store is not None:
+            pause_s = self._told_at - time.monotonic()
+            if pause_s > 0:
+                try:
+                    return self._came.get(timeout=pause_s)
+                except queue.Empty:
+                    pass
+            else:
+                self._tell(store)
+        return self._came.get()
+
+    def _tell(self, store: ResultsStore) -> None:
+        moved, self._moved = self._moved, {}
+        began = time.monotonic()
+        for run in moved:
+            try:
+                if self.told is not None:
+                    self.told(store.progress(run))
+            except DtfError as error:
+                logger.warning("How far run %s is cannot be told: %s", run, error)
+        now = time.monotonic()
+        # However large runs are, that is a small part of the time.
+        pause_s = min(_TOLD_S_MAX, max(_TOLD_S, _TOLD_PAUSES * (now - began)))
+        self._told_at = now + pause_s
+
     def _waits(self, key: str) -> bytes | None:
         with self._mutex:
             return self._living.get(key)
@@ -112,5 +145,7 @@ class ResultsView:
         part.write_bytes(lines_of(portion))
         os.replace(part, self._spool / (key.replace("/", "-") + ".jsonl"))
         taken = store.ingest_spool(self._spool)
+        if self.told is not None:
+            self._moved[run_of(key)] = None
         if taken.rejected_lines:
             logger.error("Results of a run make no sense: %s", taken.rejected_paths)

@@ -229,7 +229,10 @@ class StandbyScheduler:
             settings.raw_graphs,
         )
         self.clients.install()
-        self.results.lead(self.durability)
+        observer = Observer.install(scheduler)
+        self.results.lead(
+            self.durability, lambda run, seen: observer.put("run", run, seen)
+        )
         settled = await take_over(
             scheduler,
             self.durability,
@@ -245,7 +248,7 @@ class StandbyScheduler:
         )
         self.clients.tell_states()
         primitives.settle()
-        Observer.install(scheduler).lead(self.durability)
+        observer.lead(self.durability)
         self.link.say(
             words.settled(
                 time.monotonic() - began,

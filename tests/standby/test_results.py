@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from dataclasses import replace
 
@@ -299,3 +300,34 @@ def test_a_cluster_that_takes_none():
         ]
 
     asyncio.run(scene())
+
+
+def test_how_far_a_run_is_told_as_it_moves(tmp_path):
+    """Cases by outcome, those that are flaky, and its end; nothing of what is open."""
+    (view,) = _views(tmp_path, "a")
+    told, came = [], threading.Event()
+
+    def hear(found):
+        told.append(found)
+        came.set()
+
+    view.told = hear
+    name = CaseId("t.py::test_0")
+    attempts = [
+        Attempt(name, 1, Outcome.FAILED, "gw0", "h", detail="retried"),
+        Attempt(name, 2, Outcome.PASSED, "gw0", "h"),
+        Attempt(CaseId("t.py::test_1"), 1, Outcome.LOST, "gw0", "h"),
+        Attempt(CaseId("t.py::test_2"), 1, Outcome.TIMEOUT, "gw0", "h"),
+    ]
+    first, last = _all_portions(attempts)
+    view.change([(record_key(RUN.id, "f", 1), first)])
+    assert came.wait(60)
+    assert (told[0].run.id, told[0].run.status) == (RUN.id, "running")
+    assert told[0].counts == {"passed": 1, "timeout": 1}
+    assert told[0].flaky == 1
+    came.clear()
+    view.change([(record_key(RUN.id, "f", 2), last)])
+    assert came.wait(60)
+    assert told[-1].run.status == "passed"
+    assert told[-1].counts == {"lost": 1, "passed": 1, "timeout": 1}
+    view.close()

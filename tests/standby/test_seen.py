@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from distributed import Worker
@@ -15,7 +16,7 @@ from dtf_dask.ha.local_ledger import LocalLedger
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.standby.failovers import failover_of
 from dtf_dask.view.read_model import ReadModel
-from dtf_dask.view.records import PREFIX
+from dtf_dask.view.records import PREFIX, decoded, encoded, formed, record_key
 
 
 def add(x: int, y: int) -> int:
@@ -87,6 +88,33 @@ def test_a_full_ledger_hears_nothing_of_what_is_seen(tmp_path: Path) -> None:
             await until(leader, "run/r1", planned=3)
 
     with_ledger(tmp_path, check)
+
+
+def test_what_is_told_during_a_takeover_is_written_after_it() -> None:
+    """A run that moved, or ended, before all workers were back is not forgotten."""
+
+    class Ledger:
+        term = 3
+        room: Any = None
+
+        def __init__(self) -> None:
+            self.found: dict[str, bytes | None] = {}
+
+        def records(self, prefix: str) -> list[tuple[str, bytes]]:
+            old = formed("run", {"run": "a/b", "status": "running"})
+            return [(PREFIX + record_key("run", "a/b"), encoded(old))]
+
+    async def check() -> None:
+        scheduler: Any = SimpleNamespace(handlers={})
+        observer, ledger = Observer.install(scheduler), Ledger()
+        assert Observer.install(scheduler) is observer
+        observer.put("run", "a/b", {"run": "a/b", "status": "passed"})
+        observer.lead(ledger)  # type: ignore[arg-type]
+        await observer.close()
+        told = observer.answer()["changes"]
+        assert [decoded("run", value)["status"] for _, value in told] == ["passed"]
+
+    asyncio.run(check())
 
 
 def test_what_a_takeover_cost_is_told_when_it_is_known() -> None:

@@ -15,6 +15,7 @@ from dtf_dask.errors import UsageError
 from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId, RunStatus
 from dtf_dask.runs.results import engine as engines
 from dtf_dask.runs.results import learned, queries, retention, schema, writes
+from dtf_dask.runs.results.progress import Progress, progress
 from dtf_dask.runs.results.verdicts import (
     Comparison,
     FlakyCase,
@@ -281,6 +282,11 @@ class ResultsStore:
             if len(rows) < queries.PAGE_ATTEMPTS:
                 return
             after = (rows[-1].case_key, rows[-1].number, rows[-1].worker)
+
+    def progress(self, run_ref: str) -> Progress:
+        """Return how far a run is: how many cases came to which outcome by now."""
+        with engines.guarded(self._url), self._engine.begin() as connection:
+            return progress(connection, run_ref)
 
     def missing(self, run_ref: str) -> list[CaseId]:
         """Return the cases a run planned and has no final attempt of."""

@@ -14,7 +14,7 @@ SLOWER_RATIO = 1.5
 SLOWER_S_MIN = 0.1
 
 # From the mildest to the gravest: a case run on several workers is as bad as its worst.
-_GRAVITY = {
+GRAVITY = {
     Outcome.PASSED: 0,
     Outcome.SKIPPED: 1,
     Outcome.LOST: 2,
@@ -144,7 +144,7 @@ def verdicts(rows: Iterable[AttemptRow]) -> dict[int, Verdict]:
     """
     found: dict[int, tuple[bool, int, Verdict]] = {}
     for row in rows:
-        rank = (is_final(row.outcome, row.detail), _GRAVITY[row.outcome])
+        rank = (is_final(row.outcome, row.detail), GRAVITY[row.outcome])
         known = found.get(row.case_key)
         if known is None or rank > known[:2]:
             found[row.case_key] = (*rank, Verdict(row.outcome, row.duration_s))

@@ -20,7 +20,7 @@ from distributed import Scheduler
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.scheduler_plugins.adapter.observed import Sight
-from dtf_dask.view.board import Board
+from dtf_dask.view.board import FLEETING, Board
 from dtf_dask.view.records import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,11 @@ class Observer:
         To be called when all workers are back, or given up.
         """
         self._ledger = ledger
+        early = [one for kind in sorted(FLEETING) for one in self._board.of_kind(kind)]
         self._board = Board(ledger.records(PREFIX))
+        for key, record in early:  # of runs that went on while it took over
+            kind, _, name = key.partition("/")
+            self._board.put(kind, record.get("run", name), record, self._wall())
         self._sight = Sight(
             self._scheduler, self._board, self._started_at, term=ledger.term
         )
