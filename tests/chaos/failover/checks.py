@@ -13,7 +13,7 @@ import psutil
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from dtf_dask.durable.successor import Attempt
+from dtf_dask.durable.successor import Attempt, Successor
 from failover import tasks
 
 OP = "dtf_check"
@@ -25,7 +25,9 @@ async def dask_setup(scheduler: Scheduler) -> None:
     scheduler.handlers[OP] = lambda: checked(scheduler)
     folder = Path(os.environ[tasks.FOLDER])
     _note_dropped(scheduler, folder / tasks.DROPPED)
-    scheduler.add_plugin(Led(scheduler, folder / tasks.LED), name="failover-led")
+    led = Led(scheduler, folder / tasks.LED)
+    assert isinstance(led, Successor), "it would never be told"
+    scheduler.add_plugin(led, name="failover-led")
 
 
 class Led(SchedulerPlugin):
@@ -38,6 +40,9 @@ class Led(SchedulerPlugin):
         """Nothing is to be done."""
 
     def adopted(self, attempts: Sequence[Attempt]) -> None:
+        """Nothing is to be done."""
+
+    def resumed(self) -> None:
         """Nothing is to be done."""
 
     def settled(self) -> None:
