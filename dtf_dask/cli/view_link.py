@@ -107,6 +107,7 @@ class ViewLink:
                 await scheduler.close_rpc()
 
     def _unanswered(self, why: str, *, known: bool = True) -> Unanswered:
+        why = why.removeprefix(f"{self.address}: ")  # who asks says it too
         self.trouble = why
         return Unanswered(why, known=known)
 
