@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 import view_writer
 from following import WAIT_S, Told, asked, following, until
 
-from dtf_dask.cli.dev import _ports, _with_web
+from dtf_dask.cli.dev import _ports, _webs
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.ha.coordinators import numbered
 from dtf_dask.ha.dialing import Address
@@ -41,7 +42,11 @@ def made(folder: Path, count: int) -> list[NodeConfig]:
     ports = dict(zip("abc", _ports(count), strict=False))
     places = {name: ("127.0.0.1", port) for name, port in ports.items()}
     configs = make_coordinators(folder, "lab", numbered(places), {})
-    return _with_web(configs, ("127.0.0.1", 0))
+    found = []
+    for config, web in zip(configs, _webs(("127.0.0.1", 0), count), strict=True):
+        found.append(replace(config, web=web))
+        found[-1].write()
+    return found
 
 
 @contextmanager
@@ -158,13 +163,16 @@ def test_readers_go_on_at_another_node_when_the_leader_dies(
     seen = numbers(heard)
     assert len(set(seen)) == len(seen)
     assert len({term for term, _ in seen}) == 2
-    # The ledger has no other between the first and the last of them.
+    # The first is that after what was there, and each is followed by the next, up to
+    # the last that the dead leader has in the ledger; and then from its successor's.
+    before = [n for led, n in map(number, first.json["records"]) if led == term]
+    old = [n for led, n in seen if led == term]
+    assert old[0] == max(before, default=0) + 1
     snapshot = until(lambda: answered(place(one), "/snapshot"))
-    there = sorted(map(number, snapshot["records"]))
-    assert seen == [one for one in there if seen[0] <= one <= seen[-1]]
-    # What was there at first is no part of what was told.
-    before = {*map(number, first.json["records"])}
-    assert before == {one for one in there if one < seen[0]}
+    last = max(n for led, n in map(number, snapshot["records"]) if led == term)
+    assert old == [*range(old[0], last + 1)]
+    new = [n for led, n in seen if led != term]
+    assert new == [*range(1, len(new) + 1)]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])

@@ -14,10 +14,17 @@ from typing import Any
 from dtf_dask import frames
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.entries import encode_command
-from dtf_dask.ha.ledger.kinds import PUT
+from dtf_dask.ha.ledger.kinds import DELETE, PUT
 from dtf_dask.view.records import PREFIX, encoded, formed, record_key
 
 PAUSE_S = 0.05
+KEPT = 200
+"""Of its own: there is a bound on what is to be seen."""
+
+
+def key(term: int, number: int) -> str:
+    """Of a record."""
+    return PREFIX + record_key("action", f"{term}-{number:06}")
 
 
 def main() -> None:
@@ -43,11 +50,14 @@ def main() -> None:
             if frame["op"] in (words.LEAD, words.OUTCOME):
                 time.sleep(PAUSE_S)
                 number += 1
-                name = f"{term}-{number:06}"
-                record = formed("action", {"id": name, "at": 0})
-                key = PREFIX + record_key("action", name)
-                command = encode_command(PUT, words.NAMESPACE, key, encoded(record))
-                say(words.propose(number, [command]))
+                record = encoded(formed("action", {"at": 0}))
+                commands = [
+                    encode_command(PUT, words.NAMESPACE, key(term, number), record)
+                ]
+                if number > KEPT:
+                    old = key(term, number - KEPT)
+                    commands.append(encode_command(DELETE, words.NAMESPACE, old))
+                say(words.propose(number, commands))
 
 
 if __name__ == "__main__":
