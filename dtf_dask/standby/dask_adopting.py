@@ -253,8 +253,16 @@ def add_copy(scheduler: Scheduler, worker: str, key: Key) -> None:
 
 
 def lose_copy(scheduler: Scheduler, worker: str, key: Key) -> None:
-    """A worker has a result no more."""
+    """A worker has a result no more.
+
+    What is on that worker and needs it has to fetch it: of that Dask keeps account, as
+    a task is sent, and its own workers never lose what a task of theirs needs.
+    """
     scheduler.release_worker_data(key, worker, f"dtf-lost-{time.time()}")
+    ts, ws = scheduler.tasks.get(key), scheduler.workers[worker]
+    if ts is not None and ts.who_has and ws not in ts.who_has:
+        for _ in ws.processing & ts.dependents:
+            ws._inc_needs_replica(ts)
 
 
 def free(scheduler: Scheduler, worker: str, keys: list[Key]) -> None:

@@ -51,7 +51,7 @@ _TASK_FIELDS = (
 )
 _WORKER_NAMES = (
     *("add_to_processing", "add_to_long_running", "long_running", "processing"),
-    *("actors", "executing", "has_what"),
+    *("actors", "executing", "has_what", "_inc_needs_replica"),
 )
 _ENTRIES = (
     ("released", "waiting"),

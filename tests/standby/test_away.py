@@ -92,6 +92,35 @@ def test_what_was_sent_and_lost_is_sent_again() -> None:
     run(test())
 
 
+def test_a_copy_that_is_lost_is_to_be_fetched_again() -> None:
+    """Dask's own account of what workers have yet to fetch is right then."""
+
+    async def test() -> None:
+        async with living("a", "b") as (one, _presence, workers):
+            one.submit({"x": []}, ["x"])
+            await until(lambda: any(worker.sent() for worker in workers))
+            (first,) = (worker for worker in workers if worker.sent())
+            (other,) = (worker for worker in workers if worker is not first)
+            await first.finish("x", first.run_ids()["x"])
+            await other.say("add-keys", keys=["x"])
+            x = one.scheduler.tasks["x"]
+            await until(lambda: len(x.who_has or ()) == 2)
+            one.submit({"y": ["x"]}, ["y"])
+            await until(lambda: "y" in first.sent() + other.sent())
+            mine, its = (first, other) if "y" in first.sent() else (other, first)
+            ws = one.scheduler.workers[mine.address]
+            mine.break_link()
+            await until(lambda: ws.status.name == "paused")
+            mine.heard.clear()
+            await mine.register(one.scheduler.address)
+            await until(lambda: mine.sent() == ["y"])
+            assert {one.address for one in x.who_has} == {its.address}
+            assert ws.needs_what == {x: 1}
+            one.scheduler.validate_state()
+
+    run(test())
+
+
 def test_a_worker_may_register_before_its_old_connection_is_seen_to_break() -> None:
     """A connection that is open at one end only never breaks by itself."""
 
