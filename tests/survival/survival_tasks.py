@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from distributed import (
     SchedulerPlugin,
     WorkerPlugin,
     get_client,
+    get_worker,
     worker_client,
 )
 
@@ -136,6 +138,26 @@ def marks(dask_worker: Any) -> int:
 
 def scheduler_mark(dask_scheduler: Any) -> tuple[bool, list[str]]:
     return getattr(dask_scheduler, "marked", False), list(dask_scheduler.nanny_plugins)
+
+
+def address_after(_: Any, number: int) -> str:
+    """On which worker it runs; each number is another task."""
+    address: str = get_worker().address
+    return address
+
+
+def spill(key: Any, dask_worker: Any) -> bool:
+    """Have a worker put all that it holds on its disk; whether it has done so."""
+    data = dask_worker.data
+    while data.fast:
+        data.evict()
+    return key in data.slow
+
+
+def uploaded() -> int:
+    """What a module holds that was uploaded."""
+    answer: int = import_module("survival_upload").answer
+    return answer
 
 
 def pid() -> int:

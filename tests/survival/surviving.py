@@ -11,10 +11,13 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import dask
+import distributed
 import pytest
 import survival_tasks as tasks
 from distributed import (
@@ -26,10 +29,12 @@ from distributed import (
     Variable,
     as_completed,
     fire_and_forget,
+    performance_report,
     wait,
 )
 
 from dtf_dask import Client
+from dtf_dask.durable import client_preload
 from dtf_dask.errors import FailoverError, TaskLostError
 
 Outcome = Literal["goes on", "is lost in part", "is refused"]
@@ -96,6 +101,14 @@ class World:
 
     async def another(self) -> Client:
         return await Client(self.contact, asynchronous=True, set_as_default=False)
+
+    async def stock(self, *preload: str) -> Any:
+        """A client of Dask's own, as its configuration has it."""
+        with dask.config.set({"distributed.client.preload": [*preload]}):
+            made = distributed.Client(
+                self.contact, asynchronous=True, set_as_default=False, timeout=60
+            )
+        return await made
 
     async def kill_worker(self, address: str) -> None:
         found = await self.client.run(tasks.pid, workers=[address])
@@ -210,12 +223,73 @@ async def nested_clients(world: World) -> AsyncIterator[None]:
     assert await within == 6 + 66
 
 
+@holds("goes on")
+async def annotations(world: World) -> AsyncIterator[None]:
+    """Where a task may run, and what goes first, of tasks that have not begun."""
+    client = world.client
+    address = sorted(await client.nthreads())[1]
+    gate = client.submit(tasks.gated, world.folder, "annotated", 0)
+    await world.begun("annotated")
+    there = client.map(
+        tasks.address_after, [gate] * 3, range(3), workers=[address], priority=5
+    )
+    yield
+    world.open("annotated")
+    assert await client.gather(there) == [address] * 3
+
+
+@holds("goes on")
+async def spilled(world: World) -> AsyncIterator[None]:
+    """What a worker has put on its disk."""
+    client = world.client
+    address = sorted(await client.nthreads())[1]
+    future = client.submit(bytes, 50_000, workers=[address])
+    await future
+    assert (await client.run(tasks.spill, future.key, workers=[address]))[address]
+    yield
+    assert await future == bytes(50_000)
+
+
+@holds("goes on")
+async def stock_client(world: World) -> AsyncIterator[None]:
+    """Dask's own, which Dask's configuration has load our half."""
+    client = await world.stock(client_preload.MODULE)
+    try:
+        done = client.submit(tasks.add, 3, 4)
+        assert await done == 7
+        running = client.submit(tasks.gated, world.folder, "stock", 5)
+        waiting = client.submit(tasks.double, running)
+        await world.begun("stock")
+        yield
+        world.open("stock")
+        assert await waiting == 10
+        assert await done == 7
+        assert world.runs("stock") == 1
+    finally:
+        await client.close()
+
+
+@holds("is lost in part")
+async def bare_client(world: World) -> AsyncIterator[None]:
+    """Dask's own without it, and therefore without patience."""
+    client = await world.stock()
+    try:
+        future = client.submit(tasks.gated, world.folder, "bare", 5)
+        await world.begun("bare")
+        yield
+        world.open("bare")
+        with pytest.raises(CancelledError):
+            await future
+        assert await client.submit(tasks.add, 5, 6) == 11
+    finally:
+        await client.close()
+
+
 # -- collections
 
 
 @holds("goes on")
 async def delayed(world: World) -> AsyncIterator[None]:
-    import dask
 
     gate = dask.delayed(tasks.gated)(world.folder, "delayed", 1)
     total = dask.delayed(sum)([gate, dask.delayed(tasks.double)(4)])
@@ -246,10 +320,15 @@ async def dataframe(world: World) -> AsyncIterator[None]:
     from dask import dataframe as dd
 
     frame = dd.from_pandas(pd.DataFrame({"k": [0, 1] * 20, "v": range(40)}), 4)
+    names = dd.from_pandas(pd.DataFrame({"k": [0, 1], "name": ["even", "odd"]}), 1)
     kept = world.client.persist(frame)
     future = world.client.compute(kept.groupby("k").v.sum())
+    merged = world.client.compute(kept.merge(names, on="k").groupby("name").v.max())
+    indexed = world.client.compute(kept.set_index("v").loc[10:19].k.sum())
     yield
     assert list(await future) == [380, 400]
+    assert (await merged).to_dict() == {"even": 38, "odd": 39}
+    assert await indexed == 5
     assert await world.client.compute(kept.v.sum()) == 780
 
 
@@ -267,7 +346,6 @@ async def bag(world: World) -> AsyncIterator[None]:
 @holds("goes on")
 async def shuffle(world: World) -> AsyncIterator[None]:
     """One that is under way: it begins anew from its inputs."""
-    import dask
     import pandas as pd
     from dask import dataframe as dd
 
@@ -504,6 +582,10 @@ async def inquiries(world: World) -> AsyncIterator[None]:
     yield
     assert (await client.who_has([future]))[future.key]
     assert len(await client.nthreads()) > 1
+    assert len(await client.ncores()) > 1
+    assert (await client.nbytes(summary=False))[future.key] > 0
+    assert (await client.get_versions())["scheduler"]
+    assert await client.call_stack() is not None
     assert any(future.key in keys for keys in (await client.has_what()).values())
     assert await client.scheduler.get_task_status(keys=[future.key])
 
@@ -533,7 +615,35 @@ async def replicate(world: World) -> AsyncIterator[None]:
     await world.client.rebalance([future])
 
 
+@holds("is lost in part")
+async def reports(world: World) -> AsyncIterator[None]:
+    """One that is under way shows what was since the takeover."""
+    path = Path(world.folder, "report.html")
+    async with performance_report(str(path)):
+        await world.client.submit(tasks.add, 1, 10)
+        yield
+        await world.led_again()
+        await world.client.submit(tasks.add, 1, 11)
+    assert path.stat().st_size > 1_000
+
+
 # -- what disturbs the others
+
+
+@holds("goes on", last=True)
+async def uploads(world: World) -> AsyncIterator[None]:
+    """A worker that comes later has it, too."""
+    path = Path(world.folder, "survival_upload.py")
+    path.write_text("answer = 42\n")
+    await world.client.upload_file(str(path))
+    yield
+    await world.led_again()
+
+    async def everywhere() -> bool:
+        found = await world.client.run(tasks.uploaded, on_error="return")
+        return len(found) >= 4 and set(found.values()) == {42}
+
+    await world.is_(everywhere)
 
 
 @holds("is lost in part", last=True)
