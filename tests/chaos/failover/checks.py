@@ -22,12 +22,14 @@ _FRAMES = 4
 
 async def dask_setup(scheduler: Scheduler) -> None:
     """Have a scheduler answer; called by Dask."""
-    scheduler.handlers[OP] = lambda: checked(scheduler)
     folder = Path(os.environ[tasks.FOLDER])
     _note_dropped(scheduler, folder / tasks.DROPPED)
     led = Led(scheduler, folder / tasks.LED)
     assert isinstance(led, Successor), "it would never be told"
     scheduler.add_plugin(led, name="failover-led")
+    scheduler.handlers[OP] = lambda: (
+        checked(scheduler) if led.leads else {"settled": False}
+    )
 
 
 class Led(SchedulerPlugin):
@@ -35,6 +37,7 @@ class Led(SchedulerPlugin):
 
     def __init__(self, scheduler: Any, file: Path) -> None:
         self._scheduler, self._file = scheduler, file
+        self.leads = False
 
     def recalling(self) -> None:
         """Nothing is to be done."""
@@ -46,7 +49,8 @@ class Led(SchedulerPlugin):
         """Nothing is to be done."""
 
     def settled(self) -> None:
-        """It leads."""
+        """All of old is taken over, and what nobody needs is free."""
+        self.leads = True
         with self._file.open("a") as to:
             to.write(f"{self._scheduler.dtf_durability.term}\n")
 
@@ -71,7 +75,7 @@ def checked(scheduler: Any) -> dict[str, Any]:
     """What is broken, in words, and how much there is of what."""
     broken: list[str] = []
     plugin = scheduler.plugins["dtf-scheduling"]
-    answer: dict[str, Any] = {"broken": broken}
+    answer: dict[str, Any] = {"broken": broken, "settled": True}
     if plugin.failure:
         broken.append(f"the engine does not schedule: {plugin.failure}")
         return answer
@@ -82,7 +86,6 @@ def checked(scheduler: Any) -> dict[str, Any]:
         broken.append(f"Dask's own checks: {where} of {_seen(error)}")
     keeper = plugin.keeper
     holding, engine = keeper.holding, plugin.engine
-    answer["settled"] = not holding.recalling
     try:
         engine.check()
     except AssertionError as error:

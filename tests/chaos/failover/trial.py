@@ -256,12 +256,11 @@ class Trial:
         """Ask who leads whether all holds that must; its word."""
         async with asyncio.timeout(_CALM_S):
             while True:
-                try:
+                with contextlib.suppress(OSError, FailoverError):  # it may die now
                     found: dict[str, Any] = await looks.scheduler.dtf_check()
-                except (OSError, FailoverError):  # who led is gone meanwhile
-                    await asyncio.sleep(0.1)
-                    continue
-                break
+                    if found["settled"]:
+                        break
+                await asyncio.sleep(0.1)
         self._summary.checks += 1
         self._ledger.broken += found["broken"][:20]
         return found
