@@ -133,8 +133,11 @@ class Living:
         found: dict[_Entry, None] = {}
         wishes, void = self._wishes.get(client, {}), []
         for key in keys:
-            before = self._voided.pop((client, key), {})
-            found.update(dict.fromkeys(one for one in before if not one.gone))
+            before = [one for one in self._voided.pop((client, key), ()) if not one.gone]
+            found.update(dict.fromkeys(one for one in before if one.at_s <= at_s))
+            later = dict.fromkeys(one for one in before if one.at_s > at_s)
+            if later:  # they were void by then, and another operation says so
+                self._voided[client, key] = later
             wish = wishes.get(key)
             newer = [] if wish is None else [e for e in wish.entries if e.at_s > at_s]
             if wish is None or not newer:

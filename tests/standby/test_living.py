@@ -207,3 +207,25 @@ def test_a_journal_does_not_grow_by_what_is_over() -> None:
         most = max(most, sum(map(len, trial.records.values())))
     assert most <= 2 * HELD_UP_MAX
     assert trial.world.tasks.keys() == {"a", "b"}
+
+
+def test_a_wish_that_was_void_twice_at_once_stays_void() -> None:
+    """What says so the second time matters for as long as a record has that wish, as
+    what says so the first time is of one that was before it."""
+    living = Living()
+    living.begin(1, 1, 1.0)
+    living.turn(1.0)
+    living.asserted(b"stays" * 100, "c", ["a"], ["a"])
+    for at_s in (1.1, 1.3):
+        living.turn(at_s)
+        living.asserted(b"asks", "c", ["x"], ["x"])
+        living.turn(at_s + 0.1)
+        living.void("c", ["x"])
+        living.forgotten("x")
+    living.end()
+    living.begin(2, 1, 2.0)
+    for at_s, upto_s in ((2.0, 1.2), (2.1, 1.4)):
+        living.turn(at_s)
+        living.denied_upto(b"void up to %.1f" % upto_s, "c", ["x"], upto_s)
+    living.end()
+    assert living.take_gone() == []
