@@ -133,7 +133,9 @@ class Living:
         found: dict[_Entry, None] = {}
         wishes, void = self._wishes.get(client, {}), []
         for key in keys:
-            before = [one for one in self._voided.pop((client, key), ()) if not one.gone]
+            before = [
+                one for one in self._voided.pop((client, key), ()) if not one.gone
+            ]
             found.update(dict.fromkeys(one for one in before if one.at_s <= at_s))
             later = dict.fromkeys(one for one in before if one.at_s > at_s)
             if later:  # they were void by then, and another operation says so

@@ -90,12 +90,12 @@ def mark(worker: Worker, key: Any, made: int) -> None:
 
 
 def is_parting(worker: Worker, key: Any) -> bool:
-    """Whether a thread is at a task that was taken back."""
+    """Whether a task is still run, or its result still fetched, that was taken back."""
     task = worker.state.tasks.get(key)
     return (
         task is not None
         and task.state in ("cancelled", "resumed")
-        and task.previous in ("executing", "long-running")
+        and task.previous in ("executing", "long-running", "flight")
     )
 
 

@@ -2,7 +2,7 @@
 
 A scheduler says so with each task (`dtf_dask.durable.makings`). Dask's worker takes a
 key for a task: what it has of a key is freed here before it may be taken for another
-task of that key; and while a thread is still at the one, the other waits.
+task of that key; and while the one is still run, or fetched, the other waits.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Makings:
         return holdings.mark_of(self._worker, key) not in (NONE, mark)
 
     def _is_running_out(self, key: Key, mark: int) -> bool:
-        """Whether a thread is still at another making, which nobody wants any more."""
+        """Whether another making, which nobody wants, is still run here or fetched."""
         made = holdings.mark_of(self._worker, key)
         return made not in (NONE, mark) and holdings.is_parting(self._worker, key)
 

@@ -7,9 +7,11 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from distributed import Worker
+from distributed import worker as worker_module
 from one_node import leading, with_ledger
 
 from dtf_dask import Client
@@ -24,6 +26,10 @@ GATES: dict[str, asyncio.Event] = {}
 def counted(name: str, *inputs: object) -> str:
     RUNS[name] += 1
     return name
+
+
+def echoed(value: str) -> str:
+    return value
 
 
 async def waits(name: str, *inputs: object) -> str:
@@ -131,6 +137,47 @@ def test_a_key_that_is_used_again_has_the_value_of_its_last_task(
                 assert await new == "new"
                 assert await after == "after"
                 assert RUNS["new"] == RUNS["after"] == 1, RUNS
+
+    with_ledger(tmp_path, check)
+
+
+@pytest.mark.parametrize("where", ["a", "b"])
+def test_what_is_fetched_for_too_long_is_not_taken_for_what_comes_after(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that still gets the task before gets, or makes, the one after anew."""
+    RUNS.clear()
+    came, gate = asyncio.Event(), asyncio.Event()
+    fetch = worker_module.get_data_from_worker
+
+    async def slowly(*asked: Any, **who: Any) -> Any:
+        answer = await fetch(*asked, **who)
+        came.set()
+        await gate.wait()
+        return answer
+
+    monkeypatch.setattr(worker_module, "get_data_from_worker", slowly)
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            leader = await stack.enter_async_context(leading(ledger, port))
+            await stack.enter_async_context(two_workers(leader.address))
+            client = await stack.enter_async_context(
+                Client(leader.address, asynchronous=True)
+            )
+            old = client.submit(counted, "old", key="k", workers=["a"])
+            needs = client.submit(counted, "needs", old, key="d", workers=["b"])
+            await until(came.is_set)
+            needs.release()
+            old.release()
+            await until(lambda: not leader.role.scheduler.tasks)
+            new = client.submit(counted, "new", key="k", workers=[where])
+            after = client.submit(echoed, new, key="after", workers=["b"])
+            last = client.submit(counted, "last", workers=["b"])
+            await until(lambda: last.done() and (new.done() or where == "b"))
+            gate.set()  # b has heard of all by now
+            assert await new == "new"
+            assert await after == "new"
 
     with_ledger(tmp_path, check)
 
