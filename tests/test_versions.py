@@ -13,12 +13,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import msgpack
 import pytest
 
 from dtf_dask.comm import greeting
 from dtf_dask.comm.greeting import Greeting, Objection
-from dtf_dask.durable import inventory
+from dtf_dask.durable import inventory, operations
 from dtf_dask.durable.inventory import Inventory, read_inventory
+from dtf_dask.durable.operations import encode_operation
 from dtf_dask.errors import (
     LedgerFolderError,
     PeerRefusedError,
@@ -159,7 +161,7 @@ def test_what_schedulers_refuse(newer: Newer) -> None:
     with pytest.raises(ProtocolError, match=r"version 2, .* 1: run the same"):
         table_codec.decode_table(table)
     said = newer(inventory, Inventory("w", 1, (), (), ()).words)
-    with pytest.raises(ProtocolError, match=r"version 2, .* 1: run the same"):
+    with pytest.raises(ProtocolError, match=r"version 3, .* 2: run the same"):
         read_inventory(said)
     key, packed = newer(
         primitives_records,
@@ -167,9 +169,26 @@ def test_what_schedulers_refuse(newer: Newer) -> None:
     )
     with pytest.raises(ProtocolError, match=r"version 2, .* 1: run the same"):
         primitives_records.decode_record(key, packed)
-    (part,) = newer(journal, lambda: journal.parts_of(1.0, []))
-    with pytest.raises(ProtocolError, match="another version than 1: run the same"):
+    (part,) = newer(
+        journal, lambda: journal.parts_of(1.0, [b"one"], [1.0]), "_SAYS_TIMES"
+    )
+    with pytest.raises(ProtocolError, match=r"version 3, .* 2: run the same"):
         list(journal.batches([(journal.key_of(1), part)]))
+
+
+def test_a_record_of_the_journal_is_of_the_oldest_version_that_knows_it() -> None:
+    """So older coordinators read what a newer one writes, until there is more."""
+    known = encode_operation(operations.RELEASE, "c", ("x",))
+    new = encode_operation(operations.VOID, "c", ("x",), 1.0)
+
+    def version(packed: list[bytes], *times: list[float]) -> int:
+        (part,) = journal.parts_of(1.0, packed, *times)
+        (batch,) = journal.batches([(journal.key_of(1), part)])
+        assert list(batch.operations) == packed
+        return int(msgpack.unpackb(part[1:])[0])
+
+    assert version([]) == version([known]) == 1
+    assert version([known, new]) == version([known], [1.0]) == 2
 
 
 @pytest.mark.logs("A record of a worker is passed over")

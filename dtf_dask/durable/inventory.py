@@ -19,7 +19,8 @@ _T = TypeVar("_T")
 
 KEY = "dtf-inventory"
 """Under which a registration's ``extra`` has it."""
-VERSION = 1
+VERSION = 2
+"""2 says of which making each task is, and can open what a scheduler sends by then."""
 TASKS_MAX = 4_000_000
 NUMBER_MAX = 2**63 - 1
 
@@ -154,9 +155,9 @@ def read_inventory(words: Any) -> Inventory:
         if sum(map(len, columns)) > TASKS_MAX:
             raise ValueError(f"more than {TASKS_MAX} tasks")
         memory, running, erred, actors, parting = columns
-        made = [list(map(_number, marks)) for marks in words.get("made") or ((),) * 3]
-        for marks, column in zip(made, (memory, running, erred), strict=True):
-            marks += [0] * (len(column) - len(marks))  # of a worker that says none
+        made_memory, made_running, made_erred = (
+            list(map(_number, marks)) for marks in words["made"]
+        )
         return Inventory(
             _typed(str, words["server_id"]),
             _number(words["term"]),
@@ -164,12 +165,17 @@ def read_inventory(words: Any) -> Inventory:
                 Held(
                     _key(key), _number(size), _typed(str, name), _number(run, -1), mark
                 )
-                for (key, size, name, run), mark in zip(memory, made[0], strict=True)
+                for (key, size, name, run), mark in zip(
+                    memory, made_memory, strict=True
+                )
             ),
             tuple(
-                _running(row, mark) for row, mark in zip(running, made[1], strict=True)
+                _running(row, mark)
+                for row, mark in zip(running, made_running, strict=True)
             ),
-            tuple(_erred(row, mark) for row, mark in zip(erred, made[2], strict=True)),
+            tuple(
+                _erred(row, mark) for row, mark in zip(erred, made_erred, strict=True)
+            ),
             tuple(map(_key, actors)),
             tuple(map(_running, parting)),
         )

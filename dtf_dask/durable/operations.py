@@ -17,8 +17,9 @@ import msgpack
 from dtf_dask.errors import ProtocolError, UsageError
 from dtf_dask.submission.table import CLIENT_LENGTH_MAX, key_fault, shown
 
-VERSION = 1
-"""Of the set of operations. A journal says which it was written in."""
+VERSION = 2
+"""Of the set of operations. Each record of a journal says the oldest that knows it all,
+so that older coordinators read what a newer one writes until there is something new."""
 
 OPERATION_BYTES_MAX = 513 * 2**20
 KEYS_MAX = 4_000_000
@@ -39,11 +40,15 @@ class Operation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of operation: what it is called, and what is wrong with a body."""
+    """One kind of operation: what it is called, and what is wrong with a body.
+
+    It is known ``since`` that version.
+    """
 
     name: str
     body_wrong: Callable[[tuple[Any, ...]], str]
     from_clients: bool = True
+    since: int = 1
 
 
 def _keys_wrong(keys: object) -> str:
@@ -122,8 +127,10 @@ KINDS: dict[int, Kind] = {
     RESTART: Kind("restart", _nothing),
     ERRED: Kind("erred", _erred_wrong, from_clients=False),
     COUNTS: Kind("counts", _counts_wrong, from_clients=False),
-    VOID: Kind("void", _void_wrong, from_clients=False),
+    VOID: Kind("void", _void_wrong, from_clients=False, since=2),
 }
+_KIND_AT = 1
+"""Of an operation as bytes, behind the head of its array: of one that we packed."""
 
 
 def encode_operation(kind: int, client: str, *body: Any) -> bytes:
@@ -157,6 +164,22 @@ def encode_operation(kind: int, client: str, *body: Any) -> bytes:
     if len(packed) > OPERATION_BYTES_MAX:
         raise UsageError(f"an operation of {len(packed)} bytes")
     return packed
+
+
+def version_of(packed: bytes) -> int:
+    """The oldest version that knows an operation, as `encode_operation` made it.
+
+    Clients may pack otherwise, but nothing that is newer than the oldest version.
+
+    Examples
+    --------
+    >>> version_of(encode_operation(RELEASE, "c-1", ("x",)))
+    1
+    >>> version_of(encode_operation(VOID, "c-1", ("x",), 1.5))
+    2
+    """
+    known = KINDS.get(int.from_bytes(packed[_KIND_AT : _KIND_AT + 1], "big"))
+    return 1 if known is None or known.from_clients else known.since
 
 
 def decode_operation(packed: bytes) -> Operation:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from dtf_dask.durable.operations import VERSION
+from dtf_dask.durable.operations import VERSION, version_of
 from dtf_dask.errors import ProtocolError
+from dtf_dask.submission.table import shown
 
 PREFIX = "j/"
 _DIGITS = 20
@@ -24,6 +25,7 @@ BATCH_OPERATIONS_MAX = 4_000
 APART_S = 1e-6
 """Operations of a batch stand in their order as if each had come so much later."""
 _TERM_BITS = 36
+_OLDEST, _SAYS_TIMES = 1, 2
 
 
 class Batch(NamedTuple):
@@ -95,7 +97,9 @@ def parts_of(
 ) -> list[bytes]:
     """Values of the records that hold a batch, in their order; see `Batch`."""
     more = (list(times),) if times else ()
-    body: bytes = msgpack.packb((VERSION, at_s, list(operations), *more))
+    oldest = _SAYS_TIMES if times else _OLDEST
+    version = max(map(version_of, operations), default=oldest)
+    body: bytes = msgpack.packb((max(version, oldest), at_s, list(operations), *more))
     if len(body) < PART_BYTES_MAX:
         return [WHOLE + body]
     cut = [body[at : at + PART_BYTES_MAX] for at in range(0, len(body), PART_BYTES_MAX)]
@@ -155,10 +159,12 @@ def _batch(number: int, count: int, body: bytes) -> Batch:
         found = msgpack.unpackb(body, use_list=False, max_ext_len=0)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a record of the journal: {error}") from error
-    if type(found) is not tuple or not found or found[0] != VERSION:
+    if type(found) is not tuple or not found:
+        raise ProtocolError(f"record {number} of the journal makes no sense")
+    if found[0] not in range(_OLDEST, VERSION + 1):
         raise ProtocolError(
-            f"record {number} of the journal is of another version than {VERSION}: run"
-            " the same version of dtf on all nodes"
+            f"record {number} of the journal is of version {shown(found[0])}, and this"
+            f" process reads {VERSION}: run the same version of dtf on all nodes"
         )
     if (
         len(found) not in (3, 4)

@@ -100,7 +100,7 @@ def test_an_inventory_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2},
+        {"version": inventory.VERSION + 1},
         {"term": -1},
         {"term": True},
         {"server_id": 3},
