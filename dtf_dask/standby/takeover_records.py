@@ -224,12 +224,6 @@ class Recorder(SchedulerPlugin):
         if self._written.pop(WORKERS + address, None) is not None:
             self._durability.keep_lazily({WORKERS + address: None})
 
-    def forget_lease(self, key: Key) -> None:
-        """An attempt of before goes on no more."""
-        name = self._leased.pop(key, None)
-        if name is not None:
-            self._durability.keep_lazily({name: None})
-
     def _actor_made(self, key: Any) -> None:
         ts = self._scheduler.tasks.get(key)
         if ts is not None and ts.actor and key not in self._actors:
