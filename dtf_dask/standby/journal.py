@@ -56,6 +56,35 @@ class Batch(NamedTuple):
         return self.times[place] if self.times else self.at_s + place * APART_S
 
 
+class Remaining:
+    """What is left of a record, which is gone through from its beginning.
+
+    Operations may be alike: those that the record has times of are known by them.
+
+    Examples
+    --------
+    >>> left = Remaining((b"same",), (2.0,))
+    >>> left.holds(b"same", 1.0), left.holds(b"same", 2.0), left.holds(b"same", 3.0)
+    (False, True, False)
+    """
+
+    def __init__(
+        self, operations: Sequence[bytes] = (), times: Sequence[float] = ()
+    ) -> None:
+        self._operations, self._times = operations, times
+        self._at = 0
+
+    def holds(self, packed: bytes, at_s: float) -> bool:
+        """Whether the next operation, which was written at this time, is left."""
+        at = self._at
+        if at == len(self._operations) or self._operations[at] != packed:
+            return False
+        if self._times and self._times[at] != at_s:
+            return False
+        self._at += 1
+        return True
+
+
 def first_number(term: int) -> int:
     """Of the records that the leader of a term writes.
 

@@ -18,10 +18,10 @@ what it forgets until it has acted on all, and revives what is mentioned again.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from dtf_dask.standby.journal import Remaining
 from dtf_dask.submission.table import Key
 
 HELD_UP_MAX = 64
@@ -195,20 +195,15 @@ class Living:
             if entry is not None:
                 self._matters_again(entry)
 
-    def written_again(self, number: int, rest: Sequence[bytes]) -> None:
-        """Another wrote a record again, with the rest, or removed it."""
+    def written_again(self, number: int, left: Remaining) -> None:
+        """Another wrote a record again, with what is left, or removed it."""
         record = self._records.get(number)
         if record is None:
             return
-        left = deque(rest)
         out: list[_Entry] = []
         kept: list[_Entry] = []
         for entry in record.entries:
-            if left and left[0] == entry.operation:
-                left.popleft()
-                kept.append(entry)
-            else:
-                out.append(entry)
+            (kept if left.holds(entry.operation, entry.at_s) else out).append(entry)
         if not kept:
             record.gone = True
             del self._records[number]
@@ -291,7 +286,7 @@ class Living:
 
     def _matters_again(self, entry: _Entry) -> None:
         entry.matters += 1
-        if entry.over:
+        if entry.over and not entry.gone:
             entry.over = False
             record = entry.record
             record.over -= 1
@@ -299,7 +294,7 @@ class Living:
             record.holds_up -= len(entry.holds_up)
 
     def _look(self, entry: _Entry) -> None:
-        if entry.matters or entry.over:
+        if entry.matters or entry.over or entry.gone:
             return
         entry.over = True
         record = entry.record
@@ -312,9 +307,10 @@ class Living:
         if record is not self._open:
             self._touched[record] = None
 
-    def _remove(self, entries: Iterable[_Entry]) -> None:
+    def _remove(self, entries: Collection[_Entry]) -> None:
         for entry in entries:
-            entry.gone = True
+            entry.gone = True  # first: their record counts none of them any more
+        for entry in entries:
             for denying in entry.holds_up:
                 self._matters_less(denying)
             entry.holds_up = []

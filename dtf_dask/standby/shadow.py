@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dtf_dask.durable import operations
@@ -21,6 +20,7 @@ from dtf_dask.standby.journal import (
     PREFIX,
     Batch,
     JournalReader,
+    Remaining,
     batches,
     key_of,
     number_of,
@@ -117,21 +117,16 @@ class Shadow:
             # All there is was acted on: what was forgotten meanwhile is, for good.
             self.applier.settle()
             for number, value in self._changed.items():
-                rest: tuple[bytes, ...] = ()
-                if value is not None:
-                    rest = _operations(number, value)
-                self.applier.living.written_again(number, rest)
+                self.applier.living.written_again(number, _remaining(number, value))
             self._changed.clear()
 
-    def _left(self, batch: Batch, waiting: _Waiting) -> Sequence[bytes]:
+    def _left(self, batch: Batch, waiting: _Waiting) -> Remaining:
         """Operations of a batch that its record holds still."""
         if waiting.now is waiting.first:
-            return batch.operations
-        if waiting.now is None:
-            return ()
-        return _operations(batch.number, waiting.now)
+            return Remaining(batch.operations)
+        return _remaining(batch.number, waiting.now)
 
-    async def _act(self, batch: Batch, left: Sequence[bytes]) -> None:
+    async def _act(self, batch: Batch, left: Remaining) -> None:
         """Act on a batch: of what is over by now only on what denies.
 
         That may void a wish that was acted on long ago; the rest is forgotten by now.
@@ -139,20 +134,18 @@ class Shadow:
         living = self.applier.living
         alone = len(batch.operations) == 1
         living.begin(batch.number, batch.records, batch.at_s, alone=alone)
-        still = deque(left)
         turn_ends = time.monotonic() + _TURN_S
         for place, packed in enumerate(batch.operations):
             operation = decode_operation(packed)
-            if still and still[0] == packed:
-                still.popleft()
-            elif operation.kind not in _DENYING:
+            at_s = batch.time_of(place)
+            if not left.holds(packed, at_s) and operation.kind not in _DENYING:
                 continue
             if len(packed) > _IN_THREAD_BYTES:
                 with uncollected(len(packed)):
                     read = await asyncio.to_thread(prepare, operation)
             else:
                 read = prepare(operation)
-            for _ in self.applier.act(operation, packed, batch.time_of(place), read):
+            for _ in self.applier.act(operation, packed, at_s, read):
                 await asyncio.sleep(0)
             if time.monotonic() > turn_ends:
                 await asyncio.sleep(0)
@@ -160,6 +153,7 @@ class Shadow:
         living.end()
 
 
-def _operations(number: int, value: bytes) -> tuple[bytes, ...]:
-    """Those of a record that was written again, which is never cut into parts."""
-    return next((one.operations for one in batches([(key_of(number), value)])), ())
+def _remaining(number: int, value: bytes | None) -> Remaining:
+    """Of a record that was written again, which is never cut into parts, or went."""
+    found = () if value is None else batches([(key_of(number), value)])
+    return next((Remaining(one.operations, one.times) for one in found), Remaining())

@@ -247,4 +247,49 @@ def test_what_is_wished_again_at_once_stays_wished(
     asyncio.run(asyncio.wait_for(check(), 60))
 
 
+@pytest.mark.parametrize("acted", [False, True])
+def test_of_operations_that_are_alike_the_one_is_kept_that_was_left(
+    acted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a future that is let go of and made again at once: whether the record was
+    acted on before it was written again or not, the wish stays in who follows."""
+    monkeypatch.setattr(durability, "CUT_EVERY_S", 0.0)
+
+    async def check() -> None:
+        ledger = MemoryLedger()
+        with bare() as first, bare() as early, bare() as late:
+            leader = await lead(ledger, ledger.shadow(first), 1)
+            leader.durability.append(one_task(1, "k"))
+            await leader.durability.settled()
+            follower = ledger.shadow(early)
+            await follower.catch_up()
+            desire = encode_operation(operations.DESIRE, "d", ("k",))
+            release = encode_operation(operations.RELEASE, "d", ("k",))
+            for operation in (desire, release, desire):
+                leader.durability.append(operation)
+            await leader.durability.settled()
+            if acted:
+                await follower.catch_up()
+            for _ in range(4):
+                await leader.durability.settled()
+                await asyncio.sleep(0.02)
+            await follower.catch_up()
+            await leader.close()
+            leader = await lead(ledger, follower, 2)
+            gone = encode_operation(operations.CLIENT_GONE, "c")
+            leader.durability.append(gone)
+            for _ in range(4):
+                await leader.durability.settled()
+                await asyncio.sleep(0.02)
+            new = ledger.shadow(late)
+            await new.catch_up()
+            for scheduler in (early, late):
+                assert list(scheduler.tasks) == ["k"]
+                (wanted,) = scheduler.clients["d"].wants_what
+                assert wanted is scheduler.tasks["k"]
+            await leader.close()
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
 KEEPERS = ("c", "other")
