@@ -26,7 +26,11 @@ CHANGES_BYTES_MAX = 16 * 2**20
 """Of what changed lately: who was away for longer reads all anew."""
 
 _ID = re.compile(r"(\d{1,19}):(\d{1,19})", re.ASCII)
-_TO_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_TO_JSON = json.JSONEncoder(
+    separators=(",", ":"),
+    allow_nan=False,
+    check_circular=False,  # what was read has no circles
+).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +233,6 @@ class ReadModel:
     def count(self, kind: str) -> int:
         """How many records of a kind there are."""
         return self._counts[kind]
-
-    def json_of(self, key: str) -> str | None:
-        """A record as JSON, encoded already."""
-        return self._encoded.get(key)
 
     def _put(self, changes: Iterable[tuple[str, bytes | None]]) -> dict[str, bool]:
         """Change the records; the keys that were told, and whether they are there now.
