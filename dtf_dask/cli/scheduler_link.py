@@ -43,15 +43,10 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
     SchedulingUnavailableError
         If the scheduler knows nothing of dtf, or has given up scheduling by it.
     """
-    found = address or dask.config.get("scheduler-address", None)
-    if not found:
-        raise UsageError(
-            "which scheduler? Give the address that `dtf scheduler` printed: "
-            "--address tcp://HOST:8786, or set DASK_SCHEDULER_ADDRESS"
-        )
+    found = chosen(address, "--address tcp://HOST:8786")
     timeout_s = load().driver.connect_timeout_s
     try:
-        return asyncio.run(_talk(str(found), timeout_s, about))
+        return asyncio.run(_talk(found, timeout_s, about))
     except (OSError, TimeoutError, ValueError) as error:
         said = told(error) or str(error)
         why = f": {said}" if said else f" within {timeout_s:g} s"
@@ -60,13 +55,40 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
         ) from error
 
 
+def chosen(address: str | None, how: str) -> str:
+    """The address of a scheduler that was given, or is configured.
+
+    Parameters
+    ----------
+    how
+        How one is given.
+
+    Raises
+    ------
+    UsageError
+        If there is neither.
+    """
+    found = address or dask.config.get("scheduler-address", None)
+    if not found:
+        raise UsageError(
+            "which scheduler? Give the address that `dtf scheduler` or `dtf dev` "
+            f"printed: {how}, or set DASK_SCHEDULER_ADDRESS"
+        )
+    return str(found)
+
+
+def reached(address: str, timeout_s: float) -> Any:
+    """What calls operations of the scheduler there, connected when it is used."""
+    security = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+    return rpc(address, timeout=timeout_s, connection_args=security)
+
+
 async def _talk(
     address: str, timeout_s: float, about: Callable[[Ask], Awaitable[T]]
 ) -> T:
-    security = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
     async with (
         asyncio.timeout(timeout_s),
-        rpc(address, timeout=timeout_s, connection_args=security) as scheduler,
+        reached(address, timeout_s) as scheduler,
     ):
 
         async def ask(op: str, **arguments: Any) -> Any:

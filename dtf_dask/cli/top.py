@@ -8,22 +8,17 @@ import sys
 from typing import Any
 
 import click
-import dask.config
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from dtf_dask.cli.results_json import print_json
 from dtf_dask.cli.results_text import show
-from dtf_dask.cli.scheduler_link import json_option
+from dtf_dask.cli.scheduler_link import chosen, json_option
 from dtf_dask.cli.terminal_table import width
 from dtf_dask.cli.top_screen import Screen, screen
 from dtf_dask.cli.view_link import ASKED_S, Unanswered, ViewLink
-from dtf_dask.errors import (
-    ClusterUnreachableError,
-    SchedulingUnavailableError,
-    UsageError,
-)
+from dtf_dask.errors import ClusterUnreachableError, SchedulingUnavailableError
 from dtf_dask.view.alerts import alerts
 
 _ALL_ROWS = 1_000
@@ -41,13 +36,7 @@ def top(address: str | None, once: bool, as_json: bool) -> None:
     dtf://HOST:8786,...: then it goes on with whoever leads next. By default it is
     Dask's scheduler-address. Ctrl-C ends it. In a pipe it shows everything once.
     """
-    found = address or dask.config.get("scheduler-address", None)
-    if not found:
-        raise UsageError(
-            "which scheduler? Give the address that `dtf scheduler` or `dtf dev` "
-            "printed, or set DASK_SCHEDULER_ADDRESS"
-        )
-    link = ViewLink(str(found))
+    link = ViewLink(chosen(address, "dtf top tcp://HOST:8786"))
     if once or as_json or not sys.stdout.isatty():
         asyncio.run(_first(link, last=True))
         if as_json:
@@ -124,9 +113,6 @@ def _plain(link: ViewLink) -> dict[str, Any]:
         "address": link.address,
         "age_s": round(link.age_s, 3),
         **told,
-        "alerts": [
-            {name: getattr(one, name) for name in (*one.__slots__, "id")}
-            for one in alerts(link.model, link.now)
-        ],
+        "alerts": [one.plain() for one in alerts(link.model, link.now)],
         "trouble": link.trouble,
     }

@@ -8,14 +8,11 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from distributed import Security
-from distributed.core import rpc
-
+from dtf_dask.cli.scheduler_link import reached
 from dtf_dask.comm.search import told
 from dtf_dask.errors import ProtocolError
 from dtf_dask.view.read_model import ReadModel
 
-OP = "dtf_view"
 ASKED_S = 1.0
 ANSWER_S = 5.0
 _RATE_S = 15.0
@@ -82,10 +79,7 @@ class ViewLink:
         try:
             async with asyncio.timeout(ANSWER_S):
                 if self._scheduler is None:
-                    security = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
-                    self._scheduler = rpc(
-                        self.address, timeout=ANSWER_S, connection_args=security
-                    )
+                    self._scheduler = reached(self.address, ANSWER_S)
                 answer = await self._scheduler.dtf_view(since=self._id)
         except (OSError, TimeoutError, ValueError) as error:
             await self.close()

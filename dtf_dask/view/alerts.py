@@ -7,7 +7,7 @@ its rule holds; its id stays the same meanwhile, so that it is told once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from dtf_dask.explanation import counted, roughly
@@ -18,6 +18,13 @@ from dtf_dask.view.records import Record
 Level = Literal["warning", "critical"]
 
 ALERTS_MAX = 200
+
+_WRONG = {
+    "coordinator-failed": "failure",
+    "coordinator-disk": "disk_full",
+    "coordinator-removed": "removed",
+    "coordinator-snapshot": "not_taken",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,10 @@ class Alert:
     def id(self) -> str:
         """The same as long as it lasts."""
         return f"{self.rule}/{self.subject}"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it, with its id."""
+        return {**asdict(self), "id": self.id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +103,8 @@ def alerts(
     now
         By the clock of the scheduler: ``cluster.at``, and how old that is.
     coordinators
-        How nodes stand, if one is asked: a `NodeStatus` of `dtf_dask.ha`, as a map.
+        How nodes stand, if one is asked: a `NodeStatus` of `dtf_dask.ha`, as a map, and
+        their ``name``.
 
     Examples
     --------
@@ -118,6 +130,19 @@ def alerts(
 
 def _of_coordinators(told: Iterable[Mapping[str, Any]]) -> Iterator[Alert]:
     for one in told:
+        name = str(one.get("name", ""))
+        for rule, word in _WRONG.items():
+            if one.get(word):
+                words = f"coordinator {name}: {one[word]}"
+                yield Alert("critical", rule, name, words)
+        for part in ("scheduler", "web"):
+            alarm = one.get(part, {}).get("alarm")
+            if alarm:
+                words = f"coordinator {name}: {alarm}"
+                yield Alert("critical", f"coordinator-{part}", name, words)
+        if one.get("leader") == 0:
+            words = "no coordinator leads: what is submitted waits"
+            yield Alert("critical", "no-leader", "", words)
         left = one.get("quorum_left")
         if left is None:
             continue

@@ -1,13 +1,9 @@
-"""How the coordinators stand, as one node says, and what is wrong. Pure."""
+"""How the coordinators stand, as one node says. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from dtf_dask.view.read_model import ReadModel
-
-_WRONG = ("failure", "disk_full", "removed", "not_taken")
 
 
 def coordinators(
@@ -60,42 +56,6 @@ def steady(told: Mapping[str, Any]) -> dict[str, Any]:
         for one in told["items"]
     ]
     return {word: told[word] for word in words} | {"items": items}
-
-
-def alerts(
-    hello: Mapping[str, Any], standing: Mapping[str, Any], model: ReadModel
-) -> list[dict[str, str]]:
-    """What is wrong, the gravest first."""
-    return [
-        {"severity": severity, "subject": subject, "text": text}
-        for severity, subject, text in sorted(_alerts(hello, standing, model))
-    ]
-
-
-def _alerts(
-    hello: Mapping[str, Any], standing: Mapping[str, Any], model: ReadModel
-) -> Iterator[tuple[str, str, str]]:
-    own = f"coordinator {hello['names'].get(str(hello['node']), hello['node'])}"
-    for word in _WRONG:
-        if standing.get(word):
-            yield "error", own, str(standing[word])
-    for part in ("scheduler", "web"):
-        alarm = standing.get(part, {}).get("alarm")
-        if alarm:
-            yield "error", own, str(alarm)
-    if standing and not standing.get("leader"):
-        yield "error", "cluster", "no coordinator leads: what is submitted waits"
-    left = standing.get("quorum_left")
-    if left is not None and left <= 0 and len(standing.get("voters", ())) > 1:
-        what = "is no majority" if left < 0 else "may no coordinator fail any more"
-        yield "error" if left < 0 else "warning", "cluster", f"there {what}"
-    cluster = model.get("cluster") or {}
-    if cluster.get("problem"):
-        yield "error", "scheduler", str(cluster["problem"])
-    for name, why in sorted(cluster.get("policies_disabled", {}).items()):
-        yield "warning", f"policy {name}", str(why)
-    for _, one in model.of_kind("breaker"):
-        yield "warning", f"breaker {one['name']}", f"{one['state']}: {one['why']}"
 
 
 def _members(standing: Mapping[str, Any]) -> list[int]:

@@ -33,7 +33,9 @@ _LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
 _BREAKERS = Listing(("name", "since"), ("state",))
 _FAILOVERS = Listing(("term",))
 _ACTIONS = Listing(("at",), ("action", "state"))
-_RUN = Text("run", "Its id, a beginning of one that is no other's, or 'last'.")
+_RUN = Text(
+    "run", "Its id, a beginning of one that is no other's, or 'last'.", required=True
+)
 _CASE = Text("case", "The id of a case.", required=True)
 
 
@@ -122,7 +124,7 @@ async def _coordinators(site: Site, query: Query) -> Any:
 
 
 async def _alerts(site: Site, query: Query) -> Any:
-    return {"at": site.standing_at, "items": site.alerts()}
+    return {"at": site.standing_at, "items": [one.plain() for one in site.alerts()]}
 
 
 async def _runs(site: Site, query: Query) -> Any:
@@ -247,7 +249,7 @@ ENDPOINTS = (
         schemas.COORDINATORS,
         _coordinators,
     ),
-    Endpoint("/alerts", "What is wrong, the gravest first.", schemas.ALERTS, _alerts),
+    Endpoint("/alerts", "What is wrong, the worst first.", schemas.ALERTS, _alerts),
     Endpoint(
         "/runs",
         "Runs with results on this node, newest first.",

@@ -22,24 +22,26 @@ SINCE = Text("since", "The same, for who cannot say it in a header.")
 def described(
     version: str,
     base: str,
-    endpoints: Sequence[tuple[str, str, schemas.Schema, Sequence[Parameter], bool]],
+    endpoints: Sequence[
+        tuple[str, str, schemas.Schema, Sequence[Parameter], Sequence[Parameter], bool]
+    ],
 ) -> dict[str, Any]:
     """The description.
 
     Parameters
     ----------
     endpoints
-        Of each its path, what it answers, the schema, what may be said in its query,
-        and whether there may be no such thing.
+        Of each its path, what it answers, the schema, what stands in its path and what
+        may be said in its query, and whether there may be no such thing.
     """
     paths: dict[str, Any] = {
-        path: {"get": _operation(path, words, schema, parameters, missing)}
-        for path, words, schema, parameters, missing in endpoints
+        path: {"get": _operation(path, words, schema, in_path, in_query, missing)}
+        for path, words, schema, in_path, in_query, missing in endpoints
     }
     paths["/events"] = {"get": _events()}
     paths["/openapi.json"] = {
         "get": _operation(
-            *("/openapi.json", "This description.", schemas.ANY_OBJECT, (), False)
+            *("/openapi.json", "This description.", schemas.ANY_OBJECT, (), (), False)
         )
     }
     return {
@@ -59,33 +61,25 @@ def _operation(
     path: str,
     words: str,
     schema: schemas.Schema,
-    parameters: Sequence[Parameter],
+    in_path: Sequence[Parameter],
+    in_query: Sequence[Parameter],
     missing: bool,
 ) -> dict[str, Any]:
-    in_path = [
-        {
-            "name": "run",
-            "in": "path",
-            "required": True,
-            "description": "Its id, a beginning of one that is no other's, or 'last'.",
-            "schema": {"type": "string", "minLength": 1},
-        }
-    ]
-    in_query = [
-        {
-            "name": one.name,
-            "in": "query",
-            "required": one.required,
-            "description": one.words,
-            "schema": one.schema(),
-        }
-        for one in parameters
-    ]
+    said = [("path", one) for one in in_path] + [("query", one) for one in in_query]
     answers = [400, *([404] if missing else []), 403, 421, 503]
     return {
         "operationId": path.strip("/").replace("/", "-").replace("{run}", "run"),
         "summary": words,
-        "parameters": [*(in_path if "{run}" in path else []), *in_query],
+        "parameters": [
+            {
+                "name": one.name,
+                "in": where,
+                "required": one.required,
+                "description": one.words,
+                "schema": one.schema(),
+            }
+            for where, one in said
+        ],
         "responses": {
             "200": {
                 "description": words,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from tornado.iostream import IOStream, StreamClosedError
 
@@ -19,7 +20,7 @@ WAITING_BYTES_MAX = 2**20
 """Of one reader; what is beyond is not kept for him."""
 HEARTBEAT_S = 10.0
 STUCK_S = 30.0
-"""Who reads nothing for so long is left."""
+"""Who does not take what he is sent within this is left."""
 
 TOO_SLOW = "you read more slowly than things change"
 
@@ -73,19 +74,23 @@ class Reader:
                     await self._send(wire.HEARTBEAT)
                 self._news.clear()
                 while self._why is not None or self._row:
-                    await self._send(self._next())
+                    await self._send_next()
         except (StreamClosedError, TimeoutError):
             pass
         finally:
             self._stream.close()
 
-    def _next(self) -> bytes:
-        if self._why is not None:
-            why, self._why = self._why, None
-            return (wire.reset(why) if why else b"") + self._anew()
-        event = self._row.popleft()
-        self._bytes -= len(event)
-        return event
+    async def _send_next(self) -> None:
+        if self._why is None:
+            event = self._row.popleft()
+            self._bytes -= len(event)
+            await self._send(event)
+            return
+        if self._why:
+            await self._send(wire.reset(self._why))
+        # What is told up to now is in it, and what is told from now on comes after it.
+        self._why = None
+        await self._send(self._anew())
 
     async def _send(self, piece: bytes) -> None:
         written = self._stream.write(piece)
@@ -101,15 +106,25 @@ class Readers:
 
     def __init__(self) -> None:
         self._all: set[Reader] = set()
+        self._places = 0
 
     def __len__(self) -> int:
-        """How many there are."""
-        return len(self._all)
+        """How many places are taken."""
+        return self._places
 
     @property
     def full(self) -> bool:
         """Whether there are as many as there may be."""
-        return len(self._all) >= READERS_MAX
+        return self._places >= READERS_MAX
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place, also while one waits to be told where to begin."""
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
 
     def tell(self, event: bytes) -> None:
         """Tell all of them."""

@@ -150,7 +150,17 @@ COORDINATORS = whole_object(
     ),
 )
 ALERTS = whole_object(
-    at=NUMBER, items=many(whole_object(severity=TEXT, subject=TEXT, text=TEXT))
+    at=NUMBER,
+    items=many(
+        whole_object(
+            id=TEXT,
+            level=TEXT,
+            rule=TEXT,
+            subject=TEXT,
+            words=TEXT,
+            since=maybe(NUMBER),
+        )
+    ),
 )
 SNAPSHOT = whole_object(id=TEXT, at=NUMBER, records=named(ANY_OBJECT))
 PROBLEM = whole_object(type=TEXT, title=TEXT, status=WHOLE, detail=TEXT)

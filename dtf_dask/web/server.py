@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import zlib
@@ -9,18 +10,19 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application, HTTPError, RequestHandler
 
 from dtf_dask import __version__
-from dtf_dask.web import problem, wire
+from dtf_dask.web import problem, readers, wire
 from dtf_dask.web.endpoints import ENDPOINTS, Endpoint
 from dtf_dask.web.openapi import SINCE, described
 from dtf_dask.web.parameters import read_query
 from dtf_dask.web.paths import BASE
 from dtf_dask.web.problem import Problem, RefusedError, refused
-from dtf_dask.web.readers import Reader
+from dtf_dask.web.readers import Reader, Readers
 from dtf_dask.web.site import Site
 from dtf_dask.web.visitors import HEADERS, turned_away
 
@@ -38,11 +40,17 @@ _GZIP_LEVEL = 1
 
 
 class Server(HTTPServer):
-    """The server, with a bound on how many are connected."""
+    """The server, with a bound on how many are connected, readers of events too.
+
+    It is below the 1,024 files that a process may have by default: who takes
+    connections without a file for them is kept busy by them.
+    """
+
+    readers: Readers
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """A connection comes (tornado calls this)."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) + len(self.readers) >= CONNECTIONS_MAX:
             stream.close()
             return
         super().handle_stream(stream, address)
@@ -67,6 +75,7 @@ def served(site: Site) -> Server:
         idle_connection_timeout=IDLE_S,
         body_timeout=BODY_S,
     )
+    server.readers = site.readers
     return server
 
 
@@ -80,7 +89,10 @@ def description() -> dict[str, Any]:
         __version__,
         BASE,
         [
-            (one.path, one.words, one.schema, one.parameters, one.missing)
+            (
+                *(one.path, one.words, one.schema),
+                *(one.in_path, one.parameters, one.missing),
+            )
             for one in ENDPOINTS
         ],
     )
@@ -131,15 +143,20 @@ class Visitor(RequestHandler):
             raise refused(400, "the query holds what is no UTF-8") from None
         return read_query(known, said)
 
-    def answer(self, body: bytes) -> None:
-        """Send JSON."""
+    async def answer(self, body: bytes) -> None:
+        """Send JSON; who does not take it is left, or it would be kept for him."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Vary", "Accept-Encoding")
         accepted = self.request.headers.get("Accept-Encoding", "")
         if len(body) >= _GZIP_FROM_BYTES and "gzip" in accepted:
             self.set_header("Content-Encoding", "gzip")
             body = _gzip(body)
-        self.finish(body)
+        sent = self.finish(body)
+        await asyncio.wait([sent], timeout=readers.STUCK_S)
+        if not sent.done():
+            connection = self.request.connection
+            assert isinstance(connection, HTTP1Connection)
+            connection.close()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong, in the form that all problems have."""
@@ -161,7 +178,7 @@ class Visitor(RequestHandler):
     def log_exception(self, *error: Any) -> None:
         """Write down defects, and nothing of who asks for what is not there."""
         if not isinstance(error[1], RefusedError | HTTPError):
-            _LOG.error("a defect of dtf: %s", self.request.path, exc_info=error)
+            _LOG.error("a defect of dtf: %.200r", self.request.path, exc_info=error)
 
 
 class Answers(Visitor):
@@ -175,7 +192,7 @@ class Answers(Visitor):
         for parameter, text in zip(endpoint.in_path, path, strict=True):
             query[parameter.name] = text
         found = await endpoint.answer(self.site, query)
-        self.answer(found if isinstance(found, bytes) else _json(found))
+        await self.answer(found if isinstance(found, bytes) else _json(found))
 
     head = get
 
@@ -183,10 +200,10 @@ class Answers(Visitor):
 class Description(Visitor):
     """The description of the API."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer."""
         self.query()
-        self.answer(_json(description()))
+        await self.answer(_json(description()))
 
     head = get
 
@@ -206,12 +223,15 @@ class Events(Visitor):
             )
         # Taken from tornado, which would copy each event for each reader.
         stream = self.detach()
+        if stream.closed():
+            return
         stream.write(_head())
         reader = Reader(stream, site.whole)
-        why = await site.beginning(last, reader.tell)
-        if why is not None:
-            reader.reset(why)
-        await site.readers.follow(reader)
+        with site.readers.place():
+            why = await site.beginning(last, reader.tell)
+            if why is not None:
+                reader.reset(why)
+            await site.readers.follow(reader)
 
 
 class Nothing(Visitor):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dtf_dask.view import feed_words as words
-from dtf_dask.view.read_model import EventId, ReadModel
+from dtf_dask.view.alerts import Alert, alerts
+from dtf_dask.view.read_model import EventId, ReadModel, Snapshot
 from dtf_dask.web import wire
-from dtf_dask.web.coordinators import alerts, coordinators, steady
+from dtf_dask.web.coordinators import coordinators, steady
 from dtf_dask.web.readers import Readers
 from dtf_dask.web.results import Results
 
@@ -46,6 +47,7 @@ class Site:
         self._told_standing: Any = None
         self._records: list[tuple[str, bytes]] = []
         self._moved = asyncio.Event()
+        self._whole: tuple[Snapshot, bytes] | None = None
 
     def hear(self, frame: Mapping[str, Any]) -> None:
         """Take in what the node says."""
@@ -70,7 +72,7 @@ class Site:
         self.standing, self.standing_at = frame["standing"], time.time()
         told = self.coordinators()
         # Figures that move all the time are not told: who wants them asks.
-        telling = (steady(told), self.alerts())
+        telling = (steady(told), [one.id for one in self.alerts()])
         if telling != self._told_standing:
             self._told_standing = telling
             self.readers.tell(wire.standing(json.dumps(told).encode()))
@@ -79,13 +81,22 @@ class Site:
         """How the coordinators stand, as this node sees them."""
         return coordinators(self.hello, self.standing, self.standing_at)
 
-    def alerts(self) -> list[dict[str, str]]:
-        """What is wrong."""
-        return alerts(self.hello, self.standing, self.model)
+    def alerts(self) -> list[Alert]:
+        """What is wrong, the worst first."""
+        cluster = self.model.get("cluster")
+        now = time.time()
+        if cluster is not None:  # by its clock
+            now += cluster["at"] - self.model.at
+        node = self.hello["node"]
+        name = self.hello["names"].get(str(node), str(node))
+        return alerts(self.model, now, coordinators=[{**self.standing, "name": name}])
 
     def whole(self) -> bytes:
-        """All there is, as an event."""
-        return wire.whole(self.model.snapshot(), self.tag)
+        """All there is, as an event: the same bytes for all who are told it."""
+        snapshot = self.model.snapshot()
+        if self._whole is None or self._whole[0] is not snapshot:
+            self._whole = (snapshot, wire.whole(snapshot, self.tag))
+        return self._whole[1]
 
     async def beginning(
         self, last: str | None, tell: Callable[[bytes], None]

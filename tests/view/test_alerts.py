@@ -103,6 +103,25 @@ def test_a_quorum_at_risk(told_of: dict[str, Any], count: int) -> None:
     assert [one.rule for one in found] == ["quorum"] * count
 
 
+def test_what_a_coordinator_says_is_wrong_with_it() -> None:
+    """Each by itself, with its name; nobody who leads is the cluster's."""
+    told_of = {
+        "name": "b",
+        "leader": 0,
+        "failure": "it fell",
+        "disk_full": "no room",
+        "web": {"alarm": "3 in a row"},
+        "scheduler": {"alarm": ""},
+    }
+    found = alerts(ReadModel(), NOW, coordinators=[told_of])
+    assert [(one.id, one.words) for one in found] == [
+        ("coordinator-disk/b", "coordinator b: no room"),
+        ("coordinator-failed/b", "coordinator b: it fell"),
+        ("coordinator-web/b", "coordinator b: 3 in a row"),
+        ("no-leader/", "no coordinator leads: what is submitted waits"),
+    ]
+
+
 def test_the_worst_comes_first_and_there_are_not_too_many() -> None:
     """A thousand lost workers hide no deadline, and the list has an end."""
     lost = [

@@ -336,6 +336,24 @@ def test_there_is_a_bound_on_connections(
     assert asked(room.address, "/snapshot").status == 200
 
 
+def test_who_does_not_take_his_answer_is_left(
+    room: SiteRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What he asked for is not kept for him, though he stays."""
+    monkeypatch.setattr("dtf_dask.web.readers.STUCK_S", 0.5)
+    texts = dict.fromkeys(("name", "host", "address", "kind", "shut"), "x" * 200)
+    # More than the kernel holds for him.
+    room.begin(*(record("worker", f"w{n}", **texts) for n in range(5_000)))
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        deaf.connect(room.address)
+        deaf.sendall(
+            f"GET {BASE}/snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
+        assert deaf.recv(10).startswith(b"HTTP/1.1 2")
+        until(lambda: room.within(lambda: len(room.server._connections)) == 0)
+
+
 def test_a_request_that_is_too_large_is_refused(room: SiteRoom) -> None:
     """Of its head no more is read than there may be, and its body not at all."""
     room.begin()

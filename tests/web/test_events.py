@@ -7,7 +7,7 @@ import time
 from itertools import islice
 
 import pytest
-from following import Told, asked, following
+from following import Told, asked, following, until
 from site_room import TAG, WAIT_S, SiteRoom, record
 
 from dtf_dask.view import feed_words
@@ -124,7 +124,7 @@ def test_coordinators_are_told_when_they_stand_otherwise(room: SiteRoom) -> None
         assert (first.name, first.id, first.json["leader"]) == ("coordinators", "", 2)
         assert second.json["leader"] is None
     (alert,) = asked(room.address, "/alerts").json["items"]
-    assert "no coordinator leads" in alert["text"]
+    assert "no coordinator leads" in alert["words"]
 
 
 def test_a_reader_who_never_reads_costs_a_bounded_row_and_is_left(
@@ -202,6 +202,30 @@ def test_a_line_that_is_quiet_is_kept_alive(
             heard += connection.recv(10_000)
 
 
+def test_who_waits_to_be_told_where_to_begin_takes_a_place(
+    room: SiteRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many who say that they come from a node that is ahead are no way around it; and
+    readers are among all that are connected."""
+    monkeypatch.setattr(readers, "READERS_MAX", 1)
+    monkeypatch.setattr("dtf_dask.web.site.CATCHING_UP_S", WAIT_S)
+    room.begin()
+    with following(room.address, f"1:999:{TAG}"):
+        assert asked(room.address, "/events").status == 503
+        monkeypatch.setattr("dtf_dask.web.server.CONNECTIONS_MAX", 1)
+        with socket.create_connection(room.address, WAIT_S) as beyond:
+            assert beyond.recv(1) == b""
+
+
+def test_all_there_is_is_one_for_all(room: SiteRoom) -> None:
+    """However many are told it, it is held once until something changes."""
+    room.begin(record("class", "c", waiting=1))
+    first, second = room.within(lambda: (room.site.whole(), room.site.whole()))
+    assert first is second
+    changed(room, 1)
+    assert room.within(room.site.whole) != first
+
+
 def test_there_is_a_bound_on_readers(
     room: SiteRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +236,5 @@ def test_there_is_a_bound_on_readers(
         next(events)
         answer = asked(room.address, "/events")
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
-    ends = time.monotonic() + WAIT_S
-    while len(room.site.readers) and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert len(room.site.readers) == 0, "who is gone is no reader any more"
+    # Who is gone is no reader any more.
+    until(lambda: room.within(lambda: len(room.site.readers)) == 0)
