@@ -203,6 +203,31 @@ def test_whoever_asks_oddly_gets_all() -> None:
     run(check)
 
 
+def test_a_worker_that_says_what_cannot_be_shown_hides_no_other() -> None:
+    """A disk of half an exabyte, as file systems in a cloud have: it is shown that it
+    is there, and why no more is; the next one is shown in full."""
+
+    async def check() -> None:
+        told = advert({"disk.total": 2**59}), advert({"disk.total": 2**40})
+        async with room(*told) as made:
+            looker = Looker(made.scheduler)
+            workers = made.scheduler.workers
+            await made.until(
+                lambda: {one.status.name for one in workers.values()} == {"running"}
+            )
+            looker.ask()
+            odd, plain = sorted(looker.of("worker"), key=lambda one: one["name"])
+            assert (odd["name"], odd["status"], odd["facts"]) == ("w0", "running", {})
+            assert "facts" in odd["problems"][0]
+            assert plain["facts"]["disk.total"] == 2**40
+            await made.workers[0].close()
+            await made.until(lambda: len(workers) == 1)
+            looker.ask()
+            assert {one["status"] for one in looker.of("worker")} == {"left", "running"}
+
+    run(check)
+
+
 def test_metrics_of_workers_may_be_anything() -> None:
     """What is no number is not shown, and the rest is."""
     strange: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Scheduler
 from distributed.scheduler import WorkerState
 
+from dtf_dask.errors import ProtocolError
 from dtf_dask.scheduler_plugins.adapter.figures import (
     is_lost,
     load_differs,
@@ -123,7 +124,10 @@ class Sight:
             one = seen.get(ws.address)
             if one is None:
                 one = seen[ws.address] = self._came(keeper, ws, now)
-            self._stands(keeper, tables, clock, ws, one, now)
+            try:
+                self._stands(keeper, tables, clock, ws, one, now)
+            except ProtocolError as error:  # of what it says of itself
+                self._is_odd(ws, one, error, now)
             if left and ws.metrics is not one.metrics:
                 one.metrics = ws.metrics
                 self._busy(keeper, ws, one, now)
@@ -180,6 +184,19 @@ class Sight:
         }
         self._board.put("worker", one.name, one.fields, now)
 
+    def _is_odd(
+        self, ws: WorkerState, one: _Seen, error: ProtocolError, now: float
+    ) -> None:
+        """What cannot be shown of one worker hides no other, and not that it is so."""
+        one.fields = {
+            "name": one.name,
+            "address": one.address,
+            "status": ws.status.name,
+            "since": one.since,
+            "problems": [str(error)],
+        }
+        self._board.put("worker", one.name, one.fields, now)
+
     def _busy(
         self, keeper: Keeper | None, ws: WorkerState, one: _Seen, now: float
     ) -> None:
@@ -194,7 +211,7 @@ class Sight:
                 {
                     "key": str(ts.key),
                     "class": "" if task is None else task.ask.priority_class,
-                    "since": round(max(0.0, ws.last_seen - for_s), 1),
+                    "since": round(max(0.0, ws.last_seen - (number(for_s) or 0.0)), 1),
                 }
             )
         load["running"] = running
@@ -217,6 +234,8 @@ class Sight:
 
     def _look_at_queue(self, keeper: Keeper | None, now: float) -> None:
         if keeper is None:
+            for kind in ("kind", "class", "breaker"):  # of before it gave up
+                self._board.keep_only(kind, (), now)
             return
         engine, clock = keeper.holding.engine, keeper.holding.clock()
         tables, ahead = engine.tables, now - clock
