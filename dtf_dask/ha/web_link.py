@@ -143,7 +143,8 @@ class WebLink:
             found = backlog.take()
             if found is not None:
                 told = found.upto
-                self._say_changes(told, plain_changes(found.changes))
+                if not self._say_changes(told, plain_changes(found.changes)):
+                    return
                 await self._writer.drain()
             elif backlog.after > told and loop.time() - told_at > self._options.ping_s:
                 # Who was told by another node that it is so late is not waited for.
@@ -154,9 +155,12 @@ class WebLink:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(backlog.move(), limit_s)
 
-    def _say_changes(self, index: int, found: list[tuple[str, bytes | None]]) -> None:
-        term = self._node.storage.term(index) or self._node.applied_term
-        self._say(words.changes(term, index, found))
+    def _say_changes(self, index: int, found: list[tuple[str, bytes | None]]) -> bool:
+        """Say it, if the entry's term is still known: ids are the same everywhere."""
+        term = self._node.storage.term(index)
+        if term is not None:
+            self._say(words.changes(term, index, found))
+        return term is not None
 
     async def _listen(self) -> str:
         reader = self._reader
