@@ -1,11 +1,12 @@
-"""What it costs to see a cluster: looks of the scheduler, records, snapshots, deltas.
+"""What it costs a scheduler to be seen: its looks, and the records it writes.
 
     python benchmarks/bench_view.py [--workers N] [--waiting N] [--looks N] [--json]
 
 A real `distributed.Scheduler` that is not started has workers that say how busy they
 are as often as Dask has them do, and tasks that wait in the engine. Looks are paced as
 in a cluster; their share is of the CPU time of one core. What a leader does with the
-records besides (the ledger's line) is measured as the encoding of its commands.
+records besides (the ledger's line) is measured as the encoding of its commands. What
+it costs to show them is in `bench_web.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import asyncio
 import json
 import platform
 import random
-import statistics
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,6 @@ from dtf_dask.preload import dask_setup
 from dtf_dask.scheduler_plugins.adapter.observing import TICK_S, Observer
 from dtf_dask.scheduler_plugins.adapter.plugin import NAME
 from dtf_dask.scheduler_plugins.engine.terms import Ask, Need
-from dtf_dask.view.read_model import EventId, ReadModel
 
 _CLASSES = ("interactive", "normal", "nightly")
 _THREADS = 4
@@ -114,14 +113,11 @@ def measure(workers: int, waiting: int, looks: int) -> dict[str, Any]:
     observer._ledger = ledger
     observer.look()
     first_s, observer.cpu_s = observer.cpu_s, 0.0
-    model = ReadModel()
-    model.replace(observer._board.all(), 1, 1, 0.0)
     paced_s = encode_s = 0.0
     written = bytes_written = 0
-    apply_s: list[float] = []
     beats_s = heartbeat_interval(workers)
     every = list(scheduler.workers.values())
-    for look in range(looks):
+    for _ in range(looks):
         pause_s = max(TICK_S, observer._next_at - time.monotonic())
         paced_s += pause_s
         wall[0] += pause_s
@@ -140,17 +136,6 @@ def measure(workers: int, waiting: int, looks: int) -> dict[str, Any]:
         encode_s += time.thread_time() - began
         written += len(changes)
         bytes_written += sum(len(value or b"") for value in changes.values())
-        began = time.perf_counter()
-        model.apply(changes.items(), 1, look + 2, 0.0)
-        apply_s.append((time.perf_counter() - began) * 150 / max(1, len(changes)))
-    model._snapshot = None
-    began = time.perf_counter()
-    snapshot = model.snapshot()
-    snapshot_s = time.perf_counter() - began
-    since = EventId(1, max(1, looks - 50))
-    began = time.perf_counter()
-    events = model.delta(since) or ()
-    delta_s = time.perf_counter() - began
     return {
         "workers": workers,
         "waiting": waiting,
@@ -160,12 +145,7 @@ def measure(workers: int, waiting: int, looks: int) -> dict[str, Any]:
         "look_every_s": paced_s / looks,
         "records_per_s": written / paced_s,
         "bytes_per_s": bytes_written / paced_s,
-        "apply_150_changes_ms": 1e3 * statistics.median(apply_s),
-        "records": len(model.records()),
-        "snapshot_ms": 1e3 * snapshot_s,
-        "snapshot_bytes": len(snapshot.json),
-        "delta_of_50_events_ms": 1e3 * delta_s,
-        "delta_bytes": sum(len(event.json) for event in events),
+        "records": len(observer._board.all()),
     }
 
 

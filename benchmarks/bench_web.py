@@ -36,7 +36,7 @@ import psutil
 
 from dtf_dask import frames
 from dtf_dask.view import feed_words as words
-from dtf_dask.view.read_model import ReadModel
+from dtf_dask.view.read_model import _TO_JSON, ReadModel
 from dtf_dask.view.records import PREFIX, encoded, formed, record_key
 from dtf_dask.web import wire
 from dtf_dask.web.paths import BASE
@@ -80,10 +80,10 @@ def load(n: int, rng: random.Random) -> tuple[str, bytes]:
     return record(
         *("load", f"worker-{n}"),
         at=1.8e9,
-        cpu=rng.random() * 4,
+        cpu=round(rng.random() * 4, 2),  # as observers round it
         memory=rng.randrange(2**34),
-        disk_read_bps=rng.random() * 1e8,
-        net_in_bps=rng.random() * 1e8,
+        disk_read_bps=rng.randrange(10**8),
+        net_in_bps=rng.randrange(10**8),
         processing=100,
         running=running,
     )
@@ -129,7 +129,6 @@ def encoding(size: Size) -> dict[str, Any]:
     model = ReadModel()
     model.replace(cluster(rng), 1, 1, 0.0)
     index, applies, deltas = 1, [], []
-    to_json = json.JSONEncoder(separators=(",", ":")).encode
     for _ in range(size.deltas):
         records = change(rng)
         index += 1
@@ -141,7 +140,7 @@ def encoding(size: Size) -> dict[str, Any]:
         plain = [(key, model.get(key)) for key in event.keys]
         began = time.process_time()
         for _, one in plain:
-            to_json(one)
+            _TO_JSON(one)
         wire.change(event, "0000")
         deltas.append(time.process_time() - began)
     snapshots = []

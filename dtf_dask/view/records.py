@@ -1,7 +1,7 @@
 """What is to be seen of a cluster, as records: keys, values, bounds, codec. Pure.
 
-Who leads writes them to the ledger below `PREFIX`, so that every node has the same; a
-scheduler alone tells them on the topic `TOPIC`. A value is a msgpack map. Versions
+Who leads writes them to the ledger below `PREFIX`, so that every node has the same; any
+scheduler tells them to who asks it. A value is a msgpack map. Versions
 differ in a rolling upgrade: fields that are not known here are left out, and missing
 ones have defaults.
 
@@ -44,8 +44,6 @@ from dtf_dask.view.fields import (
 
 PREFIX = "x/view/"
 """Of the keys, in the namespace of schedulers."""
-TOPIC = "dtf-view"
-"""Where a scheduler without a ledger tells the same."""
 
 VALUE_BYTES_MAX = 32 * 1024
 NAME_CHARS_MAX = 200
@@ -214,7 +212,7 @@ COUNT_MAX = MappingProxyType(
         "failover": 100,
     }
 )
-"""How many there are of each kind; those that go beyond are counted in "more"."""
+"""How many there are of each kind; workers and kinds beyond are counted in "more"."""
 
 _ODD = re.compile(rb"[^A-Za-z0-9._~-]")
 _NAME = re.compile(r"[A-Za-z0-9._~%-]+")
