@@ -11,7 +11,7 @@ import dask
 import pytest
 from dask_room import advert, asked, room, run
 
-from dtf_dask.scheduler_plugins.adapter import observed
+from dtf_dask.scheduler_plugins.adapter import observed, observing
 from dtf_dask.scheduler_plugins.adapter.figures import (
     is_lost,
     load_differs,
@@ -199,6 +199,29 @@ def test_whoever_asks_oddly_gets_all() -> None:
                 assert answer["reset"] is True, since
                 assert answer["changes"], since
             assert observer.answer(answer["id"])["reset"] is False
+
+    run(check)
+
+
+def test_however_many_ask_it_looks_no_oftener(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Looks take their share of the scheduler's time, and no more, without a ledger,
+    too; and a clock that is set back stops none."""
+    monkeypatch.setattr(observing, "ASKED_S", 0.0)
+
+    async def check() -> None:
+        async with room() as made:
+            clock = [2e9]
+            observer = Observer(made.scheduler, wall=lambda: clock[0])
+            monkeypatch.setattr(observing, "CPU_SHARE_MAX", 1e9)
+            observer.answer()
+            clock[0] = 1e9
+            assert observer.answer()["at"] == 1e9
+            monkeypatch.setattr(observing, "CPU_SHARE_MAX", 1e-9)
+            told = [observer.answer() for _ in range(5)]
+            assert observer.looks == 3
+            assert told[0]["age_s"] < told[-1]["age_s"]
 
     run(check)
 

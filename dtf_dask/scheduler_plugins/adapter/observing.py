@@ -81,7 +81,8 @@ class Observer:
         self._board = Board()
         self._sight = Sight(scheduler, self._board, self._started_at)
         self._looked_at = 0.0
-        self._next_at = 0.0
+        self._seen_at = 0.0  # the same by a clock that nobody sets
+        self._pause_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -144,8 +145,7 @@ class Observer:
             of the ledger with values, None for what is gone; ``at``, when that was seen
             by the scheduler's clock, and ``age_s`` ago; ``trouble``, why it is old.
         """
-        now = self._wall()
-        if self._ledger is None and now - self._looked_at >= ASKED_S:
+        if self._ledger is None and self._age_s >= max(ASKED_S, self._pause_s):
             self.look()
         # Of this life only: numbers of another mean something else.
         life = str(int(self._started_at * 1000))
@@ -158,7 +158,7 @@ class Observer:
             "reset": changes is None,
             "changes": self._board.all() if changes is None else changes,
             "at": self._looked_at,
-            "age_s": max(0.0, now - self._looked_at),
+            "age_s": self._age_s,
             "trouble": self.failure,
         }
 
@@ -178,14 +178,17 @@ class Observer:
         self._looked_at = self._wall()
         took_s = time.thread_time() - began_s
         self.cpu_s += took_s
-        self._next_at = time.monotonic() + min(
-            max(TICK_S, took_s / CPU_SHARE_MAX), TICK_S_MAX
-        )
+        self._seen_at = time.monotonic()
+        self._pause_s = min(took_s / CPU_SHARE_MAX, TICK_S_MAX)
+
+    @property
+    def _age_s(self) -> float:
+        return time.monotonic() - self._seen_at
 
     async def _watch(self) -> None:
         while not self.failure:
             self.look()
-            await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
+            await asyncio.sleep(max(TICK_S, self._pause_s))
 
     def _write(self) -> None:
         changes = self._board.take()
