@@ -94,19 +94,6 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
-    """Yes or no."""
-
-    default: bool = False
-
-    def read(self, value: object) -> bool:
-        """See `Kept`."""
-        if not isinstance(value, bool):
-            raise ValueError(f"{shown(value)} is neither true nor false")
-        return value
-
-
-@dataclass(frozen=True, slots=True)
 class Maybe:
     """Something, or nothing."""
 

@@ -13,8 +13,6 @@ TITLES = {
     403: "Refused",
     404: "There is no such thing",
     405: "This cannot be done with it",
-    406: "No such form of it",
-    413: "Too large",
     421: "This is not served under that name",
     500: "A defect of dtf",
     503: "Not now",

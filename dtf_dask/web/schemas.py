@@ -71,8 +71,6 @@ def _of(kept: Any) -> Schema:
             return {"type": "integer", "minimum": kept.low, "maximum": kept.high}
         case fields.Number():
             return {"type": "number", "minimum": kept.low, "maximum": kept.high}
-        case fields.Flag():
-            return FLAG
         case fields.Maybe():
             return maybe(_of(kept.inner))
         case fields.Many():
