@@ -68,14 +68,25 @@ class Web:
 Told = Callable[[LocalLedger, Web, "asyncio.Task[str]"], Awaitable[None]]
 
 
+class Instead:
+    """Something, but for some of what it has."""
+
+    def __init__(self, of: Any, **other: Any) -> None:
+        self._of = of
+        self.__dict__.update(other)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+
 @asynccontextmanager
 async def linked(
-    ledger: LocalLedger, options: WebLinkOptions
+    ledger: LocalLedger, options: WebLinkOptions, node: Any = None
 ) -> AsyncIterator[tuple[Web, asyncio.Task[str]]]:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     web = Web(theirs)
-    link = WebLink(ledger.node, HELLO, web.ready.set, options)
+    link = WebLink(node or ledger.node, HELLO, web.ready.set, options)
     served = asyncio.ensure_future(link.serve(ours))
     await web.open()
     try:
@@ -163,6 +174,32 @@ def test_a_process_that_is_too_slow_is_told_all_anew(
         assert [one["op"] for one in heard].count(words.RECORDS) == 2
 
     alone(tmp_path, test, WebLinkOptions(ping_s=0.05, hang_s=WAIT_S))
+
+
+def test_an_entry_whose_term_is_forgotten_gets_no_wrong_id(tmp_path: Path) -> None:
+    """The log is compacted while a process is slow: it is told all anew."""
+
+    async def run() -> None:
+        async with asyncio.timeout(WAIT_S), LocalLedger(str(tmp_path)) as ledger:
+            storage, forgotten = ledger.node.storage, set[int]()
+
+            def term(index: int) -> int | None:
+                return None if index in forgotten else storage.term(index)
+
+            node = Instead(ledger.node, storage=Instead(storage, term=term))
+            async with linked(ledger, QUICK, node) as (web, _):
+                assert [(await web.hear())["op"] for _ in range(2)] == [
+                    words.HELLO,
+                    words.RECORDS,
+                ]
+                next_index = ledger.node.state.index + 1
+                forgotten.update(range(next_index, next_index + 5))
+                await ledger.propose([keep("x/view/a")], WAIT_S)
+                told = await web.hear()
+                assert told["op"] == words.RECORDS
+                assert told["records"] == [["x/view/a", b"value"]]
+
+    asyncio.run(run())
 
 
 def _last(heard: list[Frame]) -> bytes:
