@@ -6,13 +6,16 @@ import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from lean_pytest import LEAN
 
 pytest_plugins = ["pytester"]
 
+_PRELOAD = "distributed.client.preload"
 _MARKERS = (
     "logs(*patterns): warnings of dtf_dask loggers that match one of these regular"
     " expressions are expected; any other fails the test",
@@ -26,6 +29,24 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+
+
+@pytest.fixture(autouse=True)
+def _clients_as_before() -> Iterator[None]:
+    """A worker of dtf in the tests' process has all clients made there be of dtf.
+
+    Clients of later tests are Dask's own again, unless those say otherwise.
+    """
+    before = _client_preload()
+    yield
+    if _client_preload() != before:
+        sys.modules["dask"].config.set({_PRELOAD: before})
+
+
+def _client_preload() -> Any:
+    """As Dask has it; what its own configuration says is an empty list."""
+    dask = sys.modules.get("dask")
+    return [] if dask is None else dask.config.get(_PRELOAD, [])
 
 
 class _Collector(logging.Handler):

@@ -68,7 +68,7 @@ def shadows(config: NodeConfig) -> tuple[str, dict[str, Any]]:
 def test_a_rolling_restart_disturbs_no_task(tmp_path: Path) -> None:
     """Each coordinator is told to end and started again, the leader last: all results
     are right, and every task ran once."""
-    made = _made(tmp_path / "cluster", 3, "127.0.0.1:0")
+    made = _made(tmp_path / "cluster", 3)
     by_name = {one.names[one.node]: one for one in made}
     with ExitStack() as stack:
         processes = {

@@ -87,6 +87,13 @@ def _running(folder) -> psutil.Process:
     return psutil.Process(int((folder / "started").read_text()))
 
 
+def _await_attempts(folder, count: int) -> None:
+    deadline = time.monotonic() + 60 * slowness()
+    while len(attempts(folder)) < count:
+        assert time.monotonic() < deadline, attempts(folder)
+        time.sleep(0.05)
+
+
 def test_interrupted_while_nobody_leads(led, slow):
     """Ctrl-C ends the run soon, and says what is kept; the rest can be resumed.
 
@@ -96,6 +103,7 @@ def test_interrupted_while_nobody_leads(led, slow):
         words = ["run", "--address", led.address, "--dist", "loadfile"]
         process = start(slow, dtf(*words), mark)
         test = _running(slow)
+        _await_attempts(slow, 5)
         led.coordinator.kill()
         began = time.monotonic()
         ended = interrupt(process)
@@ -218,7 +226,9 @@ def test_two_runs_while_the_leader_and_a_worker_die(led, tmp_path):
         finals = [one for one in came_to.values() if one[-1] != "lost"]
         assert len(finals) == 42
         assert came_to["test_t.py::test_flaky"][-2:] == ["failed", "passed"]
-        assert came_to["test_t.py::test_some[7]"][-2:] == ["failed", "failed"]
+        # What was lost with the worker was tried, too.
+        assert came_to["test_t.py::test_some[7]"][-1] == "failed"
+        assert len(came_to["test_t.py::test_some[7]"]) >= 2
         if number == 0:
             assert came_to["test_t.py::test_victim"] == ["lost", "passed"]
         await_kept(led.results, folder)

@@ -324,7 +324,9 @@ async def dataframe(world: World) -> AsyncIterator[None]:
     kept = world.client.persist(frame)
     future = world.client.compute(kept.groupby("k").v.sum())
     merged = world.client.compute(kept.merge(names, on="k").groupby("name").v.max())
-    indexed = world.client.compute(kept.set_index("v").loc[10:19].k.sum())
+    indexed = world.client.compute(
+        kept.set_index("v", divisions=[0, 10, 20, 39]).loc[10:19].k.sum()
+    )
     yield
     assert list(await future) == [380, 400]
     assert (await merged).to_dict() == {"even": 38, "odd": 39}

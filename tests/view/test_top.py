@@ -125,9 +125,10 @@ def test_nothing_seen_says_so() -> None:
     assert "nothing seen yet" in shown(ReadModel(), 80, 24)[0]
 
 
-def nap(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
+def held(until: Path) -> None:
+    ends = time.monotonic() + 60
+    while not until.exists() and time.monotonic() < ends:
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +236,7 @@ def resize(descriptor: int, columns: int, rows: int) -> None:
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, size)
 
 
-def test_it_is_live_and_ctrl_c_ends_it(cluster: LocalCluster) -> None:
+def test_it_is_live_and_ctrl_c_ends_it(cluster: LocalCluster, tmp_path: Path) -> None:
     """In a terminal it draws anew, heeds its size, and leaves nothing behind."""
     address = cluster.scheduler_address
     with (
@@ -243,7 +244,7 @@ def test_it_is_live_and_ctrl_c_ends_it(cluster: LocalCluster) -> None:
         terminal("top", address, columns=120, rows=40) as (process, until, drawn, ours),
     ):
         until(lambda text: "WORKER" in text and "NETWORK" in text)
-        future = client.submit(nap, 60, key="a-long-one")
+        future = client.submit(held, tmp_path / "over", key="a-long-one")
         until(lambda text: "1 running" in text)
         drawn.clear()
         resize(ours, 80, 24)
@@ -258,7 +259,8 @@ def test_it_is_live_and_ctrl_c_ends_it(cluster: LocalCluster) -> None:
         until(lambda text: "\x1b[?1049l" in text)  # the screen of before
         assert process.wait(30) == 0
         assert process.stderr.read() == b""
-        future.cancel()
+        (tmp_path / "over").touch()
+        future.result(30)
 
 
 def test_it_goes_on_after_a_failover(tmp_path: Path) -> None:
