@@ -6,7 +6,7 @@ import contextlib
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from machine_pace import cpu_s
 
@@ -537,6 +537,8 @@ FACTS = st.fixed_dictionaries(
 ).map(lambda raw: checked(raw).facts)
 
 
+# The first text of a fresh checkout waits for the table of all characters.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS)
 def test_an_expression_reads_as_it_is_written(text):
     """The one form of an expression is an expression, and the same one."""

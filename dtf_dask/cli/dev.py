@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.web.paths import api_url
 
 _LOOPBACK = "127.0.0.1"
+_PORTS = range(20_000, 32_000)
 _END_S = 10.0
 _LEVEL = "DASK_LOGGING__DISTRIBUTED"
 """What workers log: each says in a dozen lines that it starts, if nobody says less."""
@@ -167,17 +169,21 @@ def _webs(first: Address | None, count: int) -> list[Address | None]:
 
 
 def _ports(count: int) -> list[int]:
-    """Ports of this machine that are free, with those that belong to each."""
+    """Ports of this machine that are free, with those that belong to each.
+
+    None of those that the system gives to connections: while a coordinator is down,
+    its port would be given to another, or to who looks for it, which then finds itself.
+    """
     found: list[int] = []
     with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            one = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-            port = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                for above in (PEERS_ABOVE, CLIENTS_ABOVE):
+        for port in random.sample(_PORTS, len(_PORTS)):
+            with contextlib.suppress(OSError):
+                for above in (0, PEERS_ABOVE, CLIENTS_ABOVE):
                     stack.enter_context(socket.create_server((_LOOPBACK, port + above)))
                 found.append(port)
-    return found
+            if len(found) == count:
+                return found
+    raise ConfigurationError(f"no {count} ports from {_PORTS[0]:,} on are free")
 
 
 def _started(contact: str, workers: int) -> subprocess.Popen[bytes] | None:
