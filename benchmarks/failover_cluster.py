@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,10 @@ from typing import Any, BinaryIO
 import psutil
 from distributed import Security
 
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.errors import DtfError
-from dtf_dask.ha.coordinators import CLIENTS_ABOVE, PEERS_ABOVE, numbered
+from dtf_dask.ha.coordinators import numbered
 from dtf_dask.ha.node_config import NodeConfig, read_config
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
@@ -137,7 +137,7 @@ class FailoverCluster:
         names = "abcdefghi"[:count]
         places = {
             name: (host, port)
-            for name, port in zip(names, ports or _ports(count), strict=True)
+            for name, port in zip(names, ports or free_ports(count), strict=True)
         }
         options = {"dashboard": f"{_HOST}:0", "tls": tls, "preload": list(preload)}
         made = make_coordinators(folder, "lab", numbered(places), options)
@@ -326,17 +326,3 @@ def _security(folder: Path) -> Security:
         tls_client_key=str(folder / "certificate.key"),
         require_encryption=True,
     )
-
-
-def _ports(count: int) -> list[int]:
-    """Free ports, with those above them that belong to each."""
-    found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            one = stack.enter_context(socket.create_server((_HOST, 0)))
-            port = int(one.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                for above in (PEERS_ABOVE, CLIENTS_ABOVE):
-                    stack.enter_context(socket.create_server((_HOST, port + above)))
-                found.append(port)
-    return found

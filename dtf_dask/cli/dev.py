@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -15,17 +14,13 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.ha_running import until_stopped
 from dtf_dask.cli.scheduler_ports import require_free
 from dtf_dask.cli.web_option import web_option
 from dtf_dask.errors import ConfigurationError
-from dtf_dask.ha.coordinators import (
-    CLIENTS_ABOVE,
-    COORDINATORS_MAX,
-    PEERS_ABOVE,
-    numbered,
-)
+from dtf_dask.ha.coordinators import COORDINATORS_MAX, numbered
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import (
     FILE,
@@ -38,7 +33,6 @@ from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.web.paths import api_url
 
 _LOOPBACK = "127.0.0.1"
-_PORTS = range(20_000, 32_000)
 _END_S = 10.0
 _LEVEL = "DASK_LOGGING__DISTRIBUTED"
 """What workers log: each says in a dozen lines that it starts, if nobody says less."""
@@ -147,7 +141,8 @@ def _known(folder: Path) -> list[NodeConfig]:
 def _made(folder: Path, count: int) -> list[NodeConfig]:
     names = "abcdefghi"[:count]
     places = {
-        name: (_LOOPBACK, port) for name, port in zip(names, _ports(count), strict=True)
+        name: (_LOOPBACK, port)
+        for name, port in zip(names, free_ports(count), strict=True)
     }
     scheduler = {"dashboard": f"{_LOOPBACK}:0", "tls": False}
     return make_coordinators(folder, "dev", numbered(places), scheduler)
@@ -166,24 +161,6 @@ def _webs(first: Address | None, count: int) -> list[Address | None]:
             for _ in range(count)
         ]
         return [(host, one.getsockname()[1]) for one in servers]
-
-
-def _ports(count: int) -> list[int]:
-    """Ports of this machine that are free, with those that belong to each.
-
-    None of those that the system gives to connections: while a coordinator is down,
-    its port would be given to another, or to who looks for it, which then finds itself.
-    """
-    found: list[int] = []
-    with contextlib.ExitStack() as stack:
-        for port in random.sample(_PORTS, len(_PORTS)):
-            with contextlib.suppress(OSError):
-                for above in (0, PEERS_ABOVE, CLIENTS_ABOVE):
-                    stack.enter_context(socket.create_server((_LOOPBACK, port + above)))
-                found.append(port)
-            if len(found) == count:
-                return found
-    raise ConfigurationError(f"no {count} ports from {_PORTS[0]:,} on are free")
 
 
 def _started(contact: str, workers: int) -> subprocess.Popen[bytes] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_backup import backup, folder_argument, restore, verify
 from dtf_dask.cli.ha_join import PEER_PORT, host_value, join
 from dtf_dask.cli.ha_prepare import issue, prepare
@@ -268,13 +268,10 @@ def dev(nodes: int, folder: Path | None, metrics: bool) -> None:
             made = sorted(folder.glob("node-*"))
         else:
             ids = [NodeId(n + 1) for n in range(nodes)]
-            found = _free_ports(nodes)
-            peers = {
-                n: (_LOOPBACK, port) for n, (port, _) in zip(ids, found, strict=True)
-            }
-            served = {
-                n: (_LOOPBACK, port) for n, (_, port) in zip(ids, found, strict=True)
-            }
+            # Clients are served at the port above that of the peers.
+            found = [(_LOOPBACK, port) for port in free_ports(2 * nodes, (1,))]
+            peers = dict(zip(ids, found[:nodes], strict=True))
+            served = dict(zip(ids, found[nodes:], strict=True))
             made = [
                 one.folder
                 for one in make_nodes(folder, "dev", peers, served if metrics else {})
@@ -304,17 +301,3 @@ def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:
         raise PeerUnavailableError(
             f"{error}; 'dtf ha status {folder}' shows which nodes answer"
         ) from error
-
-
-def _free_ports(count: int) -> list[tuple[int, int]]:
-    """Pairs of ports of this machine that are free: of the first the next one too."""
-    found: list[tuple[int, int]] = []
-    with contextlib.ExitStack() as stack:
-        while len(found) < count:
-            one = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-            port = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                stack.enter_context(socket.create_server((_LOOPBACK, port + 1)))
-                other = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
-                found.append((port, other.getsockname()[1]))
-    return found

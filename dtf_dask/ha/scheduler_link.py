@@ -7,18 +7,14 @@ records anew. What it asks is held up to a bound, and beyond it nothing is read 
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dtf_dask import frames
 from dtf_dask.errors import ProtocolError
-from dtf_dask.frames import HEADER_BYTES, Frame
+from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
-from dtf_dask.ha.child_process import GONE
+from dtf_dask.ha.child_link import ChildLink
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.process_time import cpu_s
@@ -26,8 +22,6 @@ from dtf_dask.ha.raft.messages import Role
 from dtf_dask.ha.record_feed import plain_changes, portions
 from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
-
-_LOG = logging.getLogger(__name__)
 
 FRAME_BYTES_MAX = words.PROPOSAL_BYTES_MAX * 2
 """Of what a process says."""
@@ -63,7 +57,7 @@ class LinkOptions:
     busy_s: float = 20.0
 
 
-class SchedulerLink:
+class SchedulerLink(ChildLink):
     """A node and one scheduler process, from `hello` to the end of either.
 
     Parameters
@@ -88,6 +82,7 @@ class SchedulerLink:
         options: LinkOptions | None = None,
         heard: Callable[[Frame], None] = lambda frame: None,
     ) -> None:
+        super().__init__(node, hello, FRAME_BYTES_MAX)
         self.pid = 0
         """Of the process, once it is ready."""
         self.term = 0
@@ -96,70 +91,20 @@ class SchedulerLink:
         """Whether it leads, and lets workers and clients in."""
         self.over = False
         """Whether it ended since there is nothing to lead any more."""
-        self._node = node
-        self._hello = hello
         self._beyond_term = beyond_term
         self._options = options or LinkOptions()
         self._heard = heard
         self._proposals: SchedulerProposals | None = None
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
         self._deaf = False
         self._asked = self._answered = 0
         self._asked_at = self._busy_until = 0.0
         self._cpu_then_s: float | None = None
-        self._broken: asyncio.Future[str]
 
-    async def serve(self, connection: socket.socket) -> str:
-        """Speak with the process until something ends it: what.
-
-        The socket is closed then, and the process is to be killed.
-        """
-        loop = asyncio.get_running_loop()
-        self._broken = loop.create_future()
-        reader, writer = await asyncio.open_connection(sock=connection)
-        self._reader, self._writer = reader, writer
-        self._say(self._hello)
-        parts = [
-            loop.create_task(self._guarded(part))
-            for part in (self._listen(), self._feed(), self._watch())
-        ]
-        try:
-            await asyncio.wait(
-                [*parts, self._broken], return_when=asyncio.FIRST_COMPLETED
-            )
-            done = [one for one in (self._broken, *parts) if one.done()]
-            return done[0].result()
-        finally:
-            if self._proposals is not None:
-                self._proposals.end()
-                self.over = not self._proposals.leads
-            self.over |= self._node.ended
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-            self._broken.cancel()
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _guarded(self, part: Coroutine[Any, Any, str]) -> str:
-        try:
-            return await part
-        except (OSError, EOFError):
-            return GONE
-        except ProtocolError as error:
-            return f"it does not keep to the protocol: {error}"
-        except Exception as error:
-            _LOG.exception("a defect of dtf")
-            return f"a defect of dtf: {error!r}"
-
-    def _say(self, frame: Mapping[str, Any]) -> None:
-        self._writer.write(frames.pack(frame))
-
-    def _break(self, why: str) -> None:
-        if not self._broken.done():
-            self._broken.set_result(why)
+    def _end(self) -> None:
+        if self._proposals is not None:
+            self._proposals.end()
+            self.over = not self._proposals.leads
+        self.over |= self._node.ended
 
     # What the ledger says
 
@@ -223,25 +168,13 @@ class SchedulerLink:
 
     # What the process says
 
-    async def _listen(self) -> str:
-        reader = self._reader
-        while True:
-            length = frames.body_bytes(await reader.readexactly(HEADER_BYTES))
-            if length > FRAME_BYTES_MAX:
-                raise ProtocolError(f"a frame of {length} bytes")
-            frame = frames.decode(await reader.readexactly(length))
-            if not isinstance(frame, dict):
-                raise ProtocolError("a frame holds no msgpack map")
-            why = self._take(frame)
-            if why:
-                return why
-            if self._proposals is not None and not self._proposals.room.is_set():
-                self._deaf = True
-                await self._proposals.room.wait()
-                self._deaf = False
+    async def _room(self) -> None:
+        if self._proposals is not None and not self._proposals.room.is_set():
+            self._deaf = True
+            await self._proposals.room.wait()
+            self._deaf = False
 
     def _take(self, frame: Frame) -> str:
-        """Act on a word; why the process must end, if it must."""
         op = frame.get("op")
         if op == words.PONG:
             self._answered = _number(frame, "number")
@@ -277,7 +210,6 @@ class SchedulerLink:
     # Whether it lives
 
     async def _watch(self) -> str:
-        """Ask whether it is there, until it does not say so in time."""
         loop, options = asyncio.get_running_loop(), self._options
         self._asked_at = began_at = slept_at = loop.time()
         while True:

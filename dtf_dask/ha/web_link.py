@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dtf_dask import frames
 from dtf_dask.errors import ProtocolError
-from dtf_dask.frames import HEADER_BYTES, Frame
-from dtf_dask.ha.child_process import GONE
+from dtf_dask.frames import Frame
+from dtf_dask.ha.child_link import ChildLink
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.record_feed import plain_changes, portions
@@ -21,8 +18,6 @@ from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_words import NAMESPACE
 from dtf_dask.view import feed_words as words
 from dtf_dask.view.records import PREFIX
-
-_LOG = logging.getLogger(__name__)
 
 BACKLOG_BYTES_MAX = 16 * 2**20
 """Of what a process has not taken yet; then it is told all anew."""
@@ -47,7 +42,7 @@ class WebLinkOptions:
     hang_s: float = 15.0
 
 
-class WebLink:
+class WebLink(ChildLink):
     """A node and one web process, from `hello` to the end of either.
 
     Parameters
@@ -63,49 +58,15 @@ class WebLink:
         ready: Callable[[], None],
         options: WebLinkOptions,
     ) -> None:
-        self._node = node
-        self._hello = hello
+        super().__init__(node, hello, words.WORD_BYTES_MAX)
         self._ready = ready
         self._options = options
         self._serves = False
         self._answered = 0
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
 
-    async def serve(self, connection: socket.socket) -> str:
-        """Speak with the process until something ends it: what."""
-        reader, writer = await asyncio.open_connection(sock=connection)
-        self._reader, self._writer = reader, writer
-        self._say(self._hello)
+    def _greet(self) -> None:
+        super()._greet()
         self._ping(0)
-        parts = [
-            asyncio.ensure_future(self._guarded(part))
-            for part in (self._listen(), self._feed(), self._watch())
-        ]
-        try:
-            await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
-            return next(one for one in parts if one.done()).result()
-        finally:
-            for part in parts:
-                part.cancel()
-            await asyncio.gather(*parts, return_exceptions=True)
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _guarded(self, part: Coroutine[Any, Any, str]) -> str:
-        try:
-            return await part
-        except (OSError, EOFError):
-            return GONE
-        except ProtocolError as error:
-            return f"it does not keep to the protocol: {error}"
-        except Exception as error:
-            _LOG.exception("a defect of dtf")
-            return f"a defect of dtf: {error!r}"
-
-    def _say(self, frame: Mapping[str, Any]) -> None:
-        self._writer.write(frames.pack(frame))
 
     def _ping(self, number: int) -> None:
         self._say(words.ping(number, asdict(NodeStatus.of(self._node))))
@@ -162,21 +123,7 @@ class WebLink:
             self._say(words.changes(term, index, found))
         return term is not None
 
-    async def _listen(self) -> str:
-        reader = self._reader
-        while True:
-            length = frames.body_bytes(await reader.readexactly(HEADER_BYTES))
-            if length > words.WORD_BYTES_MAX:
-                raise ProtocolError(f"a frame of {length} bytes")
-            frame = frames.decode(await reader.readexactly(length))
-            if not isinstance(frame, dict):
-                raise ProtocolError("a frame holds no msgpack map")
-            why = self._take(frame)
-            if why:
-                return why
-
     def _take(self, frame: Frame) -> str:
-        """Act on a word; why the process must end, if it must."""
         op = frame.get("op")
         if op == words.PONG:
             self._answered = int(frame["number"])
@@ -192,7 +139,6 @@ class WebLink:
         return ""
 
     async def _watch(self) -> str:
-        """Ask whether it is there, until it does not say so in time."""
         loop, options = asyncio.get_running_loop(), self._options
         began_at = asked_at = slept_at = loop.time()
         asked = 0

@@ -22,7 +22,7 @@ from distributed import Security
 from fenced import blocks
 
 from dtf_dask import Client
-from dtf_dask.cli.dev import _ports
+from dtf_dask.cli.free_ports import free_ports
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 BLOCKS = blocks(DOCUMENT.read_text("utf-8"))
@@ -103,7 +103,7 @@ class Machines:
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self._stack = folder, stack
-        places = [f"127.0.0.1:{port}" for port in _ports(3)]
+        places = [f"127.0.0.1:{port}" for port in free_ports(3)]
         self.contact = f"dtf://{','.join(places)}/lab"
         self.peers = ",".join(map("=".join, zip("abc", places, strict=True)))
         self._environment = {

@@ -25,6 +25,7 @@ from dtf_dask.ha import (
     scheduler_proposals,
 )
 from dtf_dask.ha import scheduler_words as words
+from dtf_dask.ha.child_process import GONE
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import DELETE, PUT, PUT_CONTENT
 from dtf_dask.ha.ledger.outcomes import Code, Outcome
@@ -355,7 +356,7 @@ def test_a_process_that_hangs_is_seen(tmp_path: Path) -> None:
     async def gone(_: object, process: Process, served: asyncio.Task[str]) -> None:
         await process.lead()
         process._connection.close()
-        assert await served == scheduler_link.GONE
+        assert await served == GONE
 
     alone(tmp_path, gone, options=LinkOptions(busy_s=WAIT_S))
 

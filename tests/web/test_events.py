@@ -151,8 +151,8 @@ def test_a_reader_who_never_reads_costs_a_bounded_row_and_is_left(
                     )
                     assert waiting(next(events)) == n
                     n += 1
-                rows = [one._bytes for one in room.site.readers._all]
-                most = max(most, *rows)
+                    rows = [one._bytes for one in room.site.readers._all]
+                    most = max(most, *rows)
             assert len(room.site.readers) == 1
             assert 0 < most < 800_000
 

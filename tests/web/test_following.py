@@ -19,7 +19,8 @@ import pytest
 import view_writer
 from following import WAIT_S, Told, asked, following, until
 
-from dtf_dask.cli.dev import _ports, _webs
+from dtf_dask.cli.dev import _webs
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.ha.coordinators import numbered
 from dtf_dask.ha.dialing import Address
@@ -39,7 +40,7 @@ sys.exit(node_process.main(sys.argv[1:]))
 
 def made(folder: Path, count: int) -> list[NodeConfig]:
     """Folders of coordinators that serve, on ports that are free."""
-    ports = dict(zip("abc", _ports(count), strict=False))
+    ports = dict(zip("abc", free_ports(count), strict=False))
     places = {name: ("127.0.0.1", port) for name, port in ports.items()}
     configs = make_coordinators(folder, "lab", numbered(places), {})
     found = []
