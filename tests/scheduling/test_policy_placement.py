@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from machine_pace import cpu_s
 
@@ -91,6 +91,7 @@ def test_what_is_learned_counts_at_once() -> None:
         max_size=60,
     )
 )
+@example([("t", "a", 3_601_594.0), ("t", "b", 3_714_702.0), ("t", "c", 3_960_577.0)])
 def test_bounds_hold_whatever_was_learned(runs: list[tuple[str, str, float]]) -> None:
     """Scores are 0 to 100, confidences and speeds 0 to 1; the fastest scores best."""
     estimates = Estimates()

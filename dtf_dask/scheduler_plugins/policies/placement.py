@@ -78,14 +78,16 @@ def _placed(groups: dict[str, Estimate]) -> _Placed:
         return _UNKNOWN
     ordered = sorted(groups.items(), key=lambda one: (one[1].seconds, one[0]))
     (best_group, best), (_, second), *_ = ordered
+    confidence = _confidence(best, second)
+    most = _score(1.0, confidence)
     scores = {}
     for group, estimate in ordered:
-        # How sure it is that the best one is better than this one; of the best
-        # itself, that it is better than the next.
-        other = second if group == best_group else estimate
+        # How sure it is that the best one is better than this one. It is surer of one
+        # far behind than of the next, and that must not lift that one over the best.
         relative = best.seconds / estimate.seconds if estimate.seconds else 1.0
-        scores[group] = _score(relative, _confidence(best, other))
-    return _Placed(Fastest(best_group, _confidence(best, second)), scores)
+        scores[group] = min(most, _score(relative, _confidence(best, estimate)))
+    scores[best_group] = most
+    return _Placed(Fastest(best_group, confidence), scores)
 
 
 def _sure(runs: int) -> float:
