@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.comm.address import Contact, parse_contact
 
 LOOPBACK = "127.0.0.1"
 
 
 def free_contact(count: int = 3, cluster: str = "") -> Contact:
-    """An address of ports at which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            made = stack.enter_context(socket.socket())
-            made.bind((LOOPBACK, 0))
-            ports.append(made.getsockname()[1])
-    text = ",".join(f"{LOOPBACK}:{port}" for port in ports)
+    """An address of ports at which nobody listens, and that no connection is given."""
+    text = ",".join(f"{LOOPBACK}:{port}" for port in free_ports(count, above=()))
     return parse_contact(text + (f"/{cluster}" if cluster else ""))

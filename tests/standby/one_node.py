@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.ledger.records import Records
 from dtf_dask.ha.local_ledger import LocalLedger
@@ -20,9 +21,8 @@ WAIT_S = 60.0
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    (port,) = free_ports(1, above=())
+    return port
 
 
 @dataclass
