@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-LEAN = {"PYTEST_ADDOPTS": "-p no:hypothesispytest"}
-"""This plugin imports all of hypothesis at the end of a session that knows nothing of
-it: for a second, in each session of pytest and in each runner of dtf.
+_COSTLY = ("hypothesispytest", "schemathesis", "anyio")
+LEAN = {"PYTEST_ADDOPTS": " ".join(f"-p no:{name}" for name in _COSTLY)}
+"""Plugins of what the tests here use, which suites that they write do not: hypothesis
+and schemathesis are loaded whole, in each session and each runner, for seconds.
 """
