@@ -5,18 +5,15 @@ The one table that requests are answered from, and that is described in OpenAPI.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from dtf_dask.web import schemas
+from dtf_dask.web.endpoint import Answer, Endpoint, Query
 from dtf_dask.web.listing import PAGE, Listing, Row, page_of, paged
-from dtf_dask.web.parameters import Choice, Parameter, Text, Whole
+from dtf_dask.web.parameters import Choice, Text, Whole
 from dtf_dask.web.problem import refused
 from dtf_dask.web.site import Site
-
-Query = Mapping[str, Any]
-Answer = Callable[[Site, Query], Awaitable[Any]]
 
 _OUTCOMES = ("passed", "failed", "error", "timeout", "skipped", "lost", "flaky")
 _STATUSES = ("running", "passed", "failed", "interrupted", "error")
@@ -33,42 +30,7 @@ _LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
 _BREAKERS = Listing(("name", "since"), ("state",))
 _FAILOVERS = Listing(("term",))
 _ACTIONS = Listing(("at",), ("action", "state"))
-_RUN = Text(
-    "run", "Its id, a beginning of one that is no other's, or 'last'.", required=True
-)
 _CASE = Text("case", "The id of a case.", required=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One of them.
-
-    Parameters
-    ----------
-    path
-        Below `paths.BASE`; ``{run}`` stands for one part of it.
-    words
-        What it answers.
-    schema
-        Of the answer.
-    answer
-        Given the site and the values of the query and of the path, JSON's values, or
-        bytes of JSON.
-    missing
-        Whether there may be no such thing.
-    """
-
-    path: str
-    words: str
-    schema: schemas.Schema
-    answer: Answer
-    parameters: Sequence[Parameter] = ()
-    missing: bool = False
-
-    @property
-    def in_path(self) -> Sequence[Parameter]:
-        """What stands in the path."""
-        return (_RUN,) if "{run}" in self.path else ()
 
 
 def _listed(kind: str, listing: Listing) -> Answer:
