@@ -129,6 +129,7 @@ class NodeConfig:
             **self.scheduler,
             "names": names,
             "results": str(self.folder),
+            "web": "" if self.web is None else shown_address(self.web),
         }
         tls = self.security() if options.pop("tls", False) else None
         return hello(

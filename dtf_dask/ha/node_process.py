@@ -31,6 +31,7 @@ from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.scheduler_process import SchedulerProcess
 from dtf_dask.ha.serving import ServingNode
+from dtf_dask.ha.web_link import nobody
 from dtf_dask.ha.web_process import WebProcess
 
 _HAND_OVER_S, _LOOK_S = 1.5, 0.05
@@ -73,7 +74,8 @@ async def run(config: NodeConfig, *, until_input_ends: bool) -> int:
             scheduler = SchedulerProcess(serving.node, config.scheduler_hello())
             scheduler.start()
         if config.web is not None and serving.node is not None:
-            web = WebProcess(serving.node, config.web_hello())
+            ask = nobody if scheduler is None else scheduler.ask
+            web = WebProcess(serving.node, config.web_hello(), ask=ask)
             web.start()
         _say(ready=config.node, clients=shown_address(serving.clients), notes=notes)
         if until_input_ends:

@@ -18,7 +18,7 @@ from dtf_dask.ha.child_link import ChildLink
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.process_time import cpu_s
-from dtf_dask.ha.raft.messages import Role
+from dtf_dask.ha.raft.messages import NodeId, Role
 from dtf_dask.ha.record_feed import plain_changes, portions
 from dtf_dask.ha.scheduler_backlog import Backlog
 from dtf_dask.ha.scheduler_proposals import SchedulerProposals
@@ -32,6 +32,8 @@ _IDLE_SHARE, _SPINS = 0.02, 0.8
 the time that it may take hangs in a loop."""
 
 _STANDING_PINGS = 4
+
+_ASKED_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,28 @@ class SchedulerLink(ChildLink):
         self._asked = self._answered = 0
         self._asked_at = self._busy_until = 0.0
         self._cpu_then_s: float | None = None
+        self._asks: dict[int, asyncio.Future[dict[str, Any] | None]] = {}
+        self._asks_made = 0
+        self._ended = False
+
+    async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the process answers to an action; None if it cannot, or ends."""
+        if not self.pid or self._ended or len(self._asks) >= _ASKED_MAX:
+            return None
+        self._asks_made += 1
+        number = self._asks_made
+        future = self._asks[number] = asyncio.get_running_loop().create_future()
+        self._say(words.ask(number, asked))
+        try:
+            return await future
+        finally:
+            self._asks.pop(number, None)
 
     def _end(self) -> None:
+        self._ended = True
+        for waits in self._asks.values():
+            if not waits.done():
+                waits.set_result(None)
         if self._proposals is not None:
             self._proposals.end()
             self.over = not self._proposals.leads
@@ -181,6 +203,12 @@ class SchedulerLink(ChildLink):
             self._busy_until = 0.0
         elif op == words.PROPOSE:
             self._propose(frame)
+        elif op == words.ANSWERED:
+            waits, answer = self._asks.get(_number(frame, "number")), frame["answer"]
+            if waits is not None and not waits.done():
+                waits.set_result(answer if isinstance(answer, dict) else None)
+        elif op == words.HAND_OVER:
+            self._hand_over(NodeId(_number(frame, "to")))
         elif op == words.BUSY:
             limit_s = min(_seconds(frame, "limit_s"), words.BUSY_S_MAX)
             self._busy_until = asyncio.get_running_loop().time() + limit_s
@@ -206,6 +234,13 @@ class SchedulerLink(ChildLink):
         if self._proposals is None:
             raise ProtocolError("a proposal of a process that does not lead")
         self._proposals.offer(_number(frame, "ticket"), commands)
+
+    def _hand_over(self, to: NodeId) -> None:
+        """Whether it comes about the process sees: its term is over then."""
+        proposals = self._proposals
+        if proposals is not None and proposals.leads:
+            self._node.raw.transfer_leader(to)
+            self._node.wake()
 
     # Whether it lives
 

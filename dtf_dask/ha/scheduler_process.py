@@ -118,6 +118,11 @@ class SchedulerProcess:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._set(role="none", pid=0)
 
+    async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What comes of an action; None if no process is there that could say it."""
+        link = self._link
+        return None if link is None else await link.ask(asked)
+
     async def _guarded(self, part: Coroutine[Any, Any, None]) -> None:
         """A node that no more looks after its scheduler is of no use."""
         try:

@@ -20,11 +20,14 @@ They share a stream socket, which the process inherits; frames are those of
    One that leads and hears no `ping` for seconds ends itself, with the code `FENCED`.
    It says `trouble` when it cannot go on, and why; the node then has another lead.
    Before it works for seconds without a look at its socket it says `busy`.
+6. The node says `ask` when somebody asks for an action; the process, which asks whoever
+   leads if that is another, says `answered`. One that leads says `hand_over` when
+   another is to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 VERSION = 1
@@ -42,14 +45,14 @@ NAMESPACE = "dask"
     Who was there, so that a new leader can call them. Written lazily.
 """
 
-HELLO, RECORDS, CHANGES, LEAD, OUTCOME, PING = (
+HELLO, RECORDS, CHANGES, LEAD, OUTCOME, PING, ASK = (
     *("hello", "records", "changes"),
-    *("lead", "outcome", "ping"),
+    *("lead", "outcome", "ping", "ask"),
 )
 """Ops of the node."""
-READY, LEADING, SETTLED, PROPOSE, PONG, BUSY, TROUBLE = (
+READY, LEADING, SETTLED, PROPOSE, PONG, BUSY, TROUBLE, ANSWERED, HAND_OVER = (
     *("ready", "leading", "settled", "propose"),
-    *("pong", "busy", "trouble"),
+    *("pong", "busy", "trouble", "answered", "hand_over"),
 )
 """Ops of the process."""
 
@@ -174,6 +177,21 @@ def pong(number: int) -> dict[str, Any]:
 def busy(limit_s: float) -> dict[str, Any]:
     """It will not answer for up to so long, and does not hang."""
     return {"op": BUSY, "limit_s": limit_s}
+
+
+def ask(number: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Have whoever leads do something: see `dtf_dask.view.actions`."""
+    return {"op": ASK, "number": number, "asked": dict(asked)}
+
+
+def answered(number: int, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What came of it; None if nobody leads who could say it."""
+    return {"op": ANSWERED, "number": number, "answer": answer}
+
+
+def hand_over(to: int) -> dict[str, Any]:
+    """Another node is to lead."""
+    return {"op": HAND_OVER, "to": to}
 
 
 def trouble(why: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,6 +42,15 @@ class WebLinkOptions:
     hang_s: float = 15.0
 
 
+Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any] | None]]
+"""Has whoever leads do something; None if nobody can say what came of it."""
+
+
+async def nobody(asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Who answers where there is no scheduler."""
+    return None
+
+
 class WebLink(ChildLink):
     """A node and one web process, from `hello` to the end of either.
 
@@ -49,6 +58,8 @@ class WebLink(ChildLink):
     ----------
     ready
         Called when the process serves.
+    ask
+        Where actions go.
     """
 
     def __init__(
@@ -57,12 +68,19 @@ class WebLink(ChildLink):
         hello: Mapping[str, Any],
         ready: Callable[[], None],
         options: WebLinkOptions,
+        ask: Ask = nobody,
     ) -> None:
         super().__init__(node, hello, words.WORD_BYTES_MAX)
         self._ready = ready
         self._options = options
         self._serves = False
         self._answered = 0
+        self._ask = ask
+        self._asking: set[asyncio.Task[None]] = set()
+
+    def _end(self) -> None:
+        for asking in self._asking:
+            asking.cancel()
 
     def _greet(self) -> None:
         super()._greet()
@@ -132,11 +150,21 @@ class WebLink(ChildLink):
                 raise ProtocolError(f"it speaks version {frame.get('version')!r}")
             self._serves = True
             self._ready()
+        elif op == words.ASK:
+            number, asked = int(frame["number"]), frame["asked"]
+            if not isinstance(asked, dict) or len(self._asking) >= words.ASKED_MAX:
+                raise ProtocolError("it asks for too much, or for nothing")
+            asking = asyncio.ensure_future(self._answer(number, asked))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
         elif op == words.TROUBLE:
             return f"it cannot serve: {str(frame.get('why', ''))[:1_000]}"
         else:
             raise ProtocolError(f"no word of a web process: {op!r}")
         return ""
+
+    async def _answer(self, number: int, asked: Mapping[str, Any]) -> None:
+        self._say(words.answered(number, await self._ask(asked)))
 
     async def _watch(self) -> str:
         loop, options = asyncio.get_running_loop(), self._options

@@ -15,7 +15,7 @@ from typing import Any
 
 from dtf_dask.ha.child_process import child_process, why_ended
 from dtf_dask.ha.node import Node
-from dtf_dask.ha.web_link import WebLink, WebLinkOptions
+from dtf_dask.ha.web_link import Ask, WebLink, WebLinkOptions, nobody
 from dtf_dask.ha.web_status import WebStatus
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class WebProcess:
         The first word to each process: see `feed_words.hello`.
     command
         What is run, `COMMAND` if not given; the number of its socket is added.
+    ask
+        Where actions go that are asked for there.
     """
 
     def __init__(
@@ -61,11 +63,13 @@ class WebProcess:
         hello: Mapping[str, Any],
         command: Sequence[str] | None = None,
         options: WebOptions | None = None,
+        ask: Ask = nobody,
     ) -> None:
         self._node = node
         self._hello = hello
         self._command = command or COMMAND
         self._options = options or WebOptions()
+        self._ask = ask
         self._row = 0
         self._task: asyncio.Task[None] | None = None
         node.web = WebStatus("starting", str(hello["listens_at"]))
@@ -126,7 +130,10 @@ class WebProcess:
         """One process, to its end: why it ended."""
         async with child_process(self._command) as (process, connection):
             self._set(role="starting", pid=process.pid, starts=self.status.starts + 1)
-            link = WebLink(self._node, self._hello, self._ready, self._options.link)
+            link = WebLink(
+                *(self._node, self._hello, self._ready, self._options.link),
+                self._ask,
+            )
             why = await link.serve(connection)
         return why_ended(why, process.returncode)
 

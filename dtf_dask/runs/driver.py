@@ -34,7 +34,7 @@ from dtf_dask.runs.tally import RunEnd, Tally
 from dtf_dask.runs.task_set import TaskSet
 from dtf_dask.runs.workers import Travel, WorkerDoor
 from dtf_dask.worker_plugins.hardware.topic import TOPIC as HARDWARE_TOPIC
-from dtf_dask.worker_plugins.runner.plugin import topic
+from dtf_dask.worker_plugins.runner.topics import stop_topic, topic
 
 if TYPE_CHECKING:
     from dtf_dask.runs.planning import RunPlanner
@@ -105,6 +105,7 @@ class RunDriver:
         )
         self._topics = {
             topic(run.id): self._reports.on_event,
+            stop_topic(run.id): lambda event: self.stop(interrupted=True),
             "all": self._attendance.hear,
         }
         if planner.asks:

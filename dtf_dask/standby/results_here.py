@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler
-from distributed.core import rpc
 
+from dtf_dask.standby.leader_line import LeaderLine
 from dtf_dask.standby.results_records import Durability, ResultsRecords
 from dtf_dask.standby.results_view import ResultsView
 
@@ -33,10 +33,14 @@ class ResultsHere:
     hello
         What the node said first. Its ``options`` name the folder (``results``) and the
         coordinators (``names``); without a folder nothing is kept.
+    line
+        To who leads.
     """
 
-    def __init__(self, scheduler: Scheduler, hello: Mapping[str, Any]) -> None:
-        self._scheduler, self._hello = scheduler, hello
+    def __init__(
+        self, scheduler: Scheduler, hello: Mapping[str, Any], line: LeaderLine
+    ) -> None:
+        self._scheduler, self._hello, self._line = scheduler, hello, line
         folder = hello["options"].get("results")
         self._view = ResultsView(Path(folder)) if folder else None
         self._records: ResultsRecords | None = None
@@ -82,7 +86,7 @@ class ResultsHere:
                 continue
             try:
                 await asyncio.wait_for(self._tell(keys), _ANSWER_S)
-            except Exception as error:  # there may be no leader
+            except Exception as error:  # nobody may be there to write it down
                 logger.debug("nobody hears what this node has: %s", error)
 
     async def _tell(self, keys: list[str]) -> None:
@@ -90,12 +94,7 @@ class ResultsHere:
         if self._records is not None:
             await self._records.held(node, keys)
             return
-        scheduler = self._scheduler
-        leader: Any = rpc(
-            self._hello["contact"], connection_args=scheduler.connection_args
-        )
-        async with leader:
-            await leader.dtf_results_held(node=node, keys=keys)
+        await self._line.ask("dtf_results_held", _ANSWER_S, node=node, keys=keys)
 
 
 def _seen(found: Progress) -> dict[str, Any]:

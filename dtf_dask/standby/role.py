@@ -30,6 +30,9 @@ from dtf_dask.preload import dask_setup, upgrade_workers
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.standby import dask_clients, dask_makings, dask_seam, dask_start
 from dtf_dask.standby.absence import away_terms
+from dtf_dask.standby.actions import Actions
+from dtf_dask.standby.actions_here import ActionsHere
+from dtf_dask.standby.acts import Acts
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.away import Presence
 from dtf_dask.standby.clients import Clients
@@ -37,6 +40,7 @@ from dtf_dask.standby.dask_shuffles import Shuffles
 from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.failovers import failover_of
 from dtf_dask.standby.journal import first_number
+from dtf_dask.standby.leader_line import LeaderLine
 from dtf_dask.standby.link import NodeLink
 from dtf_dask.standby.primitives import Primitives
 from dtf_dask.standby.results_here import ResultsHere
@@ -44,6 +48,7 @@ from dtf_dask.standby.shadow import Shadow
 from dtf_dask.standby.silence import LOOK_S, Silence
 from dtf_dask.standby.standing import Standing
 from dtf_dask.standby.takeover import take_over
+from dtf_dask.standby.web_here import WebHere
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +88,13 @@ class StandbyScheduler:
         self.clients: Clients
         self.presence: Presence
         self.results: ResultsHere
+        self.actions: ActionsHere
+        self.web: WebHere
 
     async def close(self) -> None:
         """Stop all, in a test: a process just ends."""
         await self.presence.close()
+        self.actions.close()
         if self._looking is not None:
             self._looking.cancel()
         await Observer.install(self.scheduler).close()
@@ -115,6 +123,8 @@ class StandbyScheduler:
             self._change(frame["changes"])
         elif frame["op"] == words.LEAD:
             self._begin(self._lead(frame["term"]))
+        elif frame["op"] == words.ASK:
+            self.actions.take(frame)
 
     def _change(self, changes: Sequence[tuple[str, bytes | None]]) -> None:
         self.shadow.change((key, value) for key, value in changes)
@@ -169,7 +179,9 @@ class StandbyScheduler:
             hello["listens_at"], hello["tls"], hello["options"]
         )
         self._standing = Standing(scheduler, hello)
-        self.results = ResultsHere(scheduler, hello)
+        line = LeaderLine(scheduler, hello)
+        self.results = ResultsHere(scheduler, hello, line)
+        self.actions = ActionsHere(self.link, line)
         self.presence = Presence(scheduler, away_terms(load().ha))
         self.presence.begin()
         self.applier = Applier(scheduler, self._more)
@@ -182,6 +194,7 @@ class StandbyScheduler:
             failed=self._trouble,
             waiting=self._waits,
         )
+        self.web = WebHere(hello, line, lambda: self.shadow.records)
         scheduler.dtf_durability = self.durability  # type: ignore[attr-defined]
         await dask_setup(scheduler)
         upgrade_workers(scheduler)
@@ -193,6 +206,7 @@ class StandbyScheduler:
             self._take(frame)
         self._begin(self.shadow.run())
         self._begin(self.results.run())
+        self._begin(self.web.run())
         gc.collect()
         gc.freeze()  # what was imported is never looked at again
         self.link.say(words.ready(os.getpid()))
@@ -233,6 +247,9 @@ class StandbyScheduler:
         self.results.lead(
             self.durability, lambda run, seen: observer.put("run", run, seen)
         )
+        assert self._standing is not None
+        acts = Acts(scheduler, self.durability, self._standing, self.link)
+        acts.recall()
         settled = await take_over(
             scheduler,
             self.durability,
@@ -249,6 +266,15 @@ class StandbyScheduler:
         self.clients.tell_states()
         primitives.settle()
         observer.lead(self.durability)
+        self.web.lead(observer, scheduler.handlers)
+        await self.actions.lead(
+            Actions(
+                self.durability,
+                acts.by_name(),
+                lambda id, seen: observer.put("action", id, seen),
+            ),
+            *(self._standing.name(hello["node"]), scheduler.handlers),
+        )
         self.link.say(
             words.settled(
                 time.monotonic() - began,

@@ -31,13 +31,35 @@ class Standing:
         """A `NodeStatus`, as of the last `ping` that had one."""
         scheduler.handlers[OP] = self.answer
 
+    @property
+    def own(self) -> int:
+        """The number of its own node."""
+        return int(self._hello["node"])
+
+    def name(self, node: int) -> str:
+        """What a coordinator is called."""
+        return str(self._names.get(str(node), node))
+
+    def number(self, said: str) -> int | None:
+        """The number of the coordinator that is called so, or has it."""
+        for number, name in self._names.items():
+            if said == name:
+                return int(number)
+        is_number = said.isascii() and said.isdecimal() and len(said) < 10
+        return int(said) if is_number else None
+
+    @property
+    def _names(self) -> Mapping[str, str]:
+        found: Mapping[str, str] = self._hello["options"].get("names", {})
+        return found
+
     def answer(self) -> dict[str, Any]:
         """The answer (Dask calls this when a client asks)."""
         scheduler = self._scheduler
         return {
             "cluster": self._hello["cluster"],
             "address": self._hello["contact"],
-            "names": self._hello["options"].get("names", {}),
+            "names": self._names,
             "node": self._hello["node"],
             "status": self.node,
             **holdings(scheduler),

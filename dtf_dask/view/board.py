@@ -25,7 +25,7 @@ from dtf_dask.view.records import (
 GONE_MAX = 5_000
 """So many that are gone are remembered; who was away for longer reads all anew."""
 
-FLEETING = frozenset({"run", "failover", "action"})
+FLEETING = frozenset({"run", "failover", "action", "coordinator"})
 """Of these, the one that was told longest ago makes room for another."""
 
 Differs = Callable[[Record, Record], bool]

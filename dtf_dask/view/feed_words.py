@@ -9,7 +9,9 @@ They share a stream socket; frames are those of `dtf_dask.frames`, each a map wi
    `changes`, those of one entry of the ledger at a time, by its term and
    index, which are the same on every node; or that up to an entry nothing changed. When
    it hears `records` again it has been too slow, and begins anew.
-3. `ping` all the time, with how the node stands; who does not answer is ended.
+3. The process says `ask`, when somebody asks for an action, and is told `answered`: by
+   whoever leads, or that nobody could say it.
+4. `ping` all the time, with how the node stands; who does not answer is ended.
 """
 
 from __future__ import annotations
@@ -19,13 +21,18 @@ from typing import Any
 
 VERSION = 1
 
-HELLO, RECORDS, CHANGES, PING = "hello", "records", "changes", "ping"
+HELLO, RECORDS, CHANGES, PING, ANSWERED = (
+    *("hello", "records", "changes", "ping", "answered"),
+)
 """Ops of the node."""
-READY, PONG, TROUBLE = "ready", "pong", "trouble"
+READY, PONG, TROUBLE, ASK = "ready", "pong", "trouble", "ask"
 """Ops of the process."""
 
-WORD_BYTES_MAX = 64 * 1024
+WORD_BYTES_MAX = 256 * 1024
 """Of what the process says."""
+
+ASKED_MAX = 64
+"""Actions that wait for an answer at a time."""
 
 
 def hello(
@@ -88,6 +95,16 @@ def ready(pid: int) -> dict[str, Any]:
 def pong(number: int) -> dict[str, Any]:
     """Yes."""
     return {"op": PONG, "number": number}
+
+
+def ask(number: int, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Have whoever leads do something: see `dtf_dask.view.actions`."""
+    return {"op": ASK, "number": number, "asked": dict(asked)}
+
+
+def answered(number: int, answer: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What came of it; None if nobody is there who could say it."""
+    return {"op": ANSWERED, "number": number, "answer": answer}
 
 
 def trouble(why: str) -> dict[str, Any]:

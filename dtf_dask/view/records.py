@@ -16,6 +16,7 @@ load/NAME       the same worker: how busy it is, and with what
 run/ID          a run of tests
 breaker/ID      a circuit breaker that is not closed
 action/ID       what somebody asked for, and what became of it
+coordinator/ID  where the web process of a coordinator serves
 failover/TERM   how long nobody led
 more            how many of each kind are beyond what is shown
 ==============  ====================================================================
@@ -163,6 +164,7 @@ SHAPES = MappingProxyType(
             at=_AT,
             finished_at=Maybe(_AT),
         ),
+        "coordinator": shape(("name", "web"), node=Whole()),
         "failover": shape(
             ("node",),
             at=_AT,
@@ -209,6 +211,7 @@ COUNT_MAX = MappingProxyType(
         "run": 500,
         "breaker": 500,
         "action": 500,
+        "coordinator": 100,
         "failover": 100,
     }
 )

@@ -7,12 +7,16 @@ from typing import Any
 
 
 def coordinators(
-    hello: Mapping[str, Any], standing: Mapping[str, Any], at: float
+    hello: Mapping[str, Any],
+    standing: Mapping[str, Any],
+    at: float,
+    webs: Mapping[int, str],
 ) -> dict[str, Any]:
     """Each of them, and who leads.
 
     Of the others a node knows how far they are behind, and whether they are heard of,
-    only while it leads; what it does not know is None.
+    only while it leads; what it does not know is None. ``webs`` says where their web
+    processes serve, of those that have one.
     """
     own, names = hello["node"], hello["names"]
     leader = standing.get("leader", 0)
@@ -31,6 +35,7 @@ def coordinators(
                 "votes": node in standing.get("voters", ()),
                 "heard_of": True if here else (node in active if leads else None),
                 "lag": 0 if here and leads else _lag(lag, node),
+                "web": webs.get(node) or (hello["listens_at"] if here else None),
                 "scheduler": _scheduler(standing) if here else None,
             }
         )
@@ -48,11 +53,14 @@ def coordinators(
     }
 
 
+_OF_EACH = ("name", "role", "votes", "heard_of", "web", "scheduler")
+
+
 def steady(told: Mapping[str, Any]) -> dict[str, Any]:
     """What of that does not move all the time."""
     words = ("leader", "term", "quorum_left", "elections")
     items = [
-        (one["name"], one["role"], one["votes"], one["heard_of"], one["scheduler"])
+        tuple(one[word] for word in _OF_EACH)
         for one in told["items"]
     ]
     return {word: told[word] for word in words} | {"items": items}

@@ -29,7 +29,7 @@ _CLASSES = Listing(("name", "waiting", "since", "latest"))
 _LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
 _BREAKERS = Listing(("name", "since"), ("state",))
 _FAILOVERS = Listing(("term",))
-_ACTIONS = Listing(("at",), ("action", "state"))
+_ACTIONS = Listing(("at",), ("action", "state", "id"))
 _CASE = Text("case", "The id of a case.", required=True)
 
 

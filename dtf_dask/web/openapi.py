@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dtf_dask.view.actions import ACTIONS, ID_PATTERN
 from dtf_dask.web import problem, schemas
 from dtf_dask.web.parameters import Parameter, Text
 
@@ -38,6 +39,8 @@ def described(
         path: {"get": _operation(path, words, schema, in_path, in_query, missing)}
         for path, words, schema, in_path, in_query, missing in endpoints
     }
+    for name, action in ACTIONS.items():
+        paths[f"/actions/{name}"] = {"post": _action(name, action.words)}
     paths["/events"] = {"get": _events()}
     paths["/openapi.json"] = {
         "get": _operation(
@@ -86,6 +89,35 @@ def _operation(
                 "content": {"application/json": {"schema": schema}},
             },
             **{str(status): _problem(status) for status in answers},
+        },
+    }
+
+
+def _action(name: str, words: str) -> dict[str, Any]:
+    record = schemas.record("action")
+    done = {"content": {"application/json": {"schema": record}}}
+    return {
+        "operationId": name,
+        "summary": words,
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "Its id: asked again with it, it is done once.",
+                "schema": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schemas.said_for(name)}},
+        },
+        "responses": {
+            "200": {"description": "It is done.", **done},
+            "202": {"description": "It has begun: /actions says how it ends.", **done},
+            **{
+                str(status): _problem(status)
+                for status in (400, 403, 404, 409, 415, 421, 503)
+            },
         },
     }
 

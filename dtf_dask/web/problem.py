@@ -13,6 +13,8 @@ TITLES = {
     403: "Refused",
     404: "There is no such thing",
     405: "This cannot be done with it",
+    409: "This cannot be done as things are",
+    415: "It is said in another way than is understood",
     421: "This is not served under that name",
     500: "A defect of dtf",
     503: "Not now",

@@ -40,7 +40,7 @@ class WebProcess:
 
     def _heard(self, frame: Frame) -> None:
         if frame["op"] == words.HELLO:
-            self.site = Site(frame)
+            self.site = Site(frame, self.link.say)
         elif self.site is not None:
             self.site.hear(frame)
             if not self._serves and self.site.begun:

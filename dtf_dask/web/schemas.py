@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dtf_dask.view import fields
+from dtf_dask.view import actions, fields
 from dtf_dask.view.records import SHAPES
 
 Schema = dict[str, Any]
@@ -81,6 +81,29 @@ def _of(kept: Any) -> Schema:
             return {}
 
 
+def said_for(action: str) -> Schema:
+    """What is said for an action."""
+    known = actions.ACTIONS[action].fields
+    return {
+        "type": "object",
+        "properties": {name: _said(one) for name, one in known.items()},
+        "required": [name for name, one in known.items() if one.required],
+        "additionalProperties": False,
+    }
+
+
+def _said(one: actions.Field) -> Schema:
+    match one:
+        case actions.Lines():
+            found = {**many(_said(one.line)), "minItems": 1, "maxItems": one.count_max}
+        case actions.Line():
+            found = {**TEXT, "minLength": 1, "maxLength": one.chars_max}
+        case _:
+            assert isinstance(one, actions.Figure)
+            found = {**NUMBER, "minimum": -one.high, "maximum": one.high}
+    return {**found, "description": one.words}
+
+
 ATTEMPT = whole_object(
     run=TEXT,
     run_started_at=NUMBER,
@@ -143,6 +166,7 @@ COORDINATORS = whole_object(
             votes=FLAG,
             heard_of=maybe(FLAG),
             lag=maybe(WHOLE),
+            web=maybe(TEXT),
             scheduler=maybe(ANY_OBJECT),
         )
     ),

@@ -10,7 +10,10 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from dtf_dask import __version__
+from dtf_dask.view.actions import ACTIONS
+from dtf_dask.view.records import record_key
 from dtf_dask.web import wire
+from dtf_dask.web.acting import ID_HEADER, read_action
 from dtf_dask.web.endpoints import ENDPOINTS
 from dtf_dask.web.openapi import SINCE, described
 from dtf_dask.web.paths import BASE
@@ -52,6 +55,7 @@ def served(site: Site) -> Server:
         for one in ENDPOINTS
     ]
     routes += [
+        (f"{BASE}/actions/({'|'.join(ACTIONS)})", Actions, {"site": site}),
         (f"{BASE}/events", Events, {"site": site}),
         (f"{BASE}/openapi.json", Description, {"site": site}),
         (".*", Nothing, {"site": site}),
@@ -101,6 +105,24 @@ class Answers(Visitor):
         await self.answer(found if isinstance(found, bytes) else _json(found))
 
     head = get
+
+
+class Actions(Visitor):
+    """What somebody has done."""
+
+    allowed = ("POST", "OPTIONS")
+
+    async def post(self, action: str) -> None:
+        """Have it done by whoever leads."""
+        self.query()
+        headers = self.request.headers
+        asked = read_action(
+            *(action, headers.get(ID_HEADER), headers.get("Content-Type", "")),
+            *(self.request.body, f"{self.request.remote_ip} at {self.site.name}"),
+        )
+        status, record = await self.site.acting.act(asked)
+        self.set_status(status)
+        await self.answer(_json({"key": record_key("action", asked.id), **record}))
 
 
 class Description(Visitor):

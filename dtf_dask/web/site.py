@@ -12,6 +12,7 @@ from dtf_dask.view import feed_words as words
 from dtf_dask.view.alerts import Alert, alerts
 from dtf_dask.view.read_model import EventId, ReadModel, Snapshot
 from dtf_dask.web import wire
+from dtf_dask.web.acting import Acting
 from dtf_dask.web.coordinators import coordinators, steady
 from dtf_dask.web.readers import Readers
 from dtf_dask.web.results import Results
@@ -31,10 +32,15 @@ class Site:
     ----------
     hello
         What the node said first: see `feed_words.hello`.
+    say
+        Says a word to the node.
     """
 
-    def __init__(self, hello: Mapping[str, Any]) -> None:
+    def __init__(
+        self, hello: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]
+    ) -> None:
         self.hello = hello
+        self.acting = Acting(say)
         self.tag = str(hello.get("tag", ""))
         self.model = ReadModel()
         self.readers = Readers()
@@ -52,6 +58,9 @@ class Site:
     def hear(self, frame: Mapping[str, Any]) -> None:
         """Take in what the node says."""
         op = frame["op"]
+        if op == words.ANSWERED:
+            self.acting.heard(frame)
+            return
         if op == words.RECORDS:
             self._records += map(tuple, frame["records"])
             if not frame["more"]:
@@ -79,7 +88,16 @@ class Site:
 
     def coordinators(self) -> dict[str, Any]:
         """How the coordinators stand, as this node sees them."""
-        return coordinators(self.hello, self.standing, self.standing_at)
+        webs = {
+            one["node"]: one["web"] for _, one in self.model.of_kind("coordinator")
+        }
+        return coordinators(self.hello, self.standing, self.standing_at, webs)
+
+    @property
+    def name(self) -> str:
+        """What this node is called."""
+        node = self.hello["node"]
+        return str(self.hello["names"].get(str(node), node))
 
     def alerts(self) -> list[Alert]:
         """What is wrong, the worst first."""
@@ -87,9 +105,8 @@ class Site:
         now = time.time()
         if cluster is not None:  # by its clock
             now += cluster["at"] - self.model.at
-        node = self.hello["node"]
-        name = self.hello["names"].get(str(node), str(node))
-        return alerts(self.model, now, coordinators=[{**self.standing, "name": name}])
+        here = {**self.standing, "name": self.name}
+        return alerts(self.model, now, coordinators=[here])
 
     def whole(self) -> bytes:
         """All there is, as an event: the same bytes for all who are told it."""

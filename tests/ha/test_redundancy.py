@@ -313,6 +313,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         "preload": ["one.py"],
         "names": {"1": "a"},
         "results": str(folder),
+        "web": "",
     }
     assert told["tls"]["key"] == str(folder / config.key)
     assert replace(whole, scheduler={}).scheduler_hello()["tls"] is None

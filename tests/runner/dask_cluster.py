@@ -17,7 +17,7 @@ import psutil
 from dtf_dask import __version__
 from dtf_dask.frames import FrameBuffer
 from dtf_dask.worker_plugins.runner.plugin import NAME, RunnerPlugin, run_batch
-from dtf_dask.worker_plugins.runner.worker_run import topic
+from dtf_dask.worker_plugins.runner.topics import topic
 
 WAIT_S = 60.0
 _PLUGINS = ["-p", "dtf_dask.runs.pytest_plugin", "-p", "no:cacheprovider"]

@@ -14,7 +14,7 @@ from dtf_dask.scheduler_plugins.engine.engine_settings import (
     PriorityClass,
 )
 from dtf_dask.scheduler_plugins.engine.terms import Ask
-from dtf_dask.scheduler_plugins.policies.breaker import BreakerSettings
+from dtf_dask.scheduler_plugins.policies.breaker_terms import BreakerSettings
 from dtf_dask.scheduler_plugins.policies.custom import Policies, WorkerView
 from dtf_dask.scheduler_plugins.policies.overload import OverloadSettings
 from dtf_dask.scheduler_plugins.policies.quota import Quota, TenantSettings

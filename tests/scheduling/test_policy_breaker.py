@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from machine_pace import cpu_s
 
-from dtf_dask.scheduler_plugins.policies.breaker import Breakers, BreakerSettings
+from dtf_dask.scheduler_plugins.policies.breaker import Breakers
+from dtf_dask.scheduler_plugins.policies.breaker_terms import BreakerSettings
 
 
 def breakers(**settings: Any) -> Breakers:

@@ -15,7 +15,7 @@ from dask_room import Room, gathered, room, run
 
 from dtf_dask.scheduler_plugins.engine.engine import Engine
 from dtf_dask.scheduler_plugins.engine.engine_settings import EngineSettings
-from dtf_dask.scheduler_plugins.policies.breaker import BreakerSettings
+from dtf_dask.scheduler_plugins.policies.breaker_terms import BreakerSettings
 
 _CONFIG = {
     "distributed.worker.preload": ["dtf_dask.preload"],

@@ -33,6 +33,8 @@ class Leader:
     role: StandbyScheduler
     address: str
     ended: list[str]
+    link: SchedulerLink
+    """The node's end."""
 
     def records(self, prefix: str = "") -> dict[str, Any]:
         """What the ledger has of the scheduler, by key."""
@@ -69,7 +71,7 @@ async def leading(ledger: LocalLedger, port: int) -> AsyncIterator[Leader]:
             [*parts, waits], timeout=WAIT_S, return_when=asyncio.FIRST_COMPLETED
         )
         assert waits in done, (ended, [one.result() for one in done])
-        yield Leader(ledger, role, address, ended)
+        yield Leader(ledger, role, address, ended, link)
     finally:
         for part in (*parts, waits):
             part.cancel()

@@ -32,12 +32,19 @@ class Answer(NamedTuple):
     json: Any
 
 
-def asked(address: Address, path: str, method: str = "GET", **headers: str) -> Answer:
+def asked(
+    address: Address,
+    path: str,
+    method: str = "GET",
+    *,
+    body: bytes | None = None,
+    **headers: str,
+) -> Answer:
     """The answer to one request."""
     connection = HTTPConnection(*address, timeout=WAIT_S)
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, BASE + path, headers=named)
+        connection.request(method, BASE + path, body, headers=named)
         answer = connection.getresponse()
         body = answer.read()
         found = json.loads(body) if body else None

@@ -36,10 +36,13 @@ class SiteRoom:
             contact="dtf://127.0.0.1:1/lab",
             results=str(folder),
         )
+        self._answering: set[asyncio.Future[None]] = set()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
-        self.site: Site = self.within(lambda: Site(hello))
+        self.actions: Any = None
+        """Does what is asked; nobody leads before."""
+        self.site: Site = self.within(lambda: Site(hello, self._said))
         self.address: Address = self.within(self._listen)
         self.term = self.index = 0
 
@@ -50,6 +53,16 @@ class SiteRoom:
             return call()
 
         return asyncio.run_coroutine_threadsafe(called(), self.loop).result(WAIT_S)
+
+    def _said(self, frame: Mapping[str, Any]) -> None:
+        """What the process says to the node."""
+
+        async def answer() -> None:
+            asked = frame["asked"]
+            told = None if self.actions is None else await self.actions.ask(asked)
+            self.site.hear(feed_words.answered(frame["number"], told))
+
+        self._answering.add(asyncio.ensure_future(answer()))
 
     def _listen(self) -> Address:
         (socket,) = bind_sockets(0, "127.0.0.1")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from room_actions import room_actions
 from site_room import SiteRoom, record
 from test_api import filled
 
@@ -29,9 +30,11 @@ def test_the_server_answers_as_it_says(room: SiteRoom, tmp_path: Path) -> None:
         record("load", "w", cpu=0.5, running=[{"key": "k"}]),
         record("kind", "k", waiting=3, why="needs a GPU"),
         *(record(kind, "x") for kind in ("class", "run", "breaker", "action")),
+        record("coordinator", "1", node=1),
         record("failover", "3", term=3),
     )
     room.stand(role="leader", leader=1, term=3, voters=[1, 2], lag={2: 4}, active=[2])
+    room.actions, _ = room_actions()
     filled(tmp_path)
     host, port = room.address
     url = api_url(f"{host}:{port}")
@@ -68,7 +71,9 @@ def test_all_is_described() -> None:
     told = description()
     assert told["openapi"].startswith("3.1")
     assert told["servers"] == [{"url": BASE}]
-    operations = [one["get"]["operationId"] for one in told["paths"].values()]
+    operations = [
+        one["operationId"] for path in told["paths"].values() for one in path.values()
+    ]
     assert len(set(operations)) == len(operations)
     assert {"/events", "/snapshot", "/openapi.json"} <= set(told["paths"])
 

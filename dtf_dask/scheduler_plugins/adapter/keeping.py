@@ -19,7 +19,7 @@ import msgpack
 from dtf_dask.durable.successor import Records
 from dtf_dask.scheduler_plugins.adapter.governed import Key
 from dtf_dask.scheduler_plugins.adapter.holding import Holding
-from dtf_dask.scheduler_plugins.policies.breaker import Kept
+from dtf_dask.scheduler_plugins.policies.breaker_terms import Kept
 from dtf_dask.scheduler_plugins.policies.learned import sensible
 
 logger = logging.getLogger(__name__)

@@ -130,6 +130,10 @@ class Observer:
                 "What is told of %s %.100s makes no sense: %s", kind, name, error
             )
 
+    def seen(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """What was told of something last."""
+        return self._board.get(kind, name)
+
     def answer(self, since: str = "") -> dict[str, Any]:
         """What has changed since then, or all (Dask calls this when somebody asks).
 

@@ -84,6 +84,14 @@ class Crew:
         if place is not None:
             core.rebar(place, now)
 
+    def quarantine(self, name: str, reason: str, now: float) -> None:
+        """Somebody wants it to be sent nothing, or no more if there is no reason."""
+        core = self._core
+        core.breakers.quarantine(name, reason)
+        place = core.places.workers.get(name)
+        if place is not None:
+            core.rebar(place, now)
+
     def _entered(self, place: Place, fresh: bool, now: float) -> None:
         """It is in a group that it was not in before, or can do more."""
         core = self._core

@@ -124,6 +124,10 @@ class Engine:
         """What a worker's own check says; unhealthy, it gets nothing."""
         self._crew.health(name, ok, reason, now)
 
+    def quarantine(self, name: str, reason: str, now: float) -> None:
+        """Send a worker nothing, or again if there is no reason."""
+        self._crew.quarantine(name, reason, now)
+
     # -- tasks ------------------------------------------------------------------
 
     def admit(

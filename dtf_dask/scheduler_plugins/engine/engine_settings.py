@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dtf_dask.scheduler_plugins.policies.breaker import BreakerSettings
+from dtf_dask.scheduler_plugins.policies.breaker_terms import BreakerSettings
 from dtf_dask.scheduler_plugins.policies.estimate import EstimateSettings
 from dtf_dask.scheduler_plugins.policies.overload import OverloadSettings
 from dtf_dask.scheduler_plugins.policies.preempt import PreemptSettings

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dtf_dask.scheduler_plugins.engine.core import Core
 from dtf_dask.scheduler_plugins.engine.gang import Gangs
 from dtf_dask.scheduler_plugins.engine.terms import Key
-from dtf_dask.scheduler_plugins.policies.breaker import Kept
+from dtf_dask.scheduler_plugins.policies.breaker_terms import Kept
 from dtf_dask.scheduler_plugins.policies.learned import Additions, Row
 
 

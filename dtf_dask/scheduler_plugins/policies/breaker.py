@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from dtf_dask.quantities import format_duration
 from dtf_dask.scheduler_plugins.engine.terms import Ending, Notice
@@ -22,63 +20,14 @@ from dtf_dask.scheduler_plugins.policies.breaker_evidence import (
     Evidence,
     EvidenceSettings,
 )
-
-State = Literal["closed", "open", "half-open"]
-Subject = tuple[str, str]
-"""What a breaker is of: ("", worker), or (test, group of workers)."""
+from dtf_dask.scheduler_plugins.policies.breaker_terms import (
+    BreakerSettings,
+    Kept,
+    State,
+    Subject,
+)
 
 _NOTICES_MAX = 1000
-
-
-class Kept(NamedTuple):
-    """A breaker that outlives a scheduler.
-
-    ``left_s`` is for how long it is open still; of a closed one, below 0, since when.
-    """
-
-    name: str
-    place: str
-    state: State
-    openings: int
-    left_s: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
-    """When breakers open, and for how long.
-
-    Parameters
-    ----------
-    failures_to_open
-        Of one worker, each the worker's fault, within ``window_s``.
-    share_to_open
-        Which part of what ended on the worker these must be: one that does most of
-        its work well is not to blame for a few unstable tests.
-    name_failures_to_open
-        Of one test in one group, where it has not passed within ``window_s``.
-    window_s
-        How long what happened is evidence. A breaker that stayed closed for so long
-        after its last opening starts anew with ``open_s``.
-    open_s, open_max_s
-        How long the first opening lasts; each further one lasts twice as long, at
-        most ``open_max_s``.
-    open_share_max
-        Which part of the workers may be open at once: when most seem broken, it is
-        not the workers. One always may.
-    workers_max, names_max
-        How many are remembered.
-    """
-
-    failures_to_open: int = 3
-    share_to_open: float = 0.2
-    name_failures_to_open: int = 3
-    window_s: float = 600.0
-    open_s: float = 30.0
-    open_max_s: float = 1800.0
-    open_share_max: float = 0.5
-    workers_max: int = 10_000
-    names_max: int = 50_000
 
 
 class _Breaker:
@@ -112,6 +61,7 @@ class Breakers:
         self._breakers: dict[Subject, _Breaker] = {}
         self._resting: dict[Subject, _Breaker] = {}  # those that are not closed
         self._unhealthy: dict[str, str] = {}
+        self._quarantined: dict[str, str] = {}
         self._notices: list[Notice] = []
         self._next_at = math.inf
         self.workers = 0
@@ -121,8 +71,8 @@ class Breakers:
 
     def allows(self, worker: str, name: str, group: str, now: float) -> str:
         """Why the worker may not be sent this test now, or ""."""
-        if self._unhealthy and worker in self._unhealthy:
-            return f"it is not fit for work: {self._unhealthy[worker]}"
+        if worker in self._unhealthy or worker in self._quarantined:
+            return self._unfit(worker)
         if not self._resting:
             return ""
         if now >= self._next_at:
@@ -138,7 +88,7 @@ class Breakers:
     @property
     def quiet(self) -> bool:
         """Whether nothing rests, so that there is nothing to ask."""
-        return not (self._resting or self._unhealthy)
+        return not (self._resting or self._unhealthy or self._quarantined)
 
     @property
     def silent(self) -> bool:
@@ -147,7 +97,7 @@ class Breakers:
 
     def state(self, worker: str, now: float) -> State:
         """Of a worker's breaker; its health check opens it too."""
-        if worker in self._unhealthy:
+        if worker in self._unhealthy or worker in self._quarantined:
             return "open"
         self.advance(now)
         breaker = self._resting.get(("", worker))
@@ -162,8 +112,8 @@ class Breakers:
         """Breakers that are not closed, with the reason, to be shown."""
         self.advance(now)
         rows: list[tuple[Subject, State, str]] = [
-            (("", worker), "open", f"it is not fit for work: {reason}")
-            for worker, reason in self._unhealthy.items()
+            (("", worker), "open", self._unfit(worker))
+            for worker in {**self._unhealthy, **self._quarantined}
         ]
         for subject, breaker in self._resting.items():
             rows.append((subject, breaker.state, self._words(breaker, now)))
@@ -255,6 +205,17 @@ class Breakers:
         breaker.reason = f"it was not fit for work: {failed}"
         self._resting[subject] = breaker
         self._announce(subject, "half-open: its checks pass again, one task is tried")
+
+    def quarantine(self, worker: str, reason: str) -> None:
+        """Somebody wants a worker to be sent nothing; with no reason, he does no more.
+
+        It stays so for whoever comes back under that name.
+        """
+        if reason:
+            self._quarantined[worker] = reason
+        else:
+            self._quarantined.pop(worker, None)
+        self._notify(worker, f"quarantined: {reason}" if reason else "released")
 
     def worker_left(self, worker: str) -> None:
         """A worker is gone. What it did is remembered: it may come back, as bad."""
@@ -375,6 +336,12 @@ class Breakers:
         )
 
     # -- said -------------------------------------------------------------------
+
+    def _unfit(self, worker: str) -> str:
+        quarantined = self._quarantined.get(worker)
+        if quarantined is not None:
+            return f"it is quarantined: {quarantined}"
+        return f"it is not fit for work: {self._unhealthy[worker]}"
 
     def _words(self, breaker: _Breaker, now: float) -> str:
         if breaker.state == "open":

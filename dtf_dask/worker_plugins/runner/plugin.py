@@ -18,7 +18,6 @@ from dtf_dask.errors import DtfError
 from dtf_dask.snapshot_manifest import Manifest
 from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.runner.worker_run import WorkerRun
-from dtf_dask.worker_plugins.runner.worker_run import topic as topic
 from dtf_dask.worker_plugins.snapshots import SnapshotStore
 
 NAME = "dtf-runner"

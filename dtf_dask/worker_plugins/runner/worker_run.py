@@ -25,6 +25,7 @@ from dtf_dask.worker_plugins.runner.process import (
     obtain_runner,
 )
 from dtf_dask.worker_plugins.runner.slots import Slots
+from dtf_dask.worker_plugins.runner.topics import topic
 
 _CRASH_LIMIT = 3  # where the client names none
 _CRASH_LIMIT_MAX = 1000
@@ -33,11 +34,6 @@ _FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
 _OVER_MAX = 10_000  # batches that are remembered as over
 _PREEMPT_GRACE_S_MAX = 60.0
 _BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.txt)?")
-
-
-def topic(run_id: str) -> str:
-    """The Dask topic that carries a run's frames to its client."""
-    return f"dtf-run-{run_id}"
 
 
 class WorkerRun:

@@ -1,0 +1,130 @@
+"""Actions that are asked for here, and done by whoever leads: see `view.actions`.
+
+While nobody leads it is asked again, with the same id: so it is done once, whoever died
+in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dtf_dask.view import feed_words as words
+from dtf_dask.view.actions import Asked, id_wrong, read_fields
+from dtf_dask.web.problem import refused
+
+PATIENCE_S = 20.0
+"""How long it is asked again while nobody leads."""
+_AGAIN_S = 0.25
+_RETRY_S = 2
+
+ID_HEADER = "Idempotency-Key"
+
+
+class Acting:
+    """What a web process has its node pass on.
+
+    Parameters
+    ----------
+    say
+        Says a word to the node.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[Mapping[str, Any]], None],
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._say, self._patience_s = say, patience_s
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._number = 0
+
+    def heard(self, frame: Mapping[str, Any]) -> None:
+        """The node says `answered`."""
+        waits = self._waiting.get(frame["number"])
+        if waits is not None and not waits.done():
+            waits.set_result(frame["answer"])
+
+    async def act(self, asked: Asked) -> tuple[int, dict[str, Any]]:
+        """Have it done: the status, and what is to be seen of it.
+
+        Raises
+        ------
+        RefusedError
+            It was not done, or nobody can say whether it was.
+        """
+        if len(self._waiting) >= words.ASKED_MAX // 2:
+            raise refused(503, "too many wait to be answered", Retry_After="2")
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._patience_s
+        answer: Any = None
+        while loop.time() < ends_at:
+            answer = await self._ask(asked, ends_at - loop.time())
+            if answer is not None and answer["status"] != 503:
+                break
+            await asyncio.sleep(_AGAIN_S)
+        if answer is None:
+            answer = {"status": 503, "detail": "no coordinator leads that could do it"}
+        status, detail = int(answer["status"]), str(answer["detail"])
+        if status == 503:
+            raise refused(
+                *(503, f"{detail}; asked again with {ID_HEADER}: {asked.id} it is"),
+                Retry_After=str(_RETRY_S),
+            )
+        if status >= 400:
+            raise refused(status if status in (404, 409) else 409, detail)
+        return status, dict(answer["record"])
+
+    async def _ask(self, asked: Asked, limit_s: float) -> Any:
+        self._number += 1
+        number = self._number
+        waits = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._say(words.ask(number, asked.plain()))
+        try:
+            return await asyncio.wait_for(waits, limit_s)
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[number]
+
+
+def read_action(
+    action: str, id: str | None, kind: str, body: bytes, by: str
+) -> Asked:
+    """What a request asks for.
+
+    Parameters
+    ----------
+    id
+        That of the header, if there is one.
+    kind
+        The type of the content.
+    by
+        Who asks.
+
+    Raises
+    ------
+    RefusedError
+        It makes no sense, or a page of another place could have sent it.
+    """
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        # What is sent by forms is none of these types: no page of another place asks so unasked.
+        raise refused(415, "say Content-Type: application/json")
+    try:
+        said = json.loads(body, parse_constant=_no_number)
+        fields = read_fields(action, said)
+    except (ValueError, RecursionError) as error:
+        raise refused(400, str(error) or "this is no JSON") from None
+    if id is None:
+        id = secrets.token_hex(8)
+    elif wrong := id_wrong(id):
+        raise refused(400, f"{ID_HEADER}: {wrong}")
+    return Asked(id, action, by, fields)
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number of JSON")

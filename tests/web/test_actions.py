@@ -1,0 +1,143 @@
+"""What is asked of a cluster over HTTP: who may ask, what is read, what is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from following import Answer, asked
+from room_actions import room_actions
+from site_room import SiteRoom, record
+
+from dtf_dask.view.records import SHAPES
+from dtf_dask.web import acting
+
+HOSTILE = "<script>\x1b[31m\u202e"
+
+
+def post(room: SiteRoom, action: str, said: Any, **headers: str) -> Answer:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    headers = {"Content-Type": "application/json", **headers}
+    return asked(room.address, f"/actions/{action}", "POST", body=body, **headers)
+
+
+def test_asked_twice_it_is_done_once(room: SiteRoom) -> None:
+    """With the id that who asks chose; without one each time is another."""
+    room.begin()
+    room.actions, done = room_actions()
+    first, again = (
+        post(room, "release", {"worker": HOSTILE}, Idempotency_Key="k-1")
+        for _ in range(2)
+    )
+    assert first.status == 200
+    assert first.json == again.json
+    assert first.json.keys() == {"key", *SHAPES["action"].fields}
+    assert (first.json["id"], first.json["state"]) == ("k-1", "done")
+    assert first.json["by"] == "127.0.0.1 at a"
+    assert [one.subject for one in done] == [HOSTILE]
+    other = post(room, "release", {"worker": "other"}, Idempotency_Key="k-1")
+    assert (other.status, len(done)) == (409, 1)
+    ids = {post(room, "release", {"worker": "w"}).json["id"] for _ in range(2)}
+    assert (len(ids), len(done)) == (2, 3)
+
+
+def test_what_is_not_there_is_told_as_a_problem(room: SiteRoom) -> None:
+    """As it was refused by who leads."""
+    room.begin()
+    room.actions, done = room_actions()
+    told = post(room, "release", {"worker": "nobody"})
+    assert (told.status, told.json["detail"]) == (404, "there is no nobody")
+    assert done == []
+
+
+def test_while_nobody_leads_it_waits_and_then_says_so(
+    room: SiteRoom,
+) -> None:
+    """With the id with which to ask again, and when."""
+    room.begin()
+    room.site.acting._patience_s = 0.3
+    told = post(room, "release", {"worker": "w"}, Idempotency_Key="k-1")
+    assert (told.status, told.headers["Retry-After"]) == (503, "2")
+    assert "Idempotency-Key: k-1" in told.json["detail"]
+    room.actions, done = room_actions()
+    room.site.acting._patience_s = acting.PATIENCE_S
+    assert post(room, "release", {"worker": "w"}, Idempotency_Key="k-1").status == 200
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Host": "evil.example"}, 421),
+        ({"Idempotency-Key": "a b"}, 400),
+        ({"Idempotency-Key": "x" * 101}, 400),
+        ({"Idempotency-Key": "x\u00e9"}, 400),
+    ],
+)
+def test_a_page_of_another_place_has_nothing_done(
+    room: SiteRoom, headers: dict[str, str], status: int
+) -> None:
+    """Nor who names it in a way that nobody can find again."""
+    room.begin()
+    room.actions, done = room_actions()
+    told = post(room, "release", {"worker": "w"}, **headers)
+    assert (told.status, told.json["status"]) == (status, status)
+    assert "Access-Control-Allow-Origin" not in told.headers
+    assert done == []
+
+
+@pytest.mark.parametrize(
+    ("action", "said", "why"),
+    [
+        ("release", b"", "Expecting value"),
+        ("release", b"[" * 50_000, ""),
+        ("release", b"\xff\xfe", ""),
+        ("release", [], "say an object"),
+        ("release", {}, "worker is missing"),
+        ("release", {"worker": ""}, "a text of 1 to 1000"),
+        ("release", {"worker": "\ud800"}, "surrogates"),
+        ("release", {"worker": "w" * 1_001}, "a text of 1 to 1000"),
+        ("release", {"worker": "w", "salary": 1}, "no field 'salary'"),
+        ("cancel", {"keys": []}, "a list of 1 to 1000 texts"),
+        ("cancel", {"keys": ["k"] * 1_001}, "a list of 1 to 1000 texts"),
+        ("cancel", {"keys": "k"}, "a list of 1 to 1000 texts"),
+        ("reprioritize", b'{"keys": ["k"], "priority": NaN}', "NaN"),
+        ("reprioritize", {"keys": ["k"], "priority": 1e300}, "a number from"),
+        ("reprioritize", {"keys": ["k"], "priority": True}, "a number from"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_what_would(
+    room: SiteRoom, action: str, said: Any, why: str
+) -> None:
+    """Before anybody is asked to do it."""
+    room.begin()
+    room.actions, done = room_actions()
+    told = post(room, action, said)
+    assert (told.status, done) == (400, [])
+    assert why in told.json["detail"]
+
+
+def test_actions_are_posted(room: SiteRoom) -> None:
+    """Only; and there are no others."""
+    room.begin()
+    for method in ("GET", "PUT", "DELETE"):
+        told = asked(room.address, "/actions/cancel", method)
+        assert (told.status, told.headers["Allow"]) == (405, "POST, OPTIONS")
+    assert post(room, "explode", {}).status == 404
+
+
+def test_it_is_said_where_each_coordinator_serves(room: SiteRoom) -> None:
+    """As the ledger has it, so that who follows one finds the others."""
+    room.begin(record("coordinator", "2", node=2, name="b", web="127.0.0.1:9"))
+    room.stand(role="follower", leader=2, term=3, voters=[1, 2])
+    told = asked(room.address, "/coordinators").json["items"]
+    assert [one["web"] for one in told] == ["127.0.0.1:0", "127.0.0.1:9"]
