@@ -23,6 +23,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "Start one of several schedulers, of which one leads.",
     ),
     "top": ("dtf_dask.cli.top:top", "Watch what a cluster does."),
+    "watch": ("dtf_dask.cli.watch:watch", "Watch a run to its end."),
     "status": ("dtf_dask.cli.status:status", "Show who leads, and what is wrong."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),

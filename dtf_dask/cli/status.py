@@ -13,6 +13,7 @@ from dtf_dask.cli.results_text import show
 from dtf_dask.cli.scheduler_link import Ask, json_option, talk
 from dtf_dask.cli.status_text import Standing, status_lines
 from dtf_dask.cli.terminal_table import width
+from dtf_dask.cli.view_link import Unanswered, ViewLink, seen_plain
 from dtf_dask.errors import ClusterUnreachableError, SchedulingUnavailableError
 from dtf_dask.ha.node_config import NodeConfig, read_config
 from dtf_dask.ha.redundancy import RedundancyManager
@@ -34,6 +35,8 @@ def status(address: str | None, as_json: bool) -> None:
         standing = asyncio.run(_of_folder(read_config(Path(address))))
     else:
         standing = talk(address, _of_leader)
+    if as_json and standing.leader is not None:
+        standing.view = asyncio.run(_view(standing.address))
     if as_json:
         print_json(standing.plain())
     else:
@@ -70,6 +73,18 @@ async def _of_folder(config: NodeConfig) -> Standing:
     if standing.leader is not None and not config.scheduler.get("tls"):
         standing.holdings = await asyncio.to_thread(_holdings, contact)
     return standing
+
+
+async def _view(contact: str) -> dict[str, Any] | None:
+    """What is to be seen, as `dtf top` shows it; None if nobody says so in time."""
+    link = ViewLink(contact)
+    try:
+        await link.ask()
+    except Unanswered:
+        return None
+    finally:
+        await link.close()
+    return seen_plain(link)
 
 
 def _holdings(contact: str) -> dict[str, Any]:

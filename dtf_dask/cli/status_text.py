@@ -33,6 +33,8 @@ class Standing:
         Workers, clients and tasks of the scheduler that leads, if it said so.
     seen_by
         The one coordinator that was asked; 0 if all were.
+    view
+        What is to be seen of the cluster, if that was asked for.
     """
 
     cluster: str
@@ -41,6 +43,7 @@ class Standing:
     told: Mapping[int, Mapping[str, Any] | str]
     holdings: Mapping[str, Any]
     seen_by: int = 0
+    view: Mapping[str, Any] | None = None
 
     @property
     def leader(self) -> int | None:
@@ -106,6 +109,7 @@ class Standing:
             "tasks": self.holdings.get("tasks"),
             "alarms": self.alarms,
             "coordinators": {self.name(node): one for node, one in self.told.items()},
+            "view": self.view,
         }
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from typing import Any
 
 import click
 from rich.console import Console
@@ -17,9 +15,8 @@ from dtf_dask.cli.results_text import show
 from dtf_dask.cli.scheduler_link import chosen, json_option
 from dtf_dask.cli.terminal_table import width
 from dtf_dask.cli.top_screen import Screen, screen
-from dtf_dask.cli.view_link import ASKED_S, Unanswered, ViewLink
+from dtf_dask.cli.view_link import ASKED_S, Unanswered, ViewLink, seen_plain
 from dtf_dask.errors import ClusterUnreachableError, SchedulingUnavailableError
-from dtf_dask.view.alerts import alerts
 
 _ALL_ROWS = 1_000
 _DRAWN_S = 0.25
@@ -40,7 +37,7 @@ def top(address: str | None, once: bool, as_json: bool) -> None:
     if once or as_json or not sys.stdout.isatty():
         asyncio.run(_first(link, last=True))
         if as_json:
-            print_json(_plain(link))
+            print_json(seen_plain(link))
         else:
             show(screen(_seen(link), width(), _ALL_ROWS))
         return
@@ -103,16 +100,6 @@ def _seen(link: ViewLink) -> Screen:
         age_s=link.age_s,
         per_s=link.per_s,
         trouble=link.trouble,
-        alerts=alerts(link.model, link.now),
+        alerts=link.alerts(),
+        standing=link.standing,
     )
-
-
-def _plain(link: ViewLink) -> dict[str, Any]:
-    told = json.loads(link.model.snapshot().json)
-    return {
-        "address": link.address,
-        "age_s": round(link.age_s, 3),
-        **told,
-        "alerts": [one.plain() for one in alerts(link.model, link.now)],
-        "trouble": link.trouble,
-    }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.text import Text
 
 from dtf_dask.cli.terminal_table import table
+from dtf_dask.cli.top_coordinators import coordinators, failovers
 from dtf_dask.explanation import counted, roughly
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.view.alerts import Alert
@@ -19,7 +20,7 @@ OLD_S = 12.0
 """What is older is said to be."""
 _NAME_MAX = 20
 _BAR = 10
-_OUTCOMES = {
+OUTCOME_STYLES = {
     "passed": "green",
     "failed": "red",
     "error": "red",
@@ -43,6 +44,8 @@ class Screen:
         Tasks that end in a second; None if nobody knows yet.
     trouble
         Why there is nothing new.
+    standing
+        How the coordinators stand; see `top_coordinators`.
     """
 
     model: ReadModel
@@ -52,6 +55,7 @@ class Screen:
     per_s: float | None
     trouble: str
     alerts: Sequence[Alert]
+    standing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cluster(self) -> Record:
@@ -70,7 +74,7 @@ def screen(seen: Screen, columns: int, rows: int) -> Iterator[Text]:
     """
     head = [*_head(seen, columns), *_alerts(seen, max(2, rows // 6))]
     for line in head[:rows]:
-        yield _fits(line, columns)
+        yield fits(line, columns)
     left = rows - len(head)
     parts = [part for part in _parts(seen, columns) if part[1]]
     while parts:
@@ -85,9 +89,9 @@ def screen(seen: Screen, columns: int, rows: int) -> Iterator[Text]:
     for room, (_, part) in zip(rooms if parts else (), parts, strict=True):
         yield Text()
         if len(part) < room:
-            yield from (_fits(line, columns) for line in part)
+            yield from (fits(line, columns) for line in part)
         else:
-            yield from (_fits(line, columns) for line in part[: room - 2])
+            yield from (fits(line, columns) for line in part[: room - 2])
             yield Text(f"and {len(part) - room + 2:,} more", style="dim")
 
 
@@ -128,12 +132,12 @@ def _head(seen: Screen, columns: int) -> Iterator[Text]:
             Text(counted(cluster["workers"], "worker"), style="bold"),
             Text.assemble(
                 "threads ",
-                _bar(used / threads if threads else 0.0),
+                bar(used / threads if threads else 0.0),
                 f" {used:g} of {threads:,}",
             ),
             Text.assemble(
                 "memory ",
-                _bar(taken / memory if memory else 0.0),
+                bar(taken / memory if memory else 0.0),
                 f" {_size(taken)}{of_memory}",
             ),
         ],
@@ -193,7 +197,9 @@ def _parts(seen: Screen, columns: int) -> Iterator[tuple[int, list[Text]]]:
     yield 2, _classes(seen, columns)
     yield 3, _kinds(seen, columns)
     yield 0, _workers(seen, columns)
-    yield 4, _failovers(seen, columns)
+    webs = {one["node"]: one["web"] for one in seen.of("coordinator")}
+    yield 5, coordinators(seen.standing, webs, columns)
+    yield 4, failovers(seen.of("failover"), seen.now, columns)
 
 
 def _runs(seen: Screen, columns: int) -> list[Text]:
@@ -207,7 +213,7 @@ def _runs(seen: Screen, columns: int) -> list[Text]:
         counts = Text()
         for outcome, count in one["counts"].items():
             if count:
-                style = _OUTCOMES.get(outcome, "")
+                style = OUTCOME_STYLES.get(outcome, "")
                 counts.append(f"{count:,} {one_line(outcome)}  ", style)
         if one["flaky"]:
             counts.append(f"{one['flaky']:,} flaky", "yellow")
@@ -216,7 +222,7 @@ def _runs(seen: Screen, columns: int) -> list[Text]:
                 _name(one["run"]),
                 _name(one["suite"]),
                 one_line(one["status"]),
-                _bar(done / planned if planned else 0.0),
+                bar(done / planned if planned else 0.0),
                 f"{done:,} of {planned:,}",
                 roughly(max(0.0, took_s)),
                 counts,
@@ -268,13 +274,14 @@ def _kinds(seen: Screen, columns: int) -> list[Text]:
                 _name(one["class"]),
                 _name(one["tenant"] if one["tenant"] != "default" else ""),
                 roughly(max(0.0, seen.now - one["since"])),
+                "" if one["eta"] is None else roughly(max(0.0, one["eta"] - seen.now)),
                 Text.assemble(one_line(one["needs"]), ("  waits for ", "dim"), words),
             )
         )
     if not rows:
         return []
-    head = ("WAITING", "CLASS", "TENANT", "LONGEST", "NEEDS")
-    return table(head, rows, columns, cut=4, right=(0, 3))
+    head = ("WAITING", "CLASS", "TENANT", "LONGEST", "NEXT IN", "NEEDS")
+    return table(head, rows, columns, cut=5, right=(0, 3, 4))
 
 
 def _workers(seen: Screen, columns: int) -> list[Text]:
@@ -321,9 +328,9 @@ def _worker(
     net = load["net_in_bps"] + load["net_out_bps"]
     return (
         _name(one["name"]),
-        "" if cpu is None else _bar(cpu / threads if threads else 0.0),
+        "" if cpu is None else bar(cpu / threads if threads else 0.0),
         "-" if cpu is None else f"{cpu:.1f} of {threads}",
-        _bar(load["memory"] / memory if memory else 0.0) if columns >= 90 else "",
+        bar(load["memory"] / memory if memory else 0.0) if columns >= 90 else "",
         _size(load["memory"]),
         f"{_size(disk)}/s" if columns >= 110 else "",
         f"{_size(net)}/s" if columns >= 110 else "",
@@ -339,26 +346,7 @@ def _running(seen: Screen, task: Record) -> str:
     return f"{one_line(name)[:60]}{took}"
 
 
-def _failovers(seen: Screen, columns: int) -> list[Text]:
-    found = sorted(seen.of("failover"), key=lambda one: -one["term"])[:3]
-    rows = [
-        (
-            f"{one['term']}",
-            _name(one["node"]),
-            f"{roughly(max(0.0, seen.now - one['at']))} ago",
-            f"{one['without_leader_s']:.2f} s",
-            f"{one['settled_after_s']:.2f} s",
-            f"{one['workers']:,} of {one['workers'] + one['missing']:,}",
-        )
-        for one in found
-    ]
-    if not rows:
-        return []
-    head = ("TERM", "LED BY", "SINCE", "NO LEADER", "SETTLED AFTER", "WORKERS BACK")
-    return table(head, rows, columns, cut=1, right=(0, 3, 4, 5))
-
-
-def _bar(share: float) -> Text:
+def bar(share: float) -> Text:
     """How much of something is taken: a bar that is read without colours too."""
     eighths = round(max(0.0, min(1.0, share)) * _BAR * 8)
     full, rest = divmod(eighths, 8)
@@ -390,7 +378,8 @@ def _natural(name: str) -> tuple[Any, ...]:
     return (head, int(name[len(head) :][:18] or 0), name)
 
 
-def _fits(line: Text, columns: int) -> Text:
+def fits(line: Text, columns: int) -> Text:
+    """A line, cut where the terminal ends."""
     line.no_wrap = True
     if line.cell_len > columns:
         line.truncate(columns, overflow="ellipsis")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 from dtf_dask.cli.scheduler_link import reached
 from dtf_dask.comm.search import told
 from dtf_dask.errors import ProtocolError
+from dtf_dask.view.alerts import Alert, alerts
 from dtf_dask.view.read_model import ReadModel
 
 ASKED_S = 1.0
@@ -39,12 +41,15 @@ class ViewLink:
     ----------
     trouble
         Why there is nothing new, in words; empty if there is.
+    standing
+        How the coordinators stand, as who leads says; empty of a scheduler alone.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.model = ReadModel()
         self.trouble = ""
+        self.standing: dict[str, Any] = {}
         self._id = ""
         self._seen_at = time.monotonic()
         self._ended: deque[tuple[float, int]] = deque()
@@ -67,6 +72,13 @@ class ViewLink:
             return None
         (then, before), (at, after) = self._ended[0], self._ended[-1]
         return max(0, after - before) / (at - then) if at > then else None
+
+    def alerts(self) -> list[Alert]:
+        """What is wrong, the worst first."""
+        status = self.standing.get("status")
+        names, node = self.standing.get("names", {}), self.standing.get("node")
+        told = [{**status, "name": names.get(str(node), str(node))}] if status else []
+        return alerts(self.model, self.now, coordinators=told)
 
     async def ask(self) -> None:
         """Ask once.
@@ -116,6 +128,7 @@ class ViewLink:
             self.model.apply(changes, life, number, answer["at"])
         self._id = answer["id"]
         self.trouble = str(answer["trouble"])
+        self.standing = dict(answer.get("standing") or {})
         self._seen_at = time.monotonic() - float(answer["age_s"])
         cluster = self.model.get("cluster")
         if cluster is not None and not (
@@ -124,3 +137,15 @@ class ViewLink:
             self._ended.append((cluster["at"], cluster["ended"]))
             while cluster["at"] - self._ended[0][0] > _RATE_S:
                 self._ended.popleft()
+
+
+def seen_plain(link: ViewLink) -> dict[str, Any]:
+    """All of it, for ``--json``."""
+    return {
+        "address": link.address,
+        "age_s": round(link.age_s, 3),
+        **json.loads(link.model.snapshot().json),
+        "alerts": [one.plain() for one in link.alerts()],
+        "coordinators": link.standing,
+        "trouble": link.trouble,
+    }

@@ -87,9 +87,7 @@ class Kept:
     def seen(self) -> dict[str, Any]:
         """As it is to be seen."""
         names = ("id", "action", "by", "state", "subject", "result")
-        return {
-            **{name: getattr(self, name) for name in (*names, "at", "finished_at")}
-        }
+        return {**{name: getattr(self, name) for name in (*names, "at", "finished_at")}}
 
 
 class Actions:
@@ -129,7 +127,9 @@ class Actions:
             if one.state == "begun":
                 # Who led then is gone: that is what this one wanted.
                 done = one.action == "transfer-leadership"
-                result = f"{leads} leads" if done else "who led ended before it was done"
+                result = (
+                    f"{leads} leads" if done else "who led ended before it was done"
+                )
                 await self._finish(one, "done" if done else "unknown", OK, result)
             else:
                 self._show(one.id, one.seen())
@@ -189,7 +189,8 @@ class Actions:
     async def _keep(self, one: Kept) -> None:
         records: dict[str, bytes | None] = {_key(one.id): one.packed()}
         known = [id for id in self._kept if id not in (one.id, *self._under_way)]
-        for id in known[: len(self._kept) + 1 - KEPT_MAX]:
+        over = len(self._kept.keys() | {one.id}) - KEPT_MAX
+        for id in known[: max(0, over)]:
             del self._kept[id]
             records[_key(id)] = None
         await self._ledger.keep(records)
@@ -197,9 +198,7 @@ class Actions:
         self._show(one.id, one.seen())
 
 
-def _answer(
-    status: int, detail: str, record: dict[str, Any] | None
-) -> dict[str, Any]:
+def _answer(status: int, detail: str, record: dict[str, Any] | None) -> dict[str, Any]:
     return {"status": status, "detail": detail, "record": record}
 
 

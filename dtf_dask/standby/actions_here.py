@@ -30,7 +30,9 @@ class ActionsHere:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def lead(self, actions: Actions, leads: str, handlers: dict[str, Any]) -> None:
+    async def lead(
+        self, actions: Actions, leads: str, handlers: dict[str, Any]
+    ) -> None:
         """From now on they are done here."""
         await actions.lead(leads)
         self._actions = actions

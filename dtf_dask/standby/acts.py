@@ -144,7 +144,9 @@ class Acts:
                     self._scheduler.log_event(stop_topic(run), {"by": asked.by})
                     await asyncio.sleep(_AGAIN_S)
         except TimeoutError:
-            raise ActRefusedError("its driver does not end it: it may be gone") from None
+            raise ActRefusedError(
+                "its driver does not end it: it may be gone"
+            ) from None
 
     # Workers.
 

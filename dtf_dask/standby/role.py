@@ -244,10 +244,11 @@ class StandbyScheduler:
         )
         self.clients.install()
         observer = Observer.install(scheduler)
+        assert self._standing is not None
+        observer.standing = self._standing.coordinators
         self.results.lead(
             self.durability, lambda run, seen: observer.put("run", run, seen)
         )
-        assert self._standing is not None
         acts = Acts(scheduler, self.durability, self._standing, self.link)
         acts.recall()
         settled = await take_over(

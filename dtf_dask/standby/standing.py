@@ -55,15 +55,16 @@ class Standing:
 
     def answer(self) -> dict[str, Any]:
         """The answer (Dask calls this when a client asks)."""
-        scheduler = self._scheduler
         return {
             "cluster": self._hello["cluster"],
             "address": self._hello["contact"],
-            "names": self._names,
-            "node": self._hello["node"],
-            "status": self.node,
-            **holdings(scheduler),
+            **self.coordinators(),
+            **holdings(self._scheduler),
         }
+
+    def coordinators(self) -> dict[str, Any]:
+        """The names of all, and how the one stands whose scheduler this is."""
+        return {"names": self._names, "node": self.own, "status": self.node}
 
 
 def holdings(scheduler: Scheduler) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from dtf_dask.hints import shown
 
 ID_CHARS_MAX = 100
 ID_PATTERN = r"[A-Za-z0-9._~-]{1,100}"
-LINE_CHARS_MAX = 1_000
-KEYS_MAX = 1_000
+LINE_CHARS_MAX = 500
+KEYS_MAX = 200
 
 _ID = re.compile(ID_PATTERN)
 
@@ -32,8 +32,13 @@ State = Literal["begun", "done", "refused", "unknown"]
 class Field(Protocol):
     """What is said for an action."""
 
-    words: str
-    required: bool
+    @property
+    def words(self) -> str:
+        """What it is for."""
+
+    @property
+    def required(self) -> bool:
+        """Whether nothing can be done without it."""
 
     def read(self, value: object) -> Any:
         """The value; ValueError says what it must be."""
@@ -215,7 +220,7 @@ def read_fields(action: str, said: object) -> dict[str, Any]:
     {'worker': 'w-1'}
     >>> read_fields("release", {"worker": ""})
     Traceback (most recent call last):
-    ValueError: worker: say a text of 1 to 1000 characters
+    ValueError: worker: say a text of 1 to 500 characters
     """
     if not isinstance(said, Mapping):
         raise ValueError("say an object")
@@ -250,6 +255,4 @@ def read_asked(plain: object) -> Asked:
         raise ValueError(wrong)
     by = Line("", chars_max=200).read(plain.get("by"))
     action = str(plain["action"])
-    return Asked(
-        str(plain["id"]), action, by, read_fields(action, plain.get("fields"))
-    )
+    return Asked(str(plain["id"]), action, by, read_fields(action, plain.get("fields")))

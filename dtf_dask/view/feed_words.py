@@ -28,7 +28,7 @@ HELLO, RECORDS, CHANGES, PING, ANSWERED = (
 READY, PONG, TROUBLE, ASK = "ready", "pong", "trouble", "ask"
 """Ops of the process."""
 
-WORD_BYTES_MAX = 256 * 1024
+WORD_BYTES_MAX = 2**20
 """Of what the process says."""
 
 ASKED_MAX = 64

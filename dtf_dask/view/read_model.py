@@ -196,6 +196,10 @@ class ReadModel:
             self._snapshot = Snapshot(self.id, body.encode())
         return self._snapshot
 
+    def is_snapshot(self, body: bytes) -> bool:
+        """Whether that is the JSON of all there is, as it was encoded last."""
+        return self._snapshot is not None and self._snapshot.json is body
+
     def delta(self, since: EventId) -> tuple[Event, ...] | None:
         """What changed since; None if that is not known, and all is to be read anew.
 

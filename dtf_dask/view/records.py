@@ -128,6 +128,7 @@ SHAPES = MappingProxyType(
             help=_LONG,
             next=_LONG,
             due=_AT,
+            eta=Maybe(_AT),
         ),
         "worker": shape(
             ("name", "host", "address", "kind", "breaker", "status", "kept_for"),
@@ -190,6 +191,8 @@ Times are in seconds since 1970, by the clock of the scheduler that wrote it, as
 ``kind.due``
     When the next of its tasks has waited out its class's patience, or must begin: the
     order of kinds.
+``kind.eta``
+    About when the next of its tasks begins, by what runs and waits now.
 ``worker.status``
     As Dask says it; "lost" or "left" for a while after it is gone.
 ``load.cpu``

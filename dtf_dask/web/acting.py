@@ -92,9 +92,7 @@ class Acting:
             del self._waiting[number]
 
 
-def read_action(
-    action: str, id: str | None, kind: str, body: bytes, by: str
-) -> Asked:
+def read_action(action: str, id: str | None, kind: str, body: bytes, by: str) -> Asked:
     """What a request asks for.
 
     Parameters
@@ -112,7 +110,8 @@ def read_action(
         It makes no sense, or a page of another place could have sent it.
     """
     if kind.partition(";")[0].strip().lower() != "application/json":
-        # What is sent by forms is none of these types: no page of another place asks so unasked.
+        # No form of a page of another place can say that, and its scripts only if they
+        # were allowed to.
         raise refused(415, "say Content-Type: application/json")
     try:
         said = json.loads(body, parse_constant=_no_number)

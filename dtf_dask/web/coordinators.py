@@ -59,10 +59,7 @@ _OF_EACH = ("name", "role", "votes", "heard_of", "web", "scheduler")
 def steady(told: Mapping[str, Any]) -> dict[str, Any]:
     """What of that does not move all the time."""
     words = ("leader", "term", "quorum_left", "elections")
-    items = [
-        tuple(one[word] for word in _OF_EACH)
-        for one in told["items"]
-    ]
+    items = [tuple(one[word] for word in _OF_EACH) for one in told["items"]]
     return {word: told[word] for word in words} | {"items": items}
 
 

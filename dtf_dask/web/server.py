@@ -12,7 +12,7 @@ from tornado.web import Application
 from dtf_dask import __version__
 from dtf_dask.view.actions import ACTIONS
 from dtf_dask.view.records import record_key
-from dtf_dask.web import wire
+from dtf_dask.web import metrics, wire
 from dtf_dask.web.acting import ID_HEADER, read_action
 from dtf_dask.web.endpoints import ENDPOINTS
 from dtf_dask.web.openapi import SINCE, described
@@ -24,7 +24,7 @@ from dtf_dask.web.visitor import Visitor
 from dtf_dask.web.visitors import HEADERS
 
 HEADER_BYTES_MAX = 16 * 1024
-BODY_BYTES_MAX = 64 * 1024
+BODY_BYTES_MAX = 2**20
 CONNECTIONS_MAX = 1_000
 IDLE_S = 75.0
 BODY_S = 10.0
@@ -58,6 +58,8 @@ def served(site: Site) -> Server:
         (f"{BASE}/actions/({'|'.join(ACTIONS)})", Actions, {"site": site}),
         (f"{BASE}/events", Events, {"site": site}),
         (f"{BASE}/openapi.json", Description, {"site": site}),
+        (metrics.PATH, metrics.Metrics, {"site": site}),
+        (metrics.DASHBOARD, metrics.Dashboard, {"site": site}),
         (".*", Nothing, {"site": site}),
     ]
     application = Application(routes, log_function=lambda handler: None)

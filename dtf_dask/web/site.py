@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from dtf_dask.view import feed_words as words
@@ -19,6 +21,8 @@ from dtf_dask.web.results import Results
 
 CATCHING_UP_S = 3.0
 """How long who comes from a node that is ahead is waited with."""
+
+_gzip = partial(zlib.compress, level=1, wbits=31)
 
 _ANEW = "this node has begun anew"
 _NO_ID = "that is no id of this cluster's events"
@@ -54,6 +58,7 @@ class Site:
         self._records: list[tuple[str, bytes]] = []
         self._moved = asyncio.Event()
         self._whole: tuple[Snapshot, bytes] | None = None
+        self._packed: tuple[bytes, bytes] | None = None
 
     def hear(self, frame: Mapping[str, Any]) -> None:
         """Take in what the node says."""
@@ -88,9 +93,7 @@ class Site:
 
     def coordinators(self) -> dict[str, Any]:
         """How the coordinators stand, as this node sees them."""
-        webs = {
-            one["node"]: one["web"] for _, one in self.model.of_kind("coordinator")
-        }
+        webs = {one["node"]: one["web"] for _, one in self.model.of_kind("coordinator")}
         return coordinators(self.hello, self.standing, self.standing_at, webs)
 
     @property
@@ -101,12 +104,15 @@ class Site:
 
     def alerts(self) -> list[Alert]:
         """What is wrong, the worst first."""
-        cluster = self.model.get("cluster")
-        now = time.time()
-        if cluster is not None:  # by its clock
-            now += cluster["at"] - self.model.at
         here = {**self.standing, "name": self.name}
-        return alerts(self.model, now, coordinators=[here])
+        return alerts(self.model, self.now, coordinators=[here])
+
+    @property
+    def now(self) -> float:
+        """The time by the clock of the scheduler that leads."""
+        cluster = self.model.get("cluster")
+        ahead = 0.0 if cluster is None else cluster["at"] - self.model.at
+        return time.time() + ahead
 
     def whole(self) -> bytes:
         """All there is, as an event: the same bytes for all who are told it."""
@@ -114,6 +120,14 @@ class Site:
         if self._whole is None or self._whole[0] is not snapshot:
             self._whole = (snapshot, wire.whole(snapshot, self.tag))
         return self._whole[1]
+
+    def packed(self, body: bytes) -> bytes:
+        """An answer as gzip has it; the snapshot is packed once until it is another."""
+        if not self.model.is_snapshot(body):
+            return _gzip(body)
+        if self._packed is None or self._packed[0] is not body:
+            self._packed = (body, _gzip(body))
+        return self._packed[1]
 
     async def beginning(
         self, last: str | None, tell: Callable[[bytes], None]

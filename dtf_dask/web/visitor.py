@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from tornado.http1connection import HTTP1Connection
@@ -22,7 +20,6 @@ from dtf_dask.web.visitors import HEADERS, turned_away
 _LOG = logging.getLogger(__name__)
 
 _GZIP_FROM_BYTES = 4_000
-_GZIP_LEVEL = 1
 
 
 class Visitor(RequestHandler):
@@ -70,14 +67,14 @@ class Visitor(RequestHandler):
             raise refused(400, "the query holds what is no UTF-8") from None
         return read_query(known, said)
 
-    async def answer(self, body: bytes) -> None:
-        """Send JSON; who does not take it is left, or it would be kept for him."""
-        self.set_header("Content-Type", "application/json")
+    async def answer(self, body: bytes, kind: str = "application/json") -> None:
+        """Send it; who does not take it is left, or it would be kept for him."""
+        self.set_header("Content-Type", kind)
         self.set_header("Vary", "Accept-Encoding")
         accepted = self.request.headers.get("Accept-Encoding", "")
         if len(body) >= _GZIP_FROM_BYTES and "gzip" in accepted:
             self.set_header("Content-Encoding", "gzip")
-            body = _gzip(body)
+            body = self.site.packed(body)
         sent = self.finish(body)
         await asyncio.wait([sent], timeout=readers.STUCK_S)
         if not sent.done():
@@ -106,6 +103,3 @@ class Visitor(RequestHandler):
         """Write down defects, and nothing of who asks for what is not there."""
         if not isinstance(error[1], RefusedError | HTTPError):
             _LOG.error("a defect of dtf: %.200r", self.request.path, exc_info=error)
-
-
-_gzip = partial(zlib.compress, level=_GZIP_LEVEL, wbits=31)

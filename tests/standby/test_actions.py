@@ -47,7 +47,9 @@ class Book:
         return self.clock
 
     async def leader(self, name: str = "a") -> Actions:
-        acts = dict.fromkeys(("release", "quarantine", "transfer-leadership"), self._act)
+        acts = dict.fromkeys(
+            ("release", "quarantine", "transfer-leadership"), self._act
+        )
         found = Actions(self, acts, self.shown.__setitem__, self._wall)
         await found.lead(name)
         return found
@@ -119,7 +121,7 @@ def test_who_asks_while_it_is_under_way_waits_for_the_same_end(
 
 
 def test_of_what_was_under_way_the_next_leader_says_so() -> None:
-    """That another leads is what was wanted; all else is done when it is asked again."""
+    """That another leads was what was wanted; all else is done when asked again."""
 
     async def check(book: Book) -> None:
         leader = await book.leader()

@@ -42,7 +42,7 @@ async def act(leader: Leader, action: str, **fields: Any) -> tuple[int, str]:
 
 
 def test_tasks_are_cancelled_tried_again_and_made_urgent(tmp_path: Path) -> None:
-    """Whoever submitted them; of keys that nobody knows it is said how many they are."""
+    """Whoever submitted them; it is said how many keys nobody knows."""
 
     async def check(ledger: LocalLedger, port: int) -> None:
         async with (

@@ -366,3 +366,19 @@ def test_a_request_that_is_too_large_is_refused(room: SiteRoom) -> None:
             )
             assert b" 200 " not in connection.recv(1_000)
     assert asked(room.address, "/snapshot").status == 200
+
+
+def test_the_snapshot_is_packed_once_until_it_is_another(room: SiteRoom) -> None:
+    """However many ask for it."""
+    room.begin(*(record("worker", f"w{n}", name=f"w{n}") for n in range(50)))
+
+    def packed() -> bytes:
+        body = room.site.model.snapshot().json
+        return room.site.packed(body)
+
+    first = room.within(packed)
+    assert room.within(packed) is first
+    assert len(first) < len(room.site.model.snapshot().json) / 4
+    room.change(record("worker", "w0", name="w0", threads=2))
+    assert room.within(packed) is not first
+    assert room.within(lambda: room.site.packed(b"x" * 9)) != first

@@ -238,7 +238,7 @@ def test_what_it_says_is_bounded_and_known(tmp_path: Path) -> None:
     alone(tmp_path / "a", test)
 
     async def large(_: object, web: Web, served: asyncio.Task[str]) -> None:
-        web.say({"op": "trouble", "why": "x" * 100_000})
+        web.say({"op": "trouble", "why": "x" * words.WORD_BYTES_MAX})
         assert "does not keep to the protocol" in await served
 
     alone(tmp_path / "b", large)

@@ -18,6 +18,7 @@ from dtf_dask.scheduler_plugins.adapter.figures import (
     shown_facts,
 )
 from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
+from dtf_dask.scheduler_plugins.adapter.whys import Whys
 from dtf_dask.scheduler_plugins.engine.tables import Tables
 from dtf_dask.view.board import Board
 from dtf_dask.view.records import COUNT_MAX
@@ -31,8 +32,6 @@ KIND_S = 3.0
 LOADS_AT_ONCE = 100
 RUNNING_SHOWN = 16
 """Tasks of a worker."""
-WHY_AT_ONCE = 2
-WHY_S = 10.0
 LOST_S = 600.0
 """So long workers are shown that are gone."""
 
@@ -70,7 +69,7 @@ class Sight:
         self._workers: dict[str, _Seen] = {}
         self._begun = False
         self._turn = 0
-        self._why: dict[int, tuple[float, str, str]] = {}
+        self._whys = Whys()
         known = board.get("cluster") or {}
         self._ended, self._failed = known.get("ended", 0), known.get("failed", 0)
         self._met = known.get("deadlines_met", 0)
@@ -98,6 +97,13 @@ class Sight:
     def _forget_others(self, now: float) -> None:
         """What whoever led before has seen, and is there no more."""
         board = self._board
+        keeper = self._keeper()
+        known = set() if keeper is None else keeper.holding.engine.tables.class_rows()
+        for _, record in list(board.of_kind("class")):
+            if record["name"] not in known:  # what has ended of it is counted still
+                still = {**record, "waiting": 0, "running": 0}
+                still |= {"since": None, "latest": None}
+                board.put("class", record["name"], still, now)
         names = [seen.name for seen in self._workers.values()]
         board.keep_only("load", names, now)
         here = set(names)
@@ -253,30 +259,22 @@ class Sight:
             }
             self._board.put("class", name, fields, now)
         names = []
-        whys = WHY_AT_ONCE
+        self._whys.begin()
         for row in tables.kind_rows(clock, COUNT_MAX["kind"]):
             name = _digest(row)
             names.append(name)
-            lane = row["lane"]
-            reckoned_at, why, to_do = self._why.get(lane, (-math.inf, "", ""))
-            if row["waits_for"] in ("", "room"):
-                why = to_do = ""
-            elif whys and now - reckoned_at > WHY_S:
-                whys -= 1
-                why, to_do = _why(engine.explain(row["key"], clock))
-                self._why[lane] = (now, why, to_do)
+            found = self._whys.of(engine, row, now, clock)
             fields = {
                 **{name: row[name] for name in ("class", "tenant", "needs", "next")},
                 **{name: row[name] for name in ("waiting", "workers", "waits_for")},
                 "since": _wall(row["ready_at"], ahead),
                 "due": _wall(row["due"], ahead),
-                "why": why,
-                "help": to_do,
+                "why": found.words,
+                "help": found.help,
+                "eta": found.eta,
             }
             self._board.put("kind", name, fields, now, rest_s=KIND_S)
         self._board.keep_only("kind", names, now)
-        if len(self._why) > 2 * COUNT_MAX["kind"]:
-            self._why.clear()
         breakers = tables.breaker_rows(clock)[: COUNT_MAX["breaker"]]
         for name, state, why in breakers:
             known = self._board.get("breaker", name)
@@ -369,11 +367,3 @@ def _wall(clock: float, ahead: float) -> float | None:
 def _digest(row: dict[str, Any]) -> str:
     words = "\0".join((row["class"], row["tenant"], row["needs"], str(row["lane"])))
     return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-
-
-def _why(explained: Any) -> tuple[str, str]:
-    """Why the first of a kind waits, and what would help, in words."""
-    if explained is None:
-        return "", ""
-    words = [explained.why, *map(str, explained.lacks[:2])]
-    return ". ".join(filter(None, words)), explained.help

@@ -67,6 +67,8 @@ class Observer:
         Why it looks no more, in words.
     cpu_s, looks
         What all looks took, and how many there were.
+    standing
+        Says how the coordinators stand, if the scheduler is of one.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Observer:
         self.failure = ""
         self.cpu_s = 0.0
         self.looks = 0
+        self.standing: Callable[[], dict[str, Any]] = dict
         self._scheduler, self._wall = scheduler, wall
         self._started_at = wall()
         self._ledger: Ledger | None = None
@@ -147,7 +150,8 @@ class Observer:
         dict
             ``id``; ``reset``, whether ``changes`` are all there is; ``changes``, keys
             of the ledger with values, None for what is gone; ``at``, when that was seen
-            by the scheduler's clock, and ``age_s`` ago; ``trouble``, why it is old.
+            by the scheduler's clock, and ``age_s`` ago; ``trouble``, why it is old;
+            ``standing``, how the coordinators stand.
         """
         if self._ledger is None and self._age_s >= max(ASKED_S, self._pause_s):
             self.look()
@@ -164,6 +168,7 @@ class Observer:
             "at": self._looked_at,
             "age_s": self._age_s,
             "trouble": self.failure,
+            "standing": self.standing(),
         }
 
     def look(self) -> None:

@@ -83,7 +83,7 @@ class Engine:
         self._explainer = Explainer(
             core, self._chooser, self._gangs, self._afters, self._forecast
         )
-        self._tables = Tables(core)
+        self._tables = Tables(core, self._forecast)
         self._endings = Endings(core, self._deadlines)
         self.memory = Memory(core, self._gangs)
         self._crew = Crew(core, self._gangs, self._endings)

@@ -50,6 +50,28 @@ class Forecast:
             waiting_s += share * self._backlog(other).total_s
         return self.running_s(lane, now) + waiting_s
 
+    def next_s(self, lane: Lane, now: float) -> float | None:
+        """About how long until the next task of a lane begins; None if nobody can say.
+
+        Without a walk over tasks: what waits in another lane is taken to be as its
+        most urgent task.
+        """
+        head = lane.head()
+        if head is None or not lane.threads:
+            return None
+        left_s = self.running_s(lane, now)
+        if not left_s:
+            return 0.0
+        for other, share in self._sharing(lane, now):
+            first = other.head()
+            if (
+                other is not lane
+                and first
+                and (first.due, first.seq) < (*(head.due, head.seq),)
+            ):
+                left_s += share * other.live * self._core.expected_s(first.ask)
+        return left_s / lane.threads
+
     def running_s(self, lane: Lane, now: float) -> float:
         """Seconds of work left on its workers; 0 if there is room for one of it."""
         shape = lane.want.shape

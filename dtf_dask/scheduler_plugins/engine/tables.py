@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dtf_dask.scheduler_plugins.engine.core import Core
+from dtf_dask.scheduler_plugins.engine.forecast import Forecast
 from dtf_dask.scheduler_plugins.engine.lanes import Lane
 from dtf_dask.scheduler_plugins.engine.match import needs_text
 from dtf_dask.scheduler_plugins.engine.tallies import Tally
@@ -17,8 +18,15 @@ _NONE = {"waiting": 0, "ready_at": math.inf, "latest": math.inf, **asdict(Tally(
 class Tables:
     """Reads the engine's state."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, forecast: Forecast) -> None:
+        self._core, self._forecast = core, forecast
+
+    def next_s(self, serial: int, now: float) -> float | None:
+        """About how long until the next task of a lane, by its number, begins."""
+        for lane in self._core.lanes:
+            if lane.serial == serial:
+                return self._forecast.next_s(lane, now)
+        return None
 
     def queue_rows(self, now: float) -> list[dict[str, Any]]:
         """Lanes in which tasks wait, the most urgent first."""

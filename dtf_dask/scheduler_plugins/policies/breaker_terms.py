@@ -9,6 +9,7 @@ State = Literal["closed", "open", "half-open"]
 Subject = tuple[str, str]
 """What a breaker is of: ("", worker), or (test, group of workers)."""
 
+
 class Kept(NamedTuple):
     """A breaker that outlives a scheduler.
 
