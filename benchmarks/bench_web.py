@@ -9,6 +9,9 @@ process, by the CPU that it takes, so that the machine's other work does not cou
 ``apply_ms`` is all that a change of 150 records costs, ``delta_ms`` the part of it that
 encodes it, once for all readers; a snapshot is timed after a change, when all of it is
 put together again.
+
+Then a browser opens the pages of a real coordinator: how long until the first one has
+data, and what 20 that are open cost its scheduler.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import psutil
+import web_pages
 
 from dtf_dask import frames
 from dtf_dask.view import feed_words as words
@@ -56,10 +60,11 @@ class Size:
     deltas: int
     follow_s: float
     read_s: float
+    pages: int
 
 
-FULL = Size(100, 2_000, 30.0, 10.0)
-QUICK = Size(20, 300, 6.0, 3.0)
+FULL = Size(100, 2_000, 30.0, 10.0, 10)
+QUICK = Size(20, 300, 6.0, 3.0, 3)
 
 Records = list[tuple[str, bytes]]
 
@@ -301,6 +306,7 @@ def main() -> None:
             path: read(served, size, path)
             for path in ("/cluster", "/workers?limit=100", "/runs")
         }
+    found |= web_pages.pages(size.read_s * 2, size.pages)
     found["machine"] = {
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -26,7 +26,7 @@ from dtf_dask.ha.node_config import (
     this_time,
 )
 from dtf_dask.ha.redundancy import RedundancyManager
-from dtf_dask.web.paths import api_url
+from dtf_dask.web.paths import pages_url
 
 
 @click.command()
@@ -93,7 +93,7 @@ def coordinator(
             f" Workers and clients: {config.contact} Ctrl-C ends it."
         )
         if config.web is not None:
-            click.echo(f"Its API: {api_url(shown_address(config.web))}", err=True)
+            click.echo(f"Its pages: {pages_url(shown_address(config.web))}", err=True)
 
     until_stopped([RedundancyManager(folder, said)], ready=say)
 

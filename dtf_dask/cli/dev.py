@@ -30,7 +30,7 @@ from dtf_dask.ha.node_config import (
     this_time,
 )
 from dtf_dask.ha.redundancy import RedundancyManager
-from dtf_dask.web.paths import api_url
+from dtf_dask.web.paths import pages_url
 
 _LOOPBACK = "127.0.0.1"
 _END_S = 10.0
@@ -65,7 +65,7 @@ _LEVEL = "DASK_LOGGING__DISTRIBUTED"
     metavar="HOST:PORT",
     help="Where the dashboard of who leads listens.",
 )
-@web_option("Where the API of the first is served, that of the others above")
+@web_option("Where pages and API of the first are served, those of the others above")
 @click.pass_context
 def dev(
     context: click.Context,
@@ -108,7 +108,7 @@ def dev(
 
         def say() -> None:
             for config in made:
-                at = "" if config.web is None else api_url(shown_address(config.web))
+                at = "" if config.web is None else pages_url(shown_address(config.web))
                 name = config.names[config.node]
                 click.echo(f"{name}: {config.folder} {at}".rstrip(), err=True)
             click.echo(

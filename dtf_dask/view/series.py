@@ -25,7 +25,7 @@ _BACK_S = 120.0  # a leader's clock may be behind that of the one before
 
 WHOLE = (
     *("ended", "failed", "missed", "waiting", "held", "running"),
-    *("workers", "busy", "memory", "slack"),
+    *("workers", "busy", "memory", "cpu", "gpu", "slack"),
 )
 OF_CLASS = ("waiting", "ended", "slack")
 _COUNTED = frozenset({"ended", "failed", "missed"})
@@ -112,8 +112,9 @@ class Series:
     """What the records of a cluster were over time.
 
     Names are those of `WHOLE`, and ``class/NAME/`` with those of `OF_CLASS`. ``busy``
-    and ``memory`` are the shares of threads and memory that are taken, ``slack`` is how
-    many seconds were left to begin for the nearest deadline. Of classes beyond
+    and ``memory`` are the shares of threads and memory that are taken, ``cpu`` and
+    ``gpu`` those that are busy, ``slack`` is how many seconds were left to begin for
+    the nearest deadline. Of classes beyond
     `CLASSES_MAX` nothing is kept.
 
     Examples
@@ -134,14 +135,20 @@ class Series:
         self._counts: dict[str, float] = {}
         self._classes: dict[str, None] = {}
 
-    def take(self, cluster: Record, classes: Iterable[Record]) -> None:
-        """The records of a cluster and of its classes as they are now.
+    def take(
+        self,
+        cluster: Record,
+        classes: Iterable[Record],
+        loads: Iterable[Record] = (),
+    ) -> None:
+        """The records of a cluster, of its classes and of its workers' loads now.
 
         Their time is ``cluster["at"]``. A clock that goes back a little is passed over;
         one that goes back or forth by much begins anew.
         """
         at = float(cluster["at"])
         measured, counted = _numbers(cluster, self._known(classes), at)
+        measured |= _busy(cluster, loads)
         last_at = self._last_at
         if last_at is None or abs(at - last_at) > _span_s(LEVELS[-1]):
             self._begin(at)
@@ -307,6 +314,23 @@ def _numbers(
     if slack < math.inf:
         measured["slack"] = slack
     return measured, counted
+
+
+def _busy(cluster: Record, loads: Iterable[Record]) -> dict[str, float]:
+    """The shares of CPUs and GPUs that are busy, where somebody says so."""
+    cpu, said = 0.0, False
+    gpus: list[float] = []
+    for load in loads:
+        if load["cpu"] is not None:
+            cpu, said = cpu + load["cpu"], True
+        gpus += [one["util"] for one in load["gpus"] if one["util"] is not None]
+    found = {}
+    threads = _number(cluster.get("threads"))
+    if said and threads:
+        found["cpu"] = min(1.0, cpu / threads)
+    if gpus:
+        found["gpu"] = sum(gpus) / len(gpus)
+    return found
 
 
 def _number(value: Any) -> float:

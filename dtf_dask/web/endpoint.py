@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtf_dask.web import schemas
-from dtf_dask.web.parameters import Parameter, Text
+from dtf_dask.web.listing import PAGE
+from dtf_dask.web.parameters import Choice, Parameter, Text
 from dtf_dask.web.site import Site
 
 Query = Mapping[str, Any]
@@ -16,6 +17,22 @@ Answer = Callable[[Site, Query], Awaitable[Any]]
 _RUN = Text(
     "run", "Its id, a beginning of one that is no other's, or 'last'.", required=True
 )
+
+
+_OUTCOMES = ("passed", "failed", "error", "timeout", "skipped", "lost", "flaky")
+_SORTS = ("order", "case_id", "duration_s", "attempts")
+CASES: tuple[Parameter, ...] = (
+    *PAGE,
+    Choice("outcome", "Only those that came to this.", _OUTCOMES),
+    Text("q", "Only those whose id holds this, in any case."),
+    Choice(
+        "sort",
+        "By what; '-' before it turns the order. 'order' is that of the plan.",
+        [word for name in _SORTS for word in (name, f"-{name}")],
+        "order",
+    ),
+)
+"""Which cases of a run."""
 
 
 @dataclass(frozen=True, slots=True)

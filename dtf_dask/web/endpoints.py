@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from dtf_dask.web import schemas
-from dtf_dask.web.endpoint import Answer, Endpoint, Query
+from dtf_dask.web.endpoint import CASES, Answer, Endpoint, Query
 from dtf_dask.web.listing import PAGE, Listing, Row, page_of, paged
 from dtf_dask.web.parameters import Choice, Text, Whole
+from dtf_dask.web.past import PAST
 from dtf_dask.web.problem import refused
 from dtf_dask.web.site import Site
 
-_OUTCOMES = ("passed", "failed", "error", "timeout", "skipped", "lost", "flaky")
 _STATUSES = ("running", "passed", "failed", "interrupted", "error")
-_SORTS = ("order", "case_id", "duration_s", "attempts")
 _CHARS_MAX = 1_000_000
 
 _WORKERS = Listing(
@@ -107,12 +106,7 @@ async def _cases(site: Site, query: Query) -> Any:
     def question(pages: Any, connection: Any) -> Any:
         from dtf_dask.runs.results.pages import CasesQuery
 
-        sort = query["sort"]
-        asked = CasesQuery(
-            *(query["outcome"], query["q"], sort.removeprefix("-")),
-            *(sort.startswith("-"), query["offset"], query["limit"]),
-        )
-        return pages.cases(connection, query["run"], asked)
+        return pages.cases(connection, query["run"], CasesQuery.of(query))
 
     total, rows = await site.results.ask(question)
     return page_of(rows, total, query)
@@ -229,17 +223,7 @@ ENDPOINTS = (
         "The cases of a run that have an attempt.",
         schemas.page(schemas.CASE),
         _cases,
-        (
-            *PAGE,
-            Choice("outcome", "Only those that came to this.", _OUTCOMES),
-            Text("q", "Only those whose id holds this, in any case."),
-            Choice(
-                "sort",
-                "By what; '-' before it turns the order. 'order' is that of the plan.",
-                [word for name in _SORTS for word in (name, f"-{name}")],
-                "order",
-            ),
-        ),
+        CASES,
         missing=True,
     ),
     Endpoint(
@@ -270,4 +254,5 @@ ENDPOINTS = (
         _history,
         (*PAGE, Text("suite", "The suite's name.", required=True), _CASE),
     ),
+    *PAST,
 )

@@ -16,6 +16,8 @@ from dtf_dask.web import metrics, wire
 from dtf_dask.web.acting import ID_HEADER, read_action
 from dtf_dask.web.endpoints import ENDPOINTS
 from dtf_dask.web.openapi import SINCE, described
+from dtf_dask.web.pages import handlers as pages
+from dtf_dask.web.pages.assets import Assets
 from dtf_dask.web.paths import BASE
 from dtf_dask.web.problem import refused
 from dtf_dask.web.readers import Reader, Readers
@@ -60,9 +62,12 @@ def served(site: Site) -> Server:
         (f"{BASE}/openapi.json", Description, {"site": site}),
         (metrics.PATH, metrics.Metrics, {"site": site}),
         (metrics.DASHBOARD, metrics.Dashboard, {"site": site}),
+        *pages.routes(site),
         (".*", Nothing, {"site": site}),
     ]
-    application = Application(routes, log_function=lambda handler: None)
+    application = Application(
+        routes, log_function=lambda handler: None, assets=Assets()
+    )
     server = Server(
         application,
         max_header_size=HEADER_BYTES_MAX,

@@ -13,6 +13,7 @@ from typing import Any
 from dtf_dask.view import feed_words as words
 from dtf_dask.view.alerts import Alert, alerts
 from dtf_dask.view.read_model import EventId, ReadModel, Snapshot
+from dtf_dask.view.series import Series
 from dtf_dask.web import wire
 from dtf_dask.web.acting import Acting
 from dtf_dask.web.coordinators import coordinators, steady
@@ -47,6 +48,7 @@ class Site:
         self.acting = Acting(say)
         self.tag = str(hello.get("tag", ""))
         self.model = ReadModel()
+        self.series = Series()
         self.readers = Readers()
         self.results = Results(str(hello.get("results", "")))
         self.standing: dict[str, Any] = {}
@@ -71,15 +73,28 @@ class Site:
             if not frame["more"]:
                 found, self._records = self._records, []
                 self.model.replace(found, frame["term"], frame["index"], time.time())
+                self._look()
                 self.readers.reset(_ANEW)
                 self.begun = True
         elif op == words.CHANGES:
             at = (frame["term"], frame["index"], time.time())
             event = self.model.apply(map(tuple, frame["changes"]), *at)
             if event is not None:
+                if "cluster" in event.keys:
+                    self._look()
                 self.readers.tell(wire.change(event, self.tag))
         self._moved.set()
         self._moved = asyncio.Event()
+
+    def _look(self) -> None:
+        """Keep how the cluster's numbers stand now."""
+        cluster = self.model.get("cluster")
+        if cluster is not None:
+            classes, loads = (
+                [record for _, record in self.model.of_kind(kind)]
+                for kind in ("class", "load")
+            )
+            self.series.take(cluster, classes, loads)
 
     def stand(self, frame: Mapping[str, Any]) -> None:
         """Take in how the node stands, of a `ping`."""

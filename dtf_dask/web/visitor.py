@@ -68,16 +68,20 @@ class Visitor(RequestHandler):
         return read_query(known, said)
 
     async def answer(self, body: bytes, kind: str = "application/json") -> None:
-        """Send it; who does not take it is left, or it would be kept for him."""
+        """Send it."""
         self.set_header("Content-Type", kind)
         self.set_header("Vary", "Accept-Encoding")
         accepted = self.request.headers.get("Accept-Encoding", "")
         if len(body) >= _GZIP_FROM_BYTES and "gzip" in accepted:
             self.set_header("Content-Encoding", "gzip")
             body = self.site.packed(body)
-        sent = self.finish(body)
-        await asyncio.wait([sent], timeout=readers.STUCK_S)
-        if not sent.done():
+        await self.sent(body)
+
+    async def sent(self, body: bytes | None = None) -> None:
+        """Send it; who does not take it is left, or it would be kept for him."""
+        written = self.finish(body)
+        await asyncio.wait([written], timeout=readers.STUCK_S)
+        if not written.done():
             connection = self.request.connection
             assert isinstance(connection, HTTP1Connection)
             connection.close()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 
+from dtf_dask.web.paths import BASE, HERE, PAGES
 from dtf_dask.web.problem import Problem
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(:\d{1,5})?", re.A)
@@ -57,8 +58,19 @@ def turned_away(headers: Mapping[str, str], path: str) -> Problem | None:
         f"https://{host.lower()}",
     ):
         return Problem(403, f"a page of {origin!r:.100} reads nothing here")
-    if headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
+    elsewhere = headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+    if elsewhere and path != HERE and not _is_link(headers, path):
         return Problem(403, "a page of another place reads nothing here")
     if "//" in path or "/../" in f"{path}/" or "/./" in f"{path}/" or "\\" in path:
         return Problem(404, "no path holds an empty part, '.' or '..'")
     return None
+
+
+def _is_link(headers: Mapping[str, str], path: str) -> bool:
+    """Whether somebody follows a link to a page: who has the link reads nothing."""
+    return (
+        headers.get("Sec-Fetch-Mode") == "navigate"
+        and headers.get("Sec-Fetch-Dest") == "document"
+        and f"{path}/".startswith(f"{PAGES}/")
+        and not path.startswith(BASE)
+    )

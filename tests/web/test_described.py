@@ -87,4 +87,5 @@ def test_lists_are_sorted_and_filtered_by_what_they_hold(endpoint: Endpoint) -> 
     choices = by["sort"].schema()["enum"] if "sort" in by else []
     assert {one.removeprefix("-") for one in choices} <= fields
     others = {"q", "sort", "limit", "offset", "case", "number", "worker", "chars"}
+    others |= {"run", "runs", "start", "end", "step", "since"}
     assert by.keys() - others - {"suite"} <= fields

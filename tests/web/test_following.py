@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -113,13 +113,18 @@ def number(key: str) -> Number:
 
 
 def numbers(events: list[Told]) -> list[Number]:
-    """The records that were put by changes, in order."""
+    """The records of `view_writer` that were put by changes, in order."""
     return [
-        number(key)
-        for one in events
-        if one.name == "changes"
-        for key in one.json["put"]
+        one
+        for event in events
+        if event.name == "changes"
+        for one in of_writer(event.json["put"])
     ]
+
+
+def of_writer(keys: Iterable[str]) -> list[Number]:
+    """Those of its records; others say where nodes serve."""
+    return [number(key) for key in keys if key.startswith("action/")]
 
 
 def read(events: Iterator[Told], count: int) -> list[Told]:
@@ -166,11 +171,11 @@ def test_readers_go_on_at_another_node_when_the_leader_dies(
     assert len({term for term, _ in seen}) == 2
     # The first is that after what was there, and each is followed by the next, up to
     # the last that the dead leader has in the ledger; and then from its successor's.
-    before = [n for led, n in map(number, first.json["records"]) if led == term]
+    before = [n for led, n in of_writer(first.json["records"]) if led == term]
     old = [n for led, n in seen if led == term]
     assert old[0] == max(before, default=0) + 1
     snapshot = until(lambda: answered(place(one), "/snapshot"))
-    last = max(n for led, n in map(number, snapshot["records"]) if led == term)
+    last = max(n for led, n in of_writer(snapshot["records"]) if led == term)
     assert old == [*range(old[0], last + 1)]
     new = [n for led, n in seen if led != term]
     assert new == [*range(1, len(new) + 1)]

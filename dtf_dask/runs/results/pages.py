@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -57,6 +57,15 @@ class CasesQuery(NamedTuple):
     descending: bool
     offset: int
     limit: int
+
+    @classmethod
+    def of(cls, query: Mapping[str, Any]) -> CasesQuery:
+        """As it is asked: ``-`` before ``sort`` turns the order."""
+        sort = query["sort"]
+        return cls(
+            *(query["outcome"], query["q"], sort.removeprefix("-")),
+            *(sort.startswith("-"), query["offset"], query["limit"]),
+        )
 
 
 class _Case(NamedTuple):

@@ -1,0 +1,85 @@
+// One case of a run: its attempts, what one of them wrote, how it did before.
+
+import { card, el, link, setChildren } from "./dom.js";
+import { count, duration, moment, short, shortEnd } from "./format.js";
+import { api } from "./live.js";
+import { mark } from "./outcomes.js";
+import { Table } from "./table.js";
+
+const TEXTS = ["exception", "traceback", "stdout", "stderr", "log"];
+
+export class CaseView {
+  constructor({ run, case: name, number, worker }) {
+    this.asked = { run, name, number, worker };
+    this.failure = el("p", { class: "note", role: "status" });
+    this.attempts = new Table("Attempts", this.#columns(), { key: (row) => `${row.number} ${row.worker}`, empty: "No attempt is known here yet." });
+    this.left = el("div");
+    this.history = new Table("In all runs, the newest first", HISTORY, { key: (row) => `${row.run} ${row.number} ${row.worker}`, empty: "It was never run before." });
+    this.element = card(
+      `Case ${shortEnd(name, 100)}`,
+      el("p", {}, link("runs", { run }, "Close")),
+      this.failure,
+      this.attempts.element,
+      this.left,
+      el("h3", {}, "History"),
+      this.history.element,
+    );
+    this.#read();
+  }
+
+  #columns() {
+    const { run, name } = this.asked;
+    return [
+      { name: "Attempt", of: (row) => link("runs", { run, case: name, number: row.number, worker: row.worker }, `number ${row.number}`) },
+      { name: "Outcome", of: (row) => mark(row.outcome) },
+      { name: "Worker", of: (row) => link("workers", { worker: row.worker }, short(row.worker, 40)) },
+      { name: "Began", of: (row) => moment(row.started_at) },
+      { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
+      { name: "Why", kind: "wide", of: (row) => short(row.why || row.detail, 200) },
+    ];
+  }
+
+  async #read() {
+    const { run, name } = this.asked;
+    const path = `/runs/${encodeURIComponent(run)}`;
+    try {
+      const [{ items }, { suite }] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path)]);
+      if (this.gone) return;
+      this.attempts.update(items);
+      const chosen = items.find((one) => String(one.number) === this.asked.number && (!this.asked.worker || one.worker === this.asked.worker));
+      const last = chosen ?? items.at(-1);
+      if (last) await this.#texts(path, last);
+      const past = await api("/history", { suite, case: name, limit: 50 });
+      if (!this.gone) this.history.update(past.items);
+    } catch (error) {
+      this.failure.textContent = `It cannot be read: ${error.message}`;
+    }
+  }
+
+  async #texts(path, one) {
+    const told = await api(`${path}/log`, { case: one.case_id, number: one.number, worker: one.worker });
+    if (this.gone) return;
+    const shown = TEXTS.filter((name) => told[name].text && !(name === "exception" && told.traceback.text));
+    const parts = shown.map((name) => {
+      const { text, chars, cut } = told[name];
+      const more = cut ? ` (the end of ${count(chars)} characters)` : "";
+      const open = name === "traceback" || name === "exception";
+      return el("details", { open }, el("summary", {}, `${name}${more}`), el("pre", { tabindex: "0", "aria-label": name }, text));
+    });
+    const head = el("h3", {}, `Attempt ${one.number} on ${short(one.worker, 60)}: `, mark(one.outcome));
+    setChildren(this.left, head, parts.length ? parts : el("p", { class: "note" }, "It wrote nothing."));
+  }
+
+  close() {
+    this.gone = true;
+  }
+}
+
+const HISTORY = [
+  { name: "Run", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number, worker: row.worker }, short(row.run, 40)) },
+  { name: "Began", of: (row) => moment(row.run_started_at) },
+  { name: "Outcome", of: (row) => mark(row.outcome) },
+  { name: "Worker", of: (row) => short(row.worker, 40) },
+  { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
+  { name: "Why", kind: "wide", of: (row) => short(row.why || row.detail, 160) },
+];

@@ -1,0 +1,226 @@
+// The whole at a glance.
+
+import { areaChart, lineChart } from "./charts.js";
+import { card, el, link, setChildren, setText } from "./dom.js";
+import { axisTime, count, counted, duration, percent, rate, short } from "./format.js";
+import { api } from "./live.js";
+import { countsOf, mark } from "./outcomes.js";
+import { SeriesBuffer, stacked } from "./series.js";
+import { Table } from "./table.js";
+
+const SPANS = [
+  { step: 1, points: 600, words: "10 min" },
+  { step: 10, points: 720, words: "2 h" },
+  { step: 300, points: 2016, words: "7 days" },
+];
+
+export function mount(root) {
+  return new Overview(root);
+}
+
+class Overview {
+  constructor(root) {
+    this.span = SPANS[0];
+    this.buffer = new SeriesBuffer(this.span.points);
+    this.tiles = {};
+    this.names = [];
+    const tiles = el("div", { class: "tiles" }, [
+      this.#tile("ending", "Ending per second"),
+      this.#tile("waiting", "Waiting"),
+      this.#tile("running", "Running"),
+      this.#tile("workers", "Workers"),
+      this.#tile("cpu", "Threads taken"),
+      this.#tile("memory", "Memory"),
+      this.#tile("gpu", "GPUs"),
+      this.#tile("deadlines", "Deadlines met"),
+    ]);
+    this.alerts = el("div", { class: "alerts" });
+    this.throughput = lineChart("Tasks that ended in a second", [
+      { name: "ended", label: "ended", colour: "blue" },
+      { name: "failed", label: "failed", colour: "vermillion", dash: "dashed" },
+    ], { fromZero: true });
+    this.taken = lineChart(
+      "Share that is taken",
+      [
+        { name: "busy", label: "threads", colour: "blue" },
+        { name: "cpu", label: "CPU", colour: "green", dash: "dotted" },
+        { name: "memory", label: "memory", colour: "orange", dash: "dashed" },
+        { name: "gpu", label: "GPU", colour: "purple", dash: "dashdot" },
+      ],
+      { y_range: [0, 105] },
+    );
+    this.slack = lineChart("Seconds left for the nearest deadline", [
+      { name: "slack", label: "seconds left to begin", colour: "purple" },
+    ]);
+    this.queue = el("div");
+    this.spans = el("div", { class: "choice", role: "group", "aria-label": "Time shown" });
+    this.spans.append(...SPANS.map((one) => this.#choice(one)));
+    this.runs = new Table("Runs that go on", RUN_COLUMNS, {
+      key: (row) => row.run,
+      empty: "No run of tests goes on.",
+      limit: 8,
+    });
+    root.append(
+      tiles,
+      card("Alerts", this.alerts),
+      el("div", { class: "bar-above" }, this.spans),
+      el(
+        "div",
+        { class: "columns" },
+        card("Throughput", this.throughput.element),
+        card("Queue by class", this.queue),
+        card("Utilisation", this.taken.element),
+        card("Deadline slack", this.slack.element),
+      ),
+      card("Runs", this.runs.element),
+    );
+    this.#queueChart([]);
+    this.#poll();
+  }
+
+  #tile(name, label) {
+    const value = el("strong", { class: "value" }, "–");
+    const more = el("span", { class: "more" });
+    this.tiles[name] = { value, more };
+    return el("div", { class: "tile" }, el("span", { class: "label" }, label), value, more);
+  }
+
+  #choice(span) {
+    const choose = () => {
+      this.span = span;
+      this.buffer = new SeriesBuffer(span.points);
+      for (const one of this.spans.children) {
+        one.setAttribute("aria-pressed", String(one.textContent === span.words));
+      }
+      this.#poll();
+    };
+    const pressed = String(span === this.span);
+    return el("button", { type: "button", "aria-pressed": pressed, onclick: choose }, span.words);
+  }
+
+  async #poll() {
+    clearTimeout(this.timer);
+    const { span, buffer } = this;
+    if (!document.hidden || !buffer.length) {
+      try {
+        const query = { step: span.step, since: Math.floor(buffer.since) };
+        const told = await api("/series", query);
+        if (this.gone || span !== this.span) return;
+        buffer.add(told);
+        this.#draw();
+      } catch {
+        // The line at the top says that nobody answers; it goes on when somebody does.
+      }
+    }
+    if (!this.gone && span === this.span) {
+      this.timer = setTimeout(() => this.#poll(), 1000 * Math.min(span.step, 10));
+    }
+  }
+
+  #draw() {
+    const { buffer } = this;
+    const at = buffer.times().map(axisTime);
+    const ended = rate(buffer.lately("ended"));
+    this.throughput.update(
+      { at, ended: buffer.of("ended"), failed: buffer.of("failed") },
+      `${ended} tasks ended in a second lately, ${rate(buffer.lately("failed"))} failed.`,
+    );
+    setText(this.tiles.ending.value, ended);
+    const shares = Object.fromEntries(
+      ["busy", "cpu", "memory", "gpu"].map((name) => [name, buffer.of(name, 100)]),
+    );
+    const said = ["busy", "memory"].map((name) => percent(buffer.lately(name)));
+    this.taken.update(
+      { at, ...shares },
+      `${said[0]} of all threads and ${said[1]} of all memory are taken.`,
+    );
+    const slack = buffer.of("slack");
+    const least = buffer.lately("slack", 1);
+    this.slack.update(
+      { at, slack },
+      slack.some((one) => !Number.isNaN(one))
+        ? `The nearest deadline leaves ${duration(least)} to begin; below 0 it is missed.`
+        : "Nothing that waited in this time has a deadline.",
+    );
+    const names = buffer.classes("waiting");
+    if (names.join("\n") !== this.names.join("\n")) this.#queueChart(names);
+    const edges = stacked(buffer, names, (name) => `class/${name}/waiting`);
+    const waiting = names.map(
+      (name) => `${name} ${count(Math.round(buffer.lately(`class/${name}/waiting`, 1) ?? 0))}`,
+    );
+    this.areas.update({ at, ...edges }, waiting.length ? `Waiting: ${waiting.join(", ")}.` : "Nothing waits.");
+  }
+
+  #queueChart(names) {
+    this.areas?.close();
+    this.names = names;
+    this.areas = areaChart("Tasks that wait, by class", names.map((one) => short(one, 24)));
+    setChildren(this.queue, this.areas.element);
+  }
+
+  update(live) {
+    const cluster = live.cluster;
+    this.#alerts(live.alerts);
+    this.runs.update(liveRuns(live));
+    if (!cluster) return;
+    const put = (name, value, more) => {
+      setText(this.tiles[name].value, value);
+      setText(this.tiles[name].more, more);
+    };
+    const loads = live.mirror.rows("load");
+    const lost = live.mirror.rows("worker").filter((one) => one.status === "lost").length;
+    const gpus = loads.flatMap((one) => one.gpus).filter((one) => one.util !== null);
+    const using = gpus.reduce((all, one) => all + one.util, 0) / Math.max(1, gpus.length);
+    const all = live.mirror.rows("worker").reduce((sum, one) => sum + one.gpus, 0);
+    setText(this.tiles.ending.more, `${count(cluster.ended)} ended, ${count(cluster.failed)} failed`);
+    put("waiting", count(cluster.waiting), cluster.held ? `${count(cluster.held)} held back` : "none held back");
+    put("running", count(cluster.running), `on ${counted(cluster.threads, "thread")}`);
+    put("workers", count(cluster.workers), lost ? `${count(lost)} lost lately` : "none lost lately");
+    const threads = cluster.threads ? cluster.threads_used / cluster.threads : null;
+    put("cpu", percent(threads), `${count(cluster.threads_used)} of ${count(cluster.threads)}`);
+    const memory = cluster.memory ? cluster.memory_used / cluster.memory : null;
+    put("memory", percent(memory), "of all workers'");
+    put("gpu", gpus.length ? percent(using) : "–", all ? `of ${counted(all, "GPU")}` : "there are none");
+    const due = cluster.deadlines_met + cluster.deadlines_missed;
+    put("deadlines", due ? percent(cluster.deadlines_met / due) : "–", due ? `${count(cluster.deadlines_missed)} missed` : "nobody set one");
+  }
+
+  #alerts(alerts) {
+    const said = JSON.stringify(alerts.map((one) => [one.id, one.words]));
+    if (said === this.said) return;
+    this.said = said;
+    const rows = alerts
+      .slice(0, 20)
+      .map((one) => el("li", { class: `alert ${one.level}` }, mark(one.level), ` ${short(one.words, 300)}`));
+    setChildren(this.alerts, rows.length ? el("ul", {}, rows) : el("p", { class: "note" }, mark("passed", "Nothing is wrong.")));
+  }
+
+  close() {
+    this.gone = true;
+    clearTimeout(this.timer);
+    for (const one of [this.throughput, this.taken, this.slack, this.areas]) one.close();
+  }
+}
+
+const RUN_COLUMNS = [
+  { name: "Run", kind: "name", of: (row) => link("runs", { run: row.run }, short(row.run, 40)) },
+  { name: "Suite", of: (row) => short(row.suite, 40) },
+  { name: "Standing", of: (row) => mark(row.status) },
+  { name: "Cases", of: (row) => countsOf(row.counts, row.planned) },
+  { name: "Left", kind: "number", of: (row) => row.left },
+];
+
+// Runs that go on, the newest first, with how long they take at the pace they have.
+export function liveRuns(live) {
+  const going = live.mirror.rows("run").filter((one) => one.status === "running");
+  return going
+    .sort((one, other) => other.started_at - one.started_at)
+    .map((one) => ({ ...one, left: leftOf(one, live.now) }));
+}
+
+export function leftOf(run, now) {
+  const done = Object.values(run.counts).reduce((all, one) => all + one, 0);
+  const took = now - run.started_at;
+  if (!done || took <= 0 || done >= run.planned) return "–";
+  return duration((took * (run.planned - done)) / done);
+}

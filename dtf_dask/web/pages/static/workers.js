@@ -1,0 +1,240 @@
+// The workers: what they are, how busy they are, and what ran where.
+
+import { lineChart } from "./charts.js";
+import { address, card, el, link, meter, setChildren, setText } from "./dom.js";
+import { axisTime, bytes, count, counted, duration, moment, percent, short, shortEnd } from "./format.js";
+import { api } from "./live.js";
+import { mark } from "./outcomes.js";
+import { Table } from "./table.js";
+import { Timeline } from "./timeline.js";
+
+const SPAN_S = 600;
+const ROWS_MAX = 30;
+const KEPT_MAX = 600;
+const HOT_C = 83;
+
+export function mount(root, page) {
+  return new Workers(root, page);
+}
+
+class Workers {
+  constructor(root, { query }) {
+    this.name = query.worker ?? "";
+    this.part = "";
+    this.attempts = [];
+    this.history = [];
+    const find = el("input", {
+      type: "search",
+      placeholder: "name, host, kind, label",
+      oninput: () => {
+        this.part = find.value.toLowerCase();
+        if (this.live) this.update(this.live);
+      },
+    });
+    this.counts = el("span", { class: "note", role: "status" });
+    this.timeline = new Timeline("What ran where in the last 10 minutes");
+    this.table = new Table("Workers", COLUMNS, {
+      key: (row) => row.key,
+      empty: "There is no worker that fits.",
+    });
+    this.one = el("div");
+    const above = el("div", { class: "bar-above" }, el("label", {}, "Find ", find), this.counts);
+    root.append(
+      this.one,
+      above,
+      card("Timeline", this.timeline.element),
+      card("All workers", this.table.element),
+    );
+    if (this.name) this.#open();
+    this.#poll();
+  }
+
+  // One worker, above all others.
+  #open() {
+    this.facts = el("dl", { class: "facts" });
+    this.busy = lineChart(
+      "Since this page was opened",
+      [
+        { name: "cpu", label: "CPU %", colour: "green" },
+        { name: "memory", label: "memory %", colour: "orange", dash: "dashed" },
+        { name: "gpu", label: "GPU %", colour: "purple", dash: "dotted" },
+        { name: "heat", label: "hottest GPU °C", colour: "vermillion", dash: "dashdot" },
+      ],
+      { y_range: [0, 105] },
+    );
+    setChildren(
+      this.one,
+      card(
+        `Worker ${short(this.name, 60)}`,
+        el("div", { class: "columns" }, this.facts, this.busy.element),
+        el("p", {}, link("workers", {}, "Close")),
+      ),
+    );
+  }
+
+  async #poll() {
+    clearTimeout(this.timer);
+    if (!document.hidden) {
+      try {
+        const told = await api("/timeline", { limit: 2000 });
+        if (this.gone) return;
+        this.attempts = told.items;
+        if (this.live) this.update(this.live);
+      } catch {
+        // It goes on when somebody answers.
+      }
+    }
+    if (!this.gone) this.timer = setTimeout(() => this.#poll(), 3000);
+  }
+
+  update(live) {
+    this.live = live;
+    const all = rowsOf(live);
+    const rows = all.filter((one) => holds(one, this.part));
+    setText(this.counts, rows.length === all.length ? counted(all.length, "worker") : `${count(rows.length)} of ${counted(all.length, "worker")}`);
+    this.table.update(rows);
+    const shown = rows.filter((one) => one.left_at === null).slice(0, ROWS_MAX);
+    const bars = barsOf(this.attempts, shown, live);
+    this.timeline.update(shown.map((one) => one.name), bars, live.now - SPAN_S, live.now);
+    if (this.name) this.#show(all.find((one) => one.name === this.name));
+  }
+
+  #show(row) {
+    if (!row) {
+      setChildren(this.facts, el("dt", {}, "There is no such worker any more."));
+      return;
+    }
+    const facts = Object.entries(row.facts).sort(([one], [other]) => (one < other ? -1 : 1));
+    const told = [
+      ["address", row.address],
+      ["kind", row.kind],
+      ["since", moment(row.since)],
+      ["labels", row.labels.join(", ")],
+      ["gets nothing", row.shut],
+      ["kept for", row.kept_for],
+      ["problems", row.problems.join("; ")],
+      ...facts.map(([name, value]) => [name, factWords(name, value)]),
+    ].filter(([, value]) => value !== "" && value !== null);
+    const said = JSON.stringify(told);
+    if (said !== this.said) {
+      this.said = said;
+      setChildren(this.facts, told.flatMap(([name, value]) => [el("dt", {}, short(name, 60)), el("dd", {}, short(value, 300))]));
+    }
+    const load = row.load;
+    if (!load || load.at === this.history.at(-1)?.at) return;
+    this.history.push(load);
+    this.history = this.history.slice(-KEPT_MAX);
+    const share = (part, whole) => (part === null || !whole ? NaN : (100 * part) / whole);
+    this.busy.update({
+      at: this.history.map((one) => axisTime(one.at)),
+      cpu: this.history.map((one) => share(one.cpu, row.threads)),
+      memory: this.history.map((one) => share(one.memory, row.memory)),
+      gpu: this.history.map((one) => share(utilOf(one), 1)),
+      heat: this.history.map((one) => heatOf(one) ?? NaN),
+    });
+  }
+
+  close() {
+    this.gone = true;
+    clearTimeout(this.timer);
+    this.timeline.close();
+    this.busy?.close();
+  }
+}
+
+const COLUMNS = [
+  { name: "Worker", kind: "name", of: (row) => link("workers", { worker: row.name }, short(row.name, 40)) },
+  { name: "Standing", of: standingOf },
+  { name: "Host", kind: "name", of: (row) => short(row.host, 30) },
+  { name: "Hardware", of: hardwareOf, kind: "some" },
+  { name: "CPU", of: (row) => row.load && row.load.cpu !== null ? meter(row.load.cpu / row.threads, `${row.load.cpu.toFixed(1)} of ${row.threads}`) : "–" },
+  { name: "Memory", of: (row) => row.load && row.memory ? meter(row.load.memory / row.memory, `${bytes(row.load.memory)} of ${bytes(row.memory)}`, row.load.memory > 0.85 * row.memory ? "much" : "") : "–" },
+  { name: "GPU", of: gpuWords },
+  { name: "Tasks", kind: "number", of: (row) => count(row.load?.processing ?? 0) },
+  { name: "Runs now", kind: "wide", of: (row) => runsNow(row) },
+];
+
+// Those that are wrong first, then by name.
+function rowsOf(live) {
+  const found = [...live.mirror.of("worker")].map(([key, one]) => ({
+    key,
+    ...one,
+    load: live.mirror.load(key),
+    now: live.now,
+  }));
+  const rank = (one) => (one.status === "lost" ? 0 : one.shut || one.problems.length ? 1 : one.left_at !== null ? 3 : 2);
+  return found.sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, "en", { numeric: true }));
+}
+
+function holds(row, part) {
+  if (!part) return true;
+  const words = [row.name, row.host, row.kind, row.address, ...row.labels];
+  return words.some((one) => one.toLowerCase().includes(part));
+}
+
+function standingOf(row) {
+  return row.left_at === null && row.shut ? mark("paused", "shut") : mark(row.status);
+}
+
+function hardwareOf(row) {
+  const gpu = row.gpus ? [counted(row.gpus, "GPU")] : [];
+  const model = row.facts["gpu.model"] ? [String(row.facts["gpu.model"])] : [];
+  const arch = row.facts["cpu.arch"] ? [String(row.facts["cpu.arch"])] : [];
+  const memory = row.memory ? [bytes(row.memory)] : [];
+  const all = [...arch, counted(row.threads, "thread"), ...memory, ...gpu, ...model];
+  return short(all.join(", "), 80);
+}
+
+function utilOf(load) {
+  const known = load.gpus.map((one) => one.util).filter((one) => one !== null);
+  return known.length ? known.reduce((all, one) => all + one, 0) / known.length : null;
+}
+
+function heatOf(load) {
+  const known = load.gpus.map((one) => one.temperature).filter((one) => one !== null);
+  return known.length ? Math.max(...known) : null;
+}
+
+function gpuWords(row) {
+  if (!row.gpus) return "none";
+  const util = row.load ? utilOf(row.load) : null;
+  const heat = row.load ? heatOf(row.load) : null;
+  const hot = row.facts["gpu.throttled"] === true || (heat !== null && heat >= HOT_C);
+  const words = [util === null ? "" : percent(util), heat === null ? "" : `${Math.round(heat)} °C`, hot ? "hot" : ""];
+  return words.filter(Boolean).join(", ") || "–";
+}
+
+function runsNow(row) {
+  const running = row.load?.running ?? [];
+  const words = running.slice(0, 2).map((one) => {
+    const took = one.since ? ` (${duration(Math.floor(Math.max(0, row.now - one.since)))})` : "";
+    return `${shortEnd(one.key, 50)}${took}`;
+  });
+  const more = running.length - words.length;
+  return `${words.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+function factWords(name, value) {
+  if (Array.isArray(value)) return value.join(", ");
+  const isSize = /memory|disk|\.free$|\.total$/.test(name) && typeof value === "number";
+  return isSize ? bytes(value) : String(value);
+}
+
+// What ran, and what runs, as bars of a timeline.
+export function barsOf(attempts, rows, live) {
+  const bars = attempts.map((one) => ({
+    row: one.worker,
+    start: one.started_at,
+    end: one.started_at + one.duration_s,
+    kind: one.outcome,
+    words: one.case_id,
+    href: address("runs", { run: one.run, case: one.case_id, number: one.number }),
+  }));
+  for (const row of rows) {
+    for (const one of row.load?.running ?? []) {
+      if (one.since === null) continue;
+      bars.push({ row: row.name, start: one.since, end: live.now, kind: "running", words: one.key });
+    }
+  }
+  return bars;
+}

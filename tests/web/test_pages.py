@@ -1,0 +1,193 @@
+"""The pages in a real browser, of a real cluster whose leader is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import NARROW, begun, chromium, page_of
+
+from dtf_dask.cli.free_ports import free_ports
+
+_COORDINATORS = str(Path(__file__).parents[1] / "coordinators")
+if _COORDINATORS not in sys.path:
+    sys.path.append(_COORDINATORS)
+
+from stage import FailoverCluster, Stage  # noqa: E402
+
+SUITE = """\
+import time
+import pytest
+
+@pytest.mark.parametrize("n", range(4))
+def test_passes(n):
+    time.sleep(0.05)
+
+def test_fails():
+    print("<b>what it wrote</b>")
+    assert 1 + 1 == 3
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=document.title='hacked'>"])
+def test_of_a_hostile_name(name):
+    pass
+"""
+# Of each page: its path, and a text that is there once it has its data.
+PAGES = {
+    "": "on 2 threads",
+    "runs": "failed",
+    "workers": "1 thread",
+    "scheduling": "begins at once",
+    "flaky": "test_passes",
+    "coordinators": "may fail",
+    "trends": "The last run took",
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def stage(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Three coordinators that serve pages, two workers, and a run of tests."""
+    folder = tmp_path_factory.mktemp("pages")
+    made = FailoverCluster(folder / "lab", tls=False)
+    coordinators = [*made.coordinators.values()]
+    ports = free_ports(len(coordinators))
+    for one, port in zip(coordinators, ports, strict=True):
+        one.config = replace(one.config, web=("127.0.0.1", port))
+        one.config.write()
+    stage = Stage(made)
+    try:
+        for name in ("w1", "w2"):
+            made.start_worker(name)
+        stage.do(made.__aenter__())
+        suite = folder / "suite"
+        suite.mkdir()
+        (suite / "test_it.py").write_text(SUITE)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", f"--dtf={made.contact}", "-q", "."],
+            cwd=suite,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert "1 failed, 5 passed" in done.stdout, done.stdout + done.stderr
+        yield stage
+    finally:
+        stage.end()
+
+
+def place(stage: Stage, *, leads: bool) -> str:
+    """Where the pages of one are that leads, or that does not."""
+    leader = stage.do(stage.made.leader())
+    chosen = next(
+        one
+        for one in stage.made.coordinators.values()
+        if (one is leader) == leads and one.lives
+    )
+    host, port = chosen.config.web
+    return f"http://{host}:{port}/dtf/"
+
+
+def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
+    """On any node, wide and narrow: with live data, how old that is, no error; nothing
+    is wider than the window, and an accessibility checker finds nothing wrong, in
+    light and dark."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with page_of(browser) as page:
+        page.goto(place(stage, leads=False))
+        begun(page)
+        for path, words in PAGES.items():
+            page.click(f"nav a[href='/dtf/{path}']")
+            page.wait_for_selector(f"#page :text('{words}')", state="visible")
+            assert page.locator("#age[data-level=good]").inner_text().endswith("old")
+            assert page.locator("nav [aria-current=page]").count() == 1
+            if page.locator(".chart").count():
+                page.locator(".chart canvas").first.wait_for(state="attached")
+            for theme, size in (("dark", NARROW), ("light", page.viewport_size)):
+                page.set_viewport_size(size)
+                while page.locator("html").get_attribute("data-theme") != theme:
+                    page.click("#theme")
+                width = page.evaluate("document.documentElement.scrollWidth")
+                assert width <= size["width"], path
+                told = axe.run(page)
+                found = [
+                    (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+                    for one in told.response["violations"]
+                ]
+                assert found == [], path
+
+
+def test_from_a_run_to_what_an_attempt_wrote(stage: Stage, browser: Any) -> None:
+    """By keyboard alone: to the run, its failed case, its traceback and its output; a
+    test's name that is markup is text, and what it wrote is, too."""
+    with page_of(browser) as page:
+        page.goto(place(stage, leads=True) + "runs")
+        begun(page)
+        page.wait_for_selector("tbody a")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        reached(page, "tbody a")
+        page.wait_for_selector("text=onerror")
+        assert page.locator("img").count() == 0
+        assert page.title() == "Runs · dtf"
+        reached(page, "button:text-is('failed')")
+        page.wait_for_selector("[aria-pressed=true]:text-is('failed')")
+        page.wait_for_selector("text=1 to 1 of 1")
+        reached(page, "tbody th a:text('test_fails')")
+        page.wait_for_selector("pre:has-text('assert (1 + 1) == 3')")
+        reached(page, "summary:text('stdout')")
+        page.wait_for_selector("pre:text('<b>what it wrote</b>')", state="visible")
+        page.go_back()
+        page.wait_for_selector("h2:text('Run ')")
+
+
+def reached(page: Any, selector: str) -> None:
+    """Go there by the tab key, and press enter."""
+    found = page.locator(selector).first
+    found.wait_for()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        if found.evaluate("one => one === document.activeElement"):
+            page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"{selector} is not reached by the keyboard")
+
+
+def test_who_watches_the_leader_die_goes_on_at_another_node(
+    stage: Stage, browser: Any
+) -> None:
+    """A page of the node that dies is read from another one soon, at the same place; a
+    page of a node that lives goes on; both show the next leader and its data, and how
+    long nobody led."""
+    leads, lives = place(stage, leads=True), place(stage, leads=False)
+    leader = stage.do(stage.made.leader())
+    with page_of(browser) as page, page_of(browser) as other:
+        page.goto(leads + "coordinators")
+        other.goto(lives)
+        for one in (page, other):
+            begun(one)
+        page.locator("#page tbody tr").nth(2).wait_for()
+        page.click("#theme")
+        leader.kill()
+        page.wait_for_url(lambda url: not url.startswith(leads))
+        assert "/dtf/coordinators" in page.url
+        begun(page)
+        assert "does not answer" in page.locator("#notes").inner_text()
+        assert page.locator("#theme").inner_text() == "Theme: light"
+        name = leader.config.names[leader.config.node]
+        for one in (page, other):
+            led = f"^(?!{name} |nobody ).+ leads$"
+            one.wait_for_selector(f"#leader:text-matches('{led}')")
+            one.wait_for_selector("#age[data-level=good]")
+        assert other.url == lives
+        page.wait_for_selector("text=shown below")
