@@ -158,7 +158,7 @@ class SchedulerLine:
         for one in silent:
             one.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
-        return bool(answered)
+        return any(not one.cancelled() and one.exception() is None for one in answered)
 
     async def workers(self) -> dict[str, dict[str, Any]]:
         """What the scheduler knows of its workers, by address."""

@@ -53,6 +53,8 @@ class Presence:
         self.absent: dict[str, Absence] = {}
         self.expected: dict[str, str] = {}
         """Workers of old, by address, with their incarnations."""
+        self.turned_away: list[str] = []
+        """Workers of old that came, and were not taken."""
         self.came = asyncio.Event()
         self._open = asyncio.Event()
         self._scheduling = False
@@ -100,6 +102,7 @@ class Presence:
                 raise ProtocolError("an inventory of another worker")
         except ProtocolError as error:
             logger.warning("Worker %s is not taken: %s", address, error)
+            self._turn_away(address)
             await dask_links.refuse(comm, str(error))
             return
         if self._late.get(address) == server_id and _has_anything(inventory):
@@ -116,12 +119,19 @@ class Presence:
             await self.links.add(comm, info)
             if address not in self.scheduler.workers:
                 self._forget_brought(address, inventory)  # Dask did not take it
+                self._turn_away(address)
             return
         ws = self.scheduler.workers[address]
         self.brought[address] = inventory
         self._resumes[address] = info["status"]
         self.links.set_status(address, "paused")
         await self.links.take_back(comm, ws, info)
+
+    def _turn_away(self, address: str) -> None:
+        """A worker is not taken: it may come as often as it likes, nobody waits."""
+        if self.expected.pop(address, None) is not None:
+            self.turned_away.append(address)
+            self.came.set()
 
     def _forget_brought(self, address: str, inventory: Inventory) -> None:
         if self.brought.get(address) is inventory:

@@ -97,9 +97,9 @@ async def take_over(
         Dask is not as this was made for.
     """
     began = time.monotonic()
-    missing = dask_takeover.broken(scheduler)
-    if missing:
-        raise RuntimeError(f"Dask's scheduler has no {', '.join(missing)}")
+    lacking = dask_takeover.broken(scheduler)
+    if lacking:
+        raise RuntimeError(f"Dask's scheduler has no {', '.join(lacking)}")
     dask_takeover.number_runs(term)
     before = known_workers(durability)
     recorder = Recorder(
@@ -126,14 +126,15 @@ async def take_over(
         presence.hold_leases(held)
     for key in adopted.failed:
         recorder.count(key)
-    for address in [*presence.expected, *gone]:
+    missing = [*presence.expected, *gone, *presence.turned_away]
+    for address in missing:
         if address not in scheduler.workers:
             recorder.forget_absent(address)
     presence.open()
     settled = Settled(
         time.monotonic() - began,
         len(brought) - len(held),
-        len(presence.expected) + len(gone),
+        len(missing),
         adopted.counts,
     )
     logger.info("This scheduler leads: %s", settled)
@@ -148,7 +149,8 @@ async def _gather(scheduler: Scheduler, presence: Presence, term: int) -> list[s
     """Wait for the workers of old; answers those that are known to be gone.
 
     One that says that it hears is about to come, however slow its machine is: it is
-    waited for when silent ones are not any more, as long as for one that is away.
+    waited for when silent ones are not any more, as long as for one that is away; but
+    not when it has come, and is refused.
     """
     gone: list[str] = []
     coming: set[str] = set()

@@ -124,6 +124,20 @@ def test_a_client_that_gives_up() -> None:
         run(check)
 
 
+def test_an_error_is_no_answer() -> None:
+    """Who is told something has heard it if one of them answers, and does not fail."""
+
+    async def check() -> None:
+        async with watched() as one:
+            await add_plugin(one.here)
+            there = list(await one.line.workers())
+            assert await one.line.tell(there, "dtf_cancel", 30.0, run="r")
+            wrong = {"run": "r", "name": "", "offset": 0}
+            assert not await one.line.tell(there, "dtf_blob", 30.0, **wrong)
+
+    run(check)
+
+
 def test_a_worker_that_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is gone, though no scheduler says so; one that has come is opened."""
     monkeypatch.setattr("dtf_dask.runs.attendance._LOOK_AGAIN_S", 0.05)

@@ -19,7 +19,7 @@ from hand_worker import (
     until,
 )
 
-from dtf_dask.durable.inventory import Erred
+from dtf_dask.durable.inventory import KEY, Erred
 from dtf_dask.durable.operations import COUNTS, ERRED, decode_operation
 from dtf_dask.durable.successor import Attempt
 from dtf_dask.standby import takeover_steps
@@ -254,6 +254,35 @@ def test_who_answers_is_waited_for_though_the_grace_is_over() -> None:
             settled = await asyncio.wait_for(lead, PATIENCE_S)
             assert (settled.workers, settled.missing) == (2, 0)
             await until(lambda: a.sent() + b.sent() == ["z"])
+
+    run(test())
+
+
+@pytest.mark.logs("is not taken: an inventory of version", "duplicate name")
+def test_who_answers_and_is_refused_is_not_waited_for() -> None:
+    """It may be of another version, or another has its name: it will not be taken."""
+
+    async def test() -> None:
+        async with (
+            led_before("a", "b", "c") as (records, (a, b, c)),
+            coordinator(takeover_s=3600.0, grace_s=3600.0) as (one, presence),
+        ):
+            one.submit({"x": []}, ["x"])
+            lead = asyncio.create_task(taking_over(one, presence, records))
+            await asyncio.sleep(0)  # it has begun
+            await b.register(one.scheduler.address)
+            c.name = b.name
+            assert "name taken" in (await c.register(one.scheduler.address))["message"]
+            await until(lambda: a.called and c.called)
+            assert not lead.done()
+            other = {KEY: {**a.has().words(), "version": 0}}
+            answer = await a.register(one.scheduler.address, extra=other)
+            assert "of version 0" in answer["message"]
+            settled = await asyncio.wait_for(lead, PATIENCE_S)
+            assert (settled.workers, settled.missing) == (1, 2)
+            await until(lambda: b.sent() == ["x"])
+            assert f"w/{b.address}" in records.kept
+            assert not {f"w/{one.address}" for one in (a, c)} & records.kept.keys()
 
     run(test())
 

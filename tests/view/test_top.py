@@ -20,6 +20,7 @@ from typing import Any
 import distributed
 import pytest
 
+from dtf_dask.cli import view_link
 from dtf_dask.cli.main import main
 from dtf_dask.cli.top_screen import Screen, screen
 from dtf_dask.cli.view_link import ViewLink
@@ -165,16 +166,21 @@ def test_once_and_json(
     assert told["alerts"] == []
 
 
-def test_who_does_not_answer_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_does_not_answer_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No address, nobody there, a scheduler not of dtf: one line and a code."""
     code, out, err = run(capsys, "--once")
     assert (code, out) == (4, "")
     assert "which scheduler" in err
+    # Nobody comes, however long it is waited; who is there may be slow.
+    monkeypatch.setattr(view_link, "ANSWER_S", 0.5)
     code, out, err = run(capsys, "tcp://127.0.0.1:9")
     assert out == ""
     assert code not in (0, 1, 2)
     assert err.startswith("dtf: no scheduler answers at tcp://127.0.0.1:9: ")
     assert len(err.splitlines()) == 1
+    monkeypatch.setattr(view_link, "ANSWER_S", 60.0)
     with distributed.LocalCluster(
         n_workers=0, processes=False, protocol="tcp://", dashboard_address=None
     ) as plain:
