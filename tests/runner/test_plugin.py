@@ -394,6 +394,50 @@ def test_the_number_of_runs_is_bounded(suite, scratch, monkeypatch):
     assert leftovers(scratch) == []
 
 
+def test_a_run_whose_driver_is_gone_ends(suite, scratch, monkeypatch):
+    """It was killed while nobody led, and nothing said so: a driver that lives asks
+    what there is to hear. Nobody could while the worker had no scheduler."""
+    monkeypatch.setattr(plugin_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(plugin_module, "_UNASKED_S_MAX", 0.5)
+    connected, looks = True, 0
+
+    def is_connected(worker):
+        nonlocal looks
+        looks += 1
+        return connected
+
+    monkeypatch.setattr(plugin_module.dask_seam, "is_connected", is_connected)
+
+    async def looked(times):
+        """So often it could have ended."""
+        upto = looks + times
+        async with asyncio.timeout(WAIT_S):
+            while looks < upto:
+                await asyncio.sleep(0.01)
+
+    async def scene():
+        nonlocal connected
+        async with room(scratch) as here:
+            asks = await here.open(pytest_spec(suite, "asks", keep_events=True))
+            await here.open(pytest_spec(suite, "gone", keep_events=True))
+            await here.open(pytest_spec(suite, "of-here"))
+            connected = False
+            await looked(60)
+            assert len(leftovers(scratch)) == 3
+            connected = True
+            for _ in range(3):
+                await looked(20)
+                of = {"run": "asks", "stream": asks["stream"], "after": 0}
+                assert (await here.ask("dtf_events", **of))["last"] == 0
+            assert set(here.plugin._held.runs) == {"asks", "of-here"}
+            await looked(60)
+            assert set(here.plugin._held.runs) == {"of-here"}
+            assert len(leftovers(scratch)) == 1
+
+    asyncio.run(scene())
+    assert leftovers(scratch) == []
+
+
 def test_many_runs_leave_nothing_behind(suite, scratch, tmp_path, monkeypatch):
     """No process, descriptor or folder, of runs that end well, badly or early."""
     temporary = tmp_path / "temporary"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import tempfile
 import threading
@@ -20,9 +21,14 @@ from dtf_dask.worker_plugins import dask_seam
 from dtf_dask.worker_plugins.runner.worker_run import WorkerRun
 from dtf_dask.worker_plugins.snapshots import SnapshotStore
 
+logger = logging.getLogger(__name__)
+
 NAME = "dtf-runner"
 _RUNS_MAX = 16
 _ABANDONED_AFTER_S = 60.0  # idle for so long, a run makes room for a new one
+_UNASKED_S_MAX = 900.0
+"""So long a driver may be silent that could ask; by itself it does twice a minute."""
+_LOOK_S = 30.0
 _SNAPSHOT_BYTES_MAX = 8 * 2**30
 _UNWANTED = ("released", "cancelled", "resumed")
 
@@ -33,6 +39,7 @@ class _Holdings:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self.runs: dict[str, WorkerRun] = {}
+        self.looking: asyncio.Task[None] | None = None
         self._store: SnapshotStore | None = None
 
     def snapshots(self) -> SnapshotStore:
@@ -88,6 +95,8 @@ class RunnerPlugin(WorkerPlugin):
     async def teardown(self, worker: Worker) -> None:
         if worker.status in (Status.running, Status.paused):
             return
+        if self._held.looking is not None:
+            self._held.looking.cancel()
         runs = list(self._held.runs)
         await asyncio.gather(*(self.close(run=run_id) for run_id in runs))
         await asyncio.to_thread(self._held.close)
@@ -131,7 +140,21 @@ class RunnerPlugin(WorkerPlugin):
             if release is not None:
                 await asyncio.to_thread(release)
             return {"error": f"no folder for the run's files: {error}"}
+        if self._held.looking is None or self._held.looking.done():
+            self._held.looking = asyncio.create_task(self._look(), name="dtf-runs")
         return answer | runs[spec["run"]].said
+
+    async def _look(self) -> None:
+        """End runs whose driver is gone: it could not say so while nobody led."""
+        runs = self._held.runs
+        while runs:
+            await asyncio.sleep(_LOOK_S)
+            if not dask_seam.is_connected(self._worker):
+                continue
+            for run_id, run in list(runs.items()):
+                if run.unasked_s(_LOOK_S) > _UNASKED_S_MAX:
+                    logger.info("run %s is over: nobody asks for it", run_id)
+                    await self.close(run=run_id)
 
     async def _close_abandoned(self) -> None:
         """Make room: the run whose client has been silent for longest, and died."""

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from dtf_dask.frames import pack
 from dtf_dask.worker_plugins.runner.checkpoint import VARIABLE as CHECKPOINTS
 from dtf_dask.worker_plugins.runner.kept_events import KeptEvents
 from dtf_dask.worker_plugins.runner.kept_reports import forget, kept
+from dtf_dask.worker_plugins.runner.left_files import LeftFiles
 from dtf_dask.worker_plugins.runner.process import (
     RunnerLink,
     RunnerLostError,
@@ -29,11 +29,9 @@ from dtf_dask.worker_plugins.runner.topics import topic
 
 _CRASH_LIMIT = 3  # where the client names none
 _CRASH_LIMIT_MAX = 1000
-_BLOB_BYTES_MAX = 4 * 2**20
 _FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
 _OVER_MAX = 10_000  # batches that are remembered as over
 _PREEMPT_GRACE_S_MAX = 60.0
-_BLOB_NAME = re.compile(r"[0-9a-f]{32}(\.txt)?")
 
 
 class WorkerRun:
@@ -64,8 +62,7 @@ class WorkerRun:
         # Dask clears what the folder of a dead worker held.
         parent = worker.local_directory
         self._folder = Path(tempfile.mkdtemp(prefix="dtf-run-", dir=parent))
-        self._spill = self._folder / "files"
-        self._spill.mkdir()
+        self._files = LeftFiles(self._folder / "files")
         # Where an event cannot be lost (one process is the cluster) none is kept.
         self._events = KeptEvents(self._folder) if spec.get("keep_events") else None
         self._spec = spec | {"home": str(self._folder)}
@@ -78,10 +75,9 @@ class WorkerRun:
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
         self._revoked: dict[int, set[int]] = {}
         self._given: dict[int, set[int]] = {}  # what was taken back, for who asks again
-        self._read_up: dict[str, None] = {}  # files that were read to their end
         self._unwanted: set[int] = set()
         self._ended = False
-        self._used_at = time.monotonic()
+        self._used()
         self._batches = 0  # running, or waiting for their turn
 
     @property
@@ -92,6 +88,20 @@ class WorkerRun:
     def idle_s(self) -> float:
         """How long nobody has asked for anything; 0 while a batch is here."""
         return 0.0 if self._batches else time.monotonic() - self._used_at
+
+    def unasked_s(self, passed_s: float) -> float:
+        """For how long its driver, who could, has not asked what there is to hear.
+
+        Such time is counted here as it passes. Where no event is lost nobody asks.
+        """
+        if self._events is None or self._batches:
+            self._unasked_s = 0.0
+        else:
+            self._unasked_s += passed_s
+        return self._unasked_s
+
+    def _used(self) -> None:
+        self._used_at, self._unasked_s = time.monotonic(), 0.0
 
     # -- batches ------------------------------------
 
@@ -120,7 +130,7 @@ class WorkerRun:
                 self._slots.leave(slot)
         finally:
             self._batches -= 1
-            self._used_at = time.monotonic()
+            self._used()
             self._over[batch] = None
             while len(self._over) > _OVER_MAX:
                 oldest = next(iter(self._over))
@@ -188,7 +198,7 @@ class WorkerRun:
         """Send a batch, forward what comes; ``left`` shrinks as tests end."""
         request: dict[str, Any] = {"op": "batch", "entries": left}
         forget(self._kept(slot))
-        request |= {"spill": str(self._spill), "keep": str(self._kept(slot))}
+        request |= {"spill": str(self._files.folder), "keep": str(self._kept(slot))}
         link.send(request | {"env": self._env | env})
         held = bytearray()
         async for raw, frame in link.frames():
@@ -253,7 +263,7 @@ class WorkerRun:
 
     async def events(self, stream: str, after: int) -> dict[str, Any]:
         """The events after a number, which the driver has all up to."""
-        self._used_at = time.monotonic()
+        self._used()
         if self._events is None or stream != self._events.stream:
             return {"stream": ""}
         self._events.heard(after)
@@ -309,23 +319,9 @@ class WorkerRun:
             link.send({"op": "kill"})
 
     async def blob(self, name: str, offset: int) -> bytes:
-        """A piece of a file that a test left; the file goes when its end was read.
-
-        Who asks for the end again, having had no answer, has it again.
-        """
-        self._used_at = time.monotonic()
-        if not isinstance(name, str) or not _BLOB_NAME.fullmatch(name):
-            raise ValueError(f"no such file of this run: {name!r:.100}")
-        if not isinstance(offset, int) or not 0 <= offset < 2**62:
-            raise ValueError(f"no such place in a file: {offset!r:.100}")
-        if name in self._read_up:
-            return b""
-        piece = await asyncio.to_thread(_read_piece, self._spill / name, offset)
-        if not piece:
-            self._read_up[name] = None
-            while len(self._read_up) > _OVER_MAX:
-                del self._read_up[next(iter(self._read_up))]
-        return piece
+        """A piece of a file that a test left; see `LeftFiles`."""
+        self._used()
+        return await self._files.piece(name, offset)
 
     async def close(self) -> None:
         self._ended = True
@@ -375,17 +371,3 @@ def _too_long(frame: dict[str, Any], raw: bytes) -> bytes:
         return b""
     cause = f"its report has {len(raw)} bytes; the limit is {_FRAME_BYTES_MAX}"
     return pack({"op": "crash", "i": frame["i"], "cause": cause})
-
-
-def _read_piece(path: Path, offset: int) -> bytes:
-    # A test can put anything into the folder: a link or a pipe is no file of ours.
-    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise ValueError(f"no such file of this run: {path.name!r}")
-        piece = os.pread(number, _BLOB_BYTES_MAX, offset)
-    finally:
-        os.close(number)
-    if not piece:
-        path.unlink(missing_ok=True)
-    return piece
