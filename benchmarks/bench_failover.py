@@ -36,6 +36,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import statistics
 import sys
 import tempfile
@@ -495,6 +496,8 @@ def main() -> None:
         kills_s = 60 * options.minutes / len(known)
     size = replace(size, known=known, kills_s=kills_s)
     load = os.getloadavg()[0]
+    # As Ctrl-C: the cluster is ended, and its folders are removed.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     found = asyncio.run(measure(size, 0 if options.quick else options.million))
     found = {"benchmark": "bench_failover", **found}
     found["machine"] = {

@@ -27,7 +27,6 @@ START_S = 60.0
 _ASK_S = 0.02
 _HOST = "127.0.0.1"
 _LAG_MAX = 100
-_DTF = "from dtf_dask.cli.main import main; main()"
 
 
 class Coordinator:
@@ -261,8 +260,11 @@ class FailoverCluster:
     # -- workers ---------------------------------------------------------------------
 
     def start_worker(self, name: str, threads: int = 1, *more: str) -> None:
-        """Start one; it looks for the leader until it finds it."""
-        words = [self._python, "-c", _DTF, "worker", self.contact]
+        """Start one; it looks for the leader until it finds it.
+
+        It ends with this process, however that came about: its input ends.
+        """
+        words = [self._python, "-m", "dtf_dask.cli.dev_workers", self.contact]
         words += ["--name", name, "--nthreads", str(threads), "--no-nanny"]
         words += ["--no-dashboard", "--memory-limit", "0", *more]
         if self._tls:
@@ -276,7 +278,7 @@ class FailoverCluster:
         with log:
             self.workers[name] = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=self._environment,
@@ -290,6 +292,8 @@ class FailoverCluster:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
 
     def client_environment(self) -> dict[str, str]:
         """What a process needs in its environment to be let in."""

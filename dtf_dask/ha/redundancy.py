@@ -13,6 +13,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ STOP_S = 10.0
 _RESTART_S, _RESTART_MAX_S = 0.2, 10.0
 _STEADY_S = 30.0
 _LINES_KEPT = 50
+_LAST_WORDS_S, _LOOK_S = 2.0, 1.0
 _LOOK_UP_S, _STALE_S = 2.0, 3600.0  # whoever is asked may know it for long
 
 
@@ -111,6 +113,11 @@ class RedundancyManager:
             try:
                 await asyncio.wait_for(process.wait(), STOP_S)
             except TimeoutError:
+                _LOG.warning(
+                    "node %d does not end within %.0f s, and is killed: what was"
+                    " acknowledged is on its disk",
+                    *(self.config.node, STOP_S),
+                )
                 process.kill()
         await self._ended(process)
 
@@ -229,9 +236,17 @@ class RedundancyManager:
             self.ledger.set_address(self.config.node, parse_address(address))
 
     async def _ended(self, process: asyncio.subprocess.Process) -> None:
-        self.last_exit = await process.wait()
+        # What it left behind, and is stopped, holds its ends of the pipes open: neither
+        # of the two waits would end by itself.
+        while process.returncode is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await process.wait()
+        self.last_exit = process.returncode
         if self._reader is not None:
-            await self._reader
+            _, open_still = await asyncio.wait([self._reader], timeout=_LAST_WORDS_S)
+            for one in open_still:
+                one.cancel()
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while True:

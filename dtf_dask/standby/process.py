@@ -15,6 +15,8 @@ import socket
 import sys
 from typing import NoReturn
 
+from dtf_dask.kernel import die_with_parent
+
 logger = logging.getLogger(__name__)
 
 _GC_THRESHOLDS = (50_000, 20, 100)
@@ -44,9 +46,7 @@ async def serve(connection: socket.socket) -> NoReturn:
 
 def main(arguments: list[str]) -> NoReturn:
     """Run the process, with the number of the socket as its only argument."""
-    from dtf_dask.worker_plugins.runner.process_life import die_with_parent
-
-    die_with_parent(True)
+    die_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     gc.set_threshold(*_GC_THRESHOLDS)
     connection = socket.socket(fileno=int(arguments[0]))

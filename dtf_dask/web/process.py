@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from tornado.netutil import bind_sockets
 
 from dtf_dask.frames import Frame
+from dtf_dask.kernel import die_with_parent
 from dtf_dask.standby.link import NodeLink
 from dtf_dask.view import feed_words as words
 from dtf_dask.web.server import served
@@ -83,6 +84,7 @@ async def serve(connection: socket.socket) -> NoReturn:
 
 def main(arguments: list[str]) -> Any:
     """Run the process, with the number of the socket as its only argument."""
+    die_with_parent()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     os.nice(NICENESS)
     connection = socket.socket(fileno=int(arguments[0]))

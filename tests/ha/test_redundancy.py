@@ -19,6 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dtf_dask.errors import ConfigurationError, NodeProcessError, UsageError
+from dtf_dask.ha import redundancy
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
@@ -148,6 +149,35 @@ def test_a_leader_that_is_stopped_is_left(tmp_path: Path) -> None:
             await asyncio.gather(*(one.stop() for one in managers))
 
     asyncio.run(asyncio.wait_for(run(), 60))
+
+
+@pytest.mark.logs("does not end within")
+def test_what_is_stopped_is_ended_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that hears no signal, and what runs beside it: soon nothing is there."""
+    monkeypatch.setattr(redundancy, "STOP_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        where = "127.0.0.1:{1}".format(*free.getsockname())
+
+    async def run() -> list[psutil.Process]:
+        (folder,) = made_nodes(tmp_path, 1)
+        manager = RedundancyManager(folder, {"web": where})
+        await manager.start()
+        while (await manager.status())["web"]["role"] != "serves":
+            await asyncio.sleep(0.02)
+        node = psutil.Process(manager.pid)
+        family = [*node.children(recursive=True), node]
+        assert len(family) == 2
+        for one in family:
+            one.suspend()
+        await manager.stop()
+        assert manager.last_exit == -signal.SIGKILL
+        return family
+
+    family = asyncio.run(asyncio.wait_for(run(), 60))
+    _, left = psutil.wait_procs(family, WAIT_S)
+    assert left == []
 
 
 def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from _pytest.tmpdir import TempPathFactory
 from distributed import Worker, WorkerPlugin
 from packaging.version import Version
 
+from dtf_dask import kernel
 from dtf_dask.worker_plugins.runner import process_life, pytest_seam
 
 
@@ -168,13 +169,13 @@ def test_prctl_numbers():
     """PR_GET_CHILD_SUBREAPER (37) and PR_GET_PDEATHSIG (2) answer what was set."""
 
     def body(outlet):
-        process_life.adopt_orphans()
+        kernel.adopt_orphans()
         process_life.lead_group()
         libc, answer = ctypes.CDLL(None), ctypes.c_int(0)
         for option in (37, 2):
             assert libc.prctl(option, ctypes.byref(answer), 0, 0, 0) == 0
             os.write(outlet, f"{answer.value} ".encode())
-        process_life.die_with_parent(False)
+        kernel.die_with_parent(False)
         libc.prctl(2, ctypes.byref(answer), 0, 0, 0)
         os.write(outlet, f"{answer.value} {os.getsid(0) == os.getpid()}".encode())
 

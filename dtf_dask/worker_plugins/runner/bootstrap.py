@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 import pytest
 
 from dtf_dask.frames import HEADER_BYTES, body_bytes, decode, pack
+from dtf_dask.kernel import die_with_parent
 from dtf_dask.worker_plugins.runner.collecting import CollectingPlugin, collect_and_run
 from dtf_dask.worker_plugins.runner.fresh_session import FreshSession
 from dtf_dask.worker_plugins.runner.leftovers import tail
-from dtf_dask.worker_plugins.runner.process_life import die_with_parent
 from dtf_dask.worker_plugins.runner.pytest_session import PytestSession
 from dtf_dask.worker_plugins.runner.sessions import RunnerSession
 from dtf_dask.worker_plugins.runner.supervisor import Supervisor
@@ -68,7 +68,7 @@ def main() -> int:
     """Entry of a runner that a worker started: the channel's number is its argument."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
-    die_with_parent(True)
+    die_with_parent()
     spec = _first_frame(channel)
     if spec["kind"] == "cases":
         from dtf_dask.worker_plugins.runner.case_session import CaseSession

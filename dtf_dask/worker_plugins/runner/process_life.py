@@ -1,13 +1,12 @@
 """How processes of a runner live and die: groups, parents, orphans, exit handlers.
 
-The few names that are private to the standard library or the kernel are used here
-only; ``tests/runner/test_process_life.py`` pins them.
+The few names that are private to the standard library are used here only;
+``tests/runner/test_seams.py`` pins them.
 """
 
 from __future__ import annotations
 
 import atexit
-import ctypes
 import os
 import select
 import signal
@@ -21,11 +20,11 @@ from typing import Any, NoReturn
 import psutil
 
 from dtf_dask.frames import pack
+from dtf_dask.kernel import die_with_parent
 
 # What the reports of a child go by: a test that replaces `os.write` replaces its own.
 _write, _getpid, _exit, _fstat = os.write, os.getpid, os._exit, os.fstat
 _LOOK_FREE_S = 0.2
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _REAP_S = 2.0
 _LINGER_S = 0.05
 
@@ -38,25 +37,12 @@ def lead_group() -> None:
     """
     if os.getpgrp() != os.getpid():
         os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     except OSError:
         pass  # not Linux
-
-
-def die_with_parent(wanted: bool) -> None:
-    """Whether to be killed with the thread that started this process.
-
-    For a time in which nobody watches the channel: a suite may hang as it is imported.
-    """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if wanted else 0)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def forget_exit_handlers() -> Callable[[], None]:
@@ -325,11 +311,6 @@ def await_end(pid: int, timeout_s: float) -> bool:
         return bool(poll.poll(timeout_s * 1000))
     finally:
         os.close(handle)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 def leave(code: int) -> NoReturn:

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from dtf_dask.kernel import adopt_orphans, die_with_parent
 from dtf_dask.worker_plugins.runner import process_life
 from dtf_dask.worker_plugins.runner.child_watch import BatchEnd, Child
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
@@ -47,8 +48,8 @@ class Supervisor:
 
     def serve(self) -> None:
         """Greet, then run batch after batch."""
-        process_life.adopt_orphans()
-        process_life.die_with_parent(False)  # from here the channel says it, in order
+        adopt_orphans()
+        die_with_parent(False)  # from here the channel says it, in order
         line = self._line
         try:
             line.send({"op": "hello", "pid": os.getpid(), **self._session.describe()})
