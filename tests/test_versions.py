@@ -169,10 +169,13 @@ def test_what_schedulers_refuse(newer: Newer) -> None:
     )
     with pytest.raises(ProtocolError, match=r"version 2, .* 1: run the same"):
         primitives_records.decode_record(key, packed)
-    (part,) = newer(
-        journal, lambda: journal.parts_of(1.0, [b"one"], [1.0]), "_SAYS_TIMES"
-    )
-    with pytest.raises(ProtocolError, match=r"version 3, .* 2: run the same"):
+
+    def written() -> list[bytes]:
+        return newer(journal, lambda: journal.parts_of(1.0, [b"one"], [1.0]), says)
+
+    says = "_SAYS_TIMES"
+    (part,) = newer(journal, written, says)
+    with pytest.raises(ProtocolError, match=r"version 4, .* 3: run the same"):
         list(journal.batches([(journal.key_of(1), part)]))
 
 
@@ -180,6 +183,8 @@ def test_a_record_of_the_journal_is_of_the_oldest_version_that_knows_it() -> Non
     """So older coordinators read what a newer one writes, until there is more."""
     known = encode_operation(operations.RELEASE, "c", ("x",))
     new = encode_operation(operations.VOID, "c", ("x",), 1.0)
+    was = encode_operation(operations.COUNTS, "", ("x",), (1,), (0,), (7,))
+    now = encode_operation(operations.COUNTS, "", ("x",), (1,), (0,), (7,), (9,))
 
     def version(packed: list[bytes], *times: list[float]) -> int:
         (part,) = journal.parts_of(1.0, packed, *times)
@@ -187,8 +192,9 @@ def test_a_record_of_the_journal_is_of_the_oldest_version_that_knows_it() -> Non
         assert list(batch.operations) == packed
         return int(msgpack.unpackb(part[1:])[0])
 
-    assert version([]) == version([known]) == 1
+    assert version([]) == version([known]) == version([was]) == 1
     assert version([known, new]) == version([known], [1.0]) == 2
+    assert version([was, new, now]) == 3
 
 
 @pytest.mark.logs("A record of a worker is passed over")

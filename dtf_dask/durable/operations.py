@@ -9,7 +9,7 @@ depend on the operations before it and on nothing else: on no clock, no worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgpack
@@ -17,7 +17,7 @@ import msgpack
 from dtf_dask.errors import ProtocolError, UsageError
 from dtf_dask.submission.table import CLIENT_LENGTH_MAX, key_fault, shown
 
-VERSION = 2
+VERSION = 3
 """Of the set of operations. Each record of a journal says the oldest that knows it all,
 so that older coordinators read what a newer one writes until there is something new."""
 
@@ -26,7 +26,7 @@ KEYS_MAX = 4_000_000
 
 TABLE, DESIRE, RELEASE, CANCEL, RETRY, SCATTER = 1, 2, 3, 4, 5, 6
 CLIENT_GONE, RESTART = 7, 8
-ERRED, COUNTS, VOID = 16, 17, 18
+ERRED, COUNTS, VOID, KEEPS = 16, 17, 18, 19
 """These the scheduler writes itself: what became of tasks, and of wishes for them."""
 
 
@@ -42,13 +42,14 @@ class Operation(NamedTuple):
 class Kind:
     """One kind of operation: what it is called, and what is wrong with a body.
 
-    It is known ``since`` that version.
+    It is known ``since`` that version; with bodies of other lengths since others.
     """
 
     name: str
     body_wrong: Callable[[tuple[Any, ...]], str]
     from_clients: bool = True
     since: int = 1
+    lengths_since: Mapping[int, int] = field(default_factory=dict)
 
 
 def _keys_wrong(keys: object) -> str:
@@ -97,13 +98,13 @@ def _erred_wrong(body: tuple[Any, ...]) -> str:
 
 
 def _counts_wrong(body: tuple[Any, ...]) -> str:
-    if len(body) != 4 or not all(
+    if len(body) not in (4, 5) or not all(
         type(column) is tuple and all(type(one) is int for one in column)
         for column in body[1:]
     ):
         return (
-            "takes keys, the retries each has left, how often each was suspected, and"
-            " up to which run id its failures are counted in that"
+            "takes keys, the retries each has left, how often each was suspected, up to"
+            " which run id its failures are counted in that, and the mark of its making"
         )
     if len({len(column) for column in body}) != 1:
         return "has columns of different lengths"
@@ -113,6 +114,19 @@ def _counts_wrong(body: tuple[Any, ...]) -> str:
 def _void_wrong(body: tuple[Any, ...]) -> str:
     if len(body) != 2 or type(body[1]) is not float:
         return "takes keys, and up to when they were wished for"
+    return _keys_wrong(body[0])
+
+
+def _keeps_wrong(body: tuple[Any, ...]) -> str:
+    if (
+        len(body) != 3
+        or type(body[0]) is not tuple
+        or type(body[1]) is not tuple
+        or len(body[0]) != len(body[1])
+        or not all(type(mark) is int for mark in body[1])
+        or type(body[2]) is not float
+    ):
+        return "takes keys, the mark of each one's making, and when they were known"
     return _keys_wrong(body[0])
 
 
@@ -126,11 +140,12 @@ KINDS: dict[int, Kind] = {
     CLIENT_GONE: Kind("client-gone", _nothing, from_clients=False),
     RESTART: Kind("restart", _nothing),
     ERRED: Kind("erred", _erred_wrong, from_clients=False),
-    COUNTS: Kind("counts", _counts_wrong, from_clients=False),
+    COUNTS: Kind("counts", _counts_wrong, from_clients=False, lengths_since={5: 3}),
     VOID: Kind("void", _void_wrong, from_clients=False, since=2),
+    KEEPS: Kind("keeps", _keeps_wrong, from_clients=False, since=3),
 }
-_KIND_AT = 1
-"""Of an operation as bytes, behind the head of its array: of one that we packed."""
+_KIND_AT, _LENGTH_BITS = 1, 0x0F
+"""Of an operation as bytes, behind and in the head of its array: of one we packed."""
 
 
 def encode_operation(kind: int, client: str, *body: Any) -> bytes:
@@ -166,6 +181,11 @@ def encode_operation(kind: int, client: str, *body: Any) -> bytes:
     return packed
 
 
+def kind_of(packed: bytes) -> int:
+    """The kind of an operation, as `encode_operation` made it; of another anything."""
+    return int.from_bytes(packed[_KIND_AT : _KIND_AT + 1], "big")
+
+
 def version_of(packed: bytes) -> int:
     """The oldest version that knows an operation, as `encode_operation` made it.
 
@@ -178,8 +198,11 @@ def version_of(packed: bytes) -> int:
     >>> version_of(encode_operation(VOID, "c-1", ("x",), 1.5))
     2
     """
-    known = KINDS.get(int.from_bytes(packed[_KIND_AT : _KIND_AT + 1], "big"))
-    return 1 if known is None or known.from_clients else known.since
+    known = KINDS.get(kind_of(packed))
+    if known is None or known.from_clients:
+        return 1
+    body_length = (packed[0] & _LENGTH_BITS) - 2
+    return known.lengths_since.get(body_length, known.since)
 
 
 def decode_operation(packed: bytes) -> Operation:

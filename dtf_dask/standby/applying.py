@@ -9,7 +9,7 @@ what is over may be gone, so it keeps what it forgets until it has acted on all 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from distributed import Scheduler
@@ -17,9 +17,10 @@ from distributed.scheduler import TaskState
 
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import Operation, encode_operation
-from dtf_dask.standby import dask_seam
+from dtf_dask.standby import dask_moving, dask_seam
+from dtf_dask.standby.asked_again import AskedAgain
 from dtf_dask.standby.burying import Buried, Graveyard
-from dtf_dask.standby.dask_takeover import made_of
+from dtf_dask.standby.described import Described
 from dtf_dask.standby.huge import in_turns
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
@@ -59,8 +60,6 @@ class Applier:
         Told before others have no turn for long: for how long at most.
     erred
         What the journal says of tasks that failed, by key.
-    scattered
-        Sizes of what was scattered, by key.
     """
 
     def __init__(
@@ -74,14 +73,15 @@ class Applier:
         self.last_s = 0.0
         self.leads = False
         self.quiet = True
-        self.erred: dict[Key, Mapping[str, Any]] = {}
-        self.scattered: dict[Key, int] = {}
+        self._described = Described(scheduler, self.living)
+        self.erred = self._described.erred
         self.tell_more = tell_more
         self.busy: Callable[[float], None] = lambda limit_s: None
         self._graves = Graveyard(scheduler, self._revive)
         self._is_there = self._graves.is_known
-        self._revived: set[Key] = set()
+        self._again = AskedAgain(scheduler, self._graves.confirm)
         self._restricted: set[Key] = set()
+        self._acting = False
         scheduler.add_plugin(Watch(self.forgotten, self.finished, scheduler), name=NAME)
         self._acts: dict[int, Callable[[Operation, bytes, float, Any], Slices]] = {
             operations.TABLE: self._table,
@@ -95,6 +95,7 @@ class Applier:
             operations.ERRED: self._erred,
             operations.COUNTS: self._counts,
             operations.VOID: self._void,
+            operations.KEEPS: self._keeps,
         }
 
     def act(
@@ -112,9 +113,43 @@ class Applier:
         self.failed = ""
         self.last_s = max(self.last_s, at_s)
         self.living.turn(at_s)
+        turns = self._acts[operation.kind](operation, packed, at_s, read)
+        yield from self._guarded(operation, in_turns(turns, len(packed), self.busy))
+
+    def act_early(self, operation: Operation) -> Slices:
+        """What was so for the leader by now, as an operation to come says."""
+        upto_s = operation.body[-1]
+        why = f"{operations.KINDS[operation.kind].name}-{upto_s}"
+        if operation.kind == operations.KEEPS:
+            turns = self._again.over(operation, why)
+        else:
+            void = self.living.void(operation.client, operation.body[0], upto_s)
+            turns = dask_moving.release(self.scheduler, operation.client, void, why)
+        yield from self._guarded(operation, turns)
+
+    def expect(self, operation: Operation) -> None:
+        """An operation that is to come says what is so before it."""
+        if operation.kind == operations.KEEPS:
+            self._again.expect(operation)
+
+    def say_kept(self) -> None:
+        """Have written what is known still that was asked for again."""
+        for packed in self._again.said(self.last_s):
+            self.tell_more(packed)
+
+    def _guarded(self, operation: Operation, turns: Slices) -> Slices:
         try:
-            turns = self._acts[operation.kind](operation, packed, at_s, read)
-            yield from in_turns(turns, len(packed), self.busy)
+            while True:
+                self._acting = True
+                try:
+                    next(turns)
+                except StopIteration:
+                    break
+                finally:
+                    self._acting = False
+                yield
+            revived = self._graves.just_revived()
+            dask_moving.forget_unneeded(self.scheduler, revived, "revived")
         except Exception as error:
             # Whoever takes over would meet it again: one operation must not be what
             # ends all schedulers, one after the other.
@@ -126,13 +161,13 @@ class Applier:
 
     def settle(self) -> None:
         """All that is in the ledger was acted on: nothing is revived any more."""
-        tasks = self.scheduler.tasks
-        # Revived for tasks that could not be made after all.
-        revived = [tasks[key] for key in self._revived if key in tasks]
-        dask_seam.forget_unneeded(self.scheduler, revived, "settle")
         self._graves.settle()
-        self._revived.clear()
         self.living.settle()
+
+    def next_day(self) -> None:
+        """All was acted on that was in the ledger when this was called last: what was
+        forgotten before that is not revived any more."""
+        self.living.settle(self._graves.next_day())
 
     def lead(self) -> None:
         """From now on others are told what becomes of what they ask."""
@@ -153,15 +188,13 @@ class Applier:
         key: Key = ts.key
         self.living.forgotten(key)
         erred = self.erred.pop(key, None)
-        self.scattered.pop(key, None)
         if not self.leads:
-            self._revived.discard(key)
             self._graves.bury(ts, erred)
-        else:
-            # If somebody wants it, no operation said so: a worker died with what cannot
-            # be made again.
-            for cs in ts.who_wants or ():
-                self._voids(cs.client_key, (key,), self.last_s)
+        elif not self._acting:
+            # No operation said so: a worker died with what cannot be made again. Dask
+            # has let go of who wanted it by now.
+            for client in self.living.wanting(key):
+                self._voids(client, (key,), self.last_s)
 
     def finished(self, key: Key) -> None:
         """A task is done, of which Dask itself may void a wish."""
@@ -175,7 +208,7 @@ class Applier:
     def _voids(self, client: str, keys: tuple[Key, ...], upto_s: float) -> None:
         """Have it written that wishes are void: those up to now, for what comes before
         that in the journal may hold the same wish again."""
-        self.living.void(client, keys)
+        self.living.void(client, keys, upto_s)
         self.tell_more(encode_operation(operations.VOID, client, keys, upto_s))
 
     # The operations.
@@ -191,10 +224,13 @@ class Applier:
         if lost and self.leads:
             yield from self._lost(op.client, packed, wanted, at_s)
             return
-        rows = possible(given.rows, lost, self._is_there) if lost else given.rows
-        anew = self._revived & {row.key for _, row in rows} if self._revived else ()
-        self._revived.difference_update(anew)
-        before = [dts for key in anew for dts in scheduler.tasks[key].dependencies]
+        rows = given.rows
+        tasks: dict[Key, TaskState] = scheduler.tasks
+        if lost:
+            rows = possible(rows, lost, self._graves.is_certain)
+        anew = self._graves.anew(row.key for _, row in rows)
+        before = [dts for key in anew for dts in tasks[key].dependencies]
+        values = [row.key for _, row in rows if dask_seam.is_value(tasks.get(row.key))]
         self._say_busy(len(rows))
         made = yield from dask_seam.make_tasks(
             scheduler, given, at_s, rows, schedules=not self.quiet, anew=anew
@@ -204,13 +240,19 @@ class Applier:
             self._restricted.update(
                 ts.key for ts in made if dask_seam.is_restricted(ts)
             )
-        there, vain = self._parted(wanted)
+        there: list[Key] = [key for key in wanted if key in tasks]
+        vain = [key for key in wanted if key not in tasks]
         keys = [ts.key for ts in made]
-        self.living.asserted(packed, op.client, keys, there, vain)
+        self.living.asserted(packed, op.client, keys, there, vain, values)
         scheduler.client_desires_keys(keys=there, client=op.client)
+        self._again.keep(made)
+        if len(made) < len(rows):
+            new = set(keys)
+            others: list[Key] = [row.key for _, row in rows if row.key not in new]
+            self._again.note([tasks[key] for key in others if key in tasks], at_s)
         # What is needed only by tasks that could not be made, or that are known, by
         # another submission that needs something else.
-        dask_seam.forget_unneeded(scheduler, [*before, *made], why)
+        dask_moving.forget_unneeded(scheduler, [*before, *made], why)
         yield from dask_seam.submit(
             scheduler, op.client, given, why, schedules=not self.quiet
         )
@@ -226,7 +268,7 @@ class Applier:
         self._cancelled(client, wanted, "lost dependencies")
         self._voids(client, wanted, at_s)
         why = f"lost-dependencies-{at_s}"
-        yield from dask_seam.release(self.scheduler, client, wanted, why)
+        yield from dask_moving.release(self.scheduler, client, wanted, why)
 
     def _desire(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         there, vain = self._parted(op.body[0])
@@ -242,11 +284,11 @@ class Applier:
         keys = op.body[0]
         self.living.denied(packed, [(op.client, key) for key in keys])
         why = f"client-releases-keys-{at_s}"
-        yield from dask_seam.release(self.scheduler, op.client, keys, why)
+        yield from dask_moving.release(self.scheduler, op.client, keys, why)
 
     def _void(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys = self.living.denied_upto(packed, op.client, *op.body)
-        yield from dask_seam.release(self.scheduler, op.client, keys, f"void-{at_s}")
+        yield from dask_moving.release(self.scheduler, op.client, keys, f"void-{at_s}")
 
     def _cancel(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys, force, reason = op.body
@@ -271,30 +313,31 @@ class Applier:
                 self._voids(client, tuple(wanted), at_s)
                 self._cancelled(client, wanted, reason, by=op.client)
             why = f"cancel-key-{at_s}"
-            yield from dask_seam.release(self.scheduler, client, wanted, why)
+            yield from dask_moving.release(self.scheduler, client, wanted, why)
 
     def _retry(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
-        keys = [key for key in op.body[0] if key in self.scheduler.tasks]
-        self.living.described(operations.ERRED, packed, keys)
-        for key in keys:
-            self.erred.pop(key, None)
-        if self.quiet:
-            dask_seam.retry_quietly(self.scheduler, keys, f"stimulus-retry-{at_s}")
-        else:
-            self.scheduler.stimulus_retry(keys=keys, client=op.client or None)
+        self._described.retried(op, packed, at_s, quiet=self.quiet)
         yield from ()
 
     def _scatter(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         scheduler = self.scheduler
-        made = []
-        for key, size in zip(*op.body, strict=True):
-            if not self._is_there(key):
-                made.append(key)
-                scheduler.new_task(key, None, "released")
-            self.scattered[key] = size
-        self.living.asserted(packed, op.client, made, op.body[0])
+        made: list[TaskState] = []
+        again: list[TaskState] = []
+        for key in op.body[0]:
+            ts = scheduler.tasks.get(key)
+            if ts is None:
+                ts = scheduler.new_task(key, None, "released")
+            elif self._graves.anew([key]):
+                dask_seam.make_anew(ts, None)
+            elif self.living.is_made(key):
+                again.append(ts)
+                continue
+            made.append(ts)  # the leader knows a value before this says so
+        self.living.asserted(packed, op.client, [ts.key for ts in made], op.body[0])
         dask_seam.known_client(scheduler, op.client)
         scheduler.client_desires_keys(keys=op.body[0], client=op.client)
+        self._again.keep(made)
+        self._again.note(again, at_s)
         yield from ()
 
     def _client_gone(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
@@ -315,30 +358,20 @@ class Applier:
         cs = self.scheduler.clients.get(client)
         if cs is not None:
             keys = [ts.key for ts in cs.wants_what]
-            yield from dask_seam.release(self.scheduler, client, keys, why)
+            yield from dask_moving.release(self.scheduler, client, keys, why)
 
     def _erred(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
-        key, words = op.body
-        ts = self.scheduler.tasks.get(key)
-        if ts is not None and words.get("made", made_of(ts)) != made_of(ts):
-            ts = None  # another task of that key, which was forgotten meanwhile
-        self.living.described(operations.ERRED, packed, [key] if ts else [])
-        if ts is not None and not self.leads:
-            self.erred[key] = words
-            ts.run_id = words.get("run_id")
+        self._described.failed(op, packed, leads=self.leads)
         yield from ()
 
     def _counts(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
-        tasks = self.scheduler.tasks
-        known = [key for key in op.body[0] if key in tasks]
-        self.living.described(operations.COUNTS, packed, known)
-        if not self.leads:
-            for key, retries, suspicious, *run_ids in zip(*op.body, strict=True):
-                if key in tasks:
-                    ts = tasks[key]
-                    ts.retries, ts.suspicious = retries, suspicious
-                    # Errors of attempts up to this one are counted already.
-                    ts.run_id = run_ids[0] if run_ids else ts.run_id
+        self._described.counted(op, packed, leads=self.leads)
+        yield from ()
+
+    def _keeps(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
+        keys, marks, upto_s = op.body
+        self._described.kept(packed, keys, marks)
+        self._again.is_written(upto_s)
         yield from ()
 
     # What others hear, and what is there.
@@ -359,11 +392,9 @@ class Applier:
 
     def _revive(self, ts: TaskState, found: Buried) -> None:
         key: Key = ts.key
-        self._revived.add(key)
         self.living.revived(key)
         dask_seam.tell_plugins(self.scheduler, "", [ts], set(), "revived")
         if dask_seam.is_restricted(ts):
             self._restricted.add(key)
         if found.erred is not None:
-            self.erred[key] = found.erred
-            ts.run_id = found.erred.get("run_id")
+            self._described.remember(ts, found.erred)

@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Generator, Iterable, Mapping
 from inspect import signature
-from operator import attrgetter
 from typing import Any
 
 from distributed import Scheduler
 from distributed.client import SourceCode
 from distributed.scheduler import ClientState, Computation, TaskState
 
+from dtf_dask.standby.dask_moving import transitions, waiting
+from dtf_dask.standby.dask_takeover import made_of
 from dtf_dask.standby.graphs import opaque_tasks
 from dtf_dask.standby.submitted import Submitted
 from dtf_dask.submission.table import Row
@@ -26,10 +26,6 @@ VERSIONS = ("2026.3", "2026.8")
 
 AT_ONCE = 1_000
 """Tasks that are made before others have a turn: some tens of milliseconds."""
-_TURN_S, _LOOK_EACH = 0.03, 32
-"""How long tasks are moved before others have a turn. What is said to the node passes
-a socket that holds little: it needs many turns, and who is not heard is ended."""
-_UNDER_WAY = frozenset({"waiting", "processing", "queued", "no-worker", "memory"})
 _NOT_YET = frozenset({"workers", "restrictions"})
 """Annotations that mean something only where workers are known."""
 
@@ -170,76 +166,6 @@ def submit(
         yield from transitions(scheduler, recommended, why)
 
 
-def release(
-    scheduler: Any, client: str, keys: Collection[Key], why: str
-) -> Generator[None, None, None]:
-    """What `Scheduler.client_releases_keys` does, with pauses if much is forgotten."""
-    cs = scheduler.clients.get(client)
-    if cs is None:
-        return
-    recommended: dict[Key, Any] = {}
-    scheduler._client_releases_keys(keys=keys, cs=cs, recommendations=recommended)
-    yield from transitions(scheduler, recommended, why)
-    scheduler.stimulus_queue_slots_maybe_opened(stimulus_id=why)
-
-
-def forget_unneeded(scheduler: Any, tasks: Iterable[TaskState], why: str) -> None:
-    """Forget those of some tasks that nobody wants and nothing depends on."""
-    recommended = {
-        ts.key: "forgotten" for ts in tasks if not ts.dependents and not ts.who_wants
-    }
-    if recommended:
-        scheduler.transitions(recommended, why)
-
-
-def retry_quietly(scheduler: Any, keys: Iterable[Key], why: str) -> None:
-    """What `Scheduler.stimulus_retry` does, where nothing is to run yet."""
-    stack = list(keys)
-    while stack:
-        key = stack.pop()
-        ts = scheduler.tasks.get(key)
-        if ts is None or ts.state != "erred":
-            continue
-        stack += [dts.key for dts in ts.dependencies if dts.state == "erred"]
-        more, _, _ = scheduler._transition(key, "released", why)
-        stack += [one for one, finish in more.items() if finish == "waiting"]
-
-
-def waiting(wanted: Iterable[TaskState]) -> dict[Key, Any]:
-    """Recommend that tasks run, the most urgent first, as Dask has it."""
-    released = [ts for ts in wanted if ts.state == "released"]
-    released.sort(key=attrgetter("priority"), reverse=True)
-    return {ts.key: "waiting" for ts in released}
-
-
-def transitions(
-    scheduler: Any, recommended: Mapping[Key, Any], why: str
-) -> Generator[None, None, None]:
-    """What `Scheduler.transitions` does, with pauses for others to have a turn."""
-    left: dict[Key, Any] = dict(recommended)
-    while left:
-        clients: dict[str, list[Any]] = {}
-        workers: dict[str, list[Any]] = {}
-        turn_ends, count = time.monotonic() + _TURN_S, 0
-        while left and (count % _LOOK_EACH or time.monotonic() < turn_ends):
-            count += 1
-            key, finish = left.popitem()
-            ts = scheduler.tasks.get(key)
-            if finish == "waiting" and ts is not None and ts.state in _UNDER_WAY:
-                continue  # somebody else was faster, in another turn
-            more, client_messages, worker_messages = scheduler._transition(
-                key, finish, why
-            )
-            left.update(more)
-            for one, messages in client_messages.items():
-                clients.setdefault(one, []).extend(messages)
-            for one, messages in worker_messages.items():
-                workers.setdefault(one, []).extend(messages)
-        scheduler.send_all(clients, workers)
-        if left:
-            yield
-
-
 def tell_plugins(
     scheduler: Any,
     client: str,
@@ -315,14 +241,12 @@ def _task(
     if ts is None:
         ts = scheduler.new_task(key, spec, "released", computation=computation)
         new.append(ts)
-    elif ts.run_spec is None:
-        ts.run_spec = spec
     elif key in anew:
-        for dts in ts.dependencies:
-            dts.dependents.discard(ts)
-        ts.dependencies.clear()
-        ts.run_spec, ts.annotations, ts.priority = spec, None, None
+        make_anew(ts, spec)
         new.append(ts)
+    elif ts.run_spec is None:
+        spec.made = made_of(ts)  # what workers have is the value that was scattered
+        ts.run_spec = spec
     elif len(ts.dependencies) != len(spec.dependencies) or any(
         dts.key not in spec.dependencies for dts in ts.dependencies
     ):
@@ -335,6 +259,19 @@ def _task(
     for dependency in spec.dependencies:
         ts.add_dependency(tasks[dependency])
     return ts
+
+
+def is_value(ts: TaskState | None) -> bool:
+    """Whether a task was scattered, and is nothing that could be computed yet."""
+    return ts is not None and ts.run_spec is None
+
+
+def make_anew(ts: TaskState, spec: Any) -> None:
+    """Have a task be another one of its key, as if it had been forgotten before."""
+    for dts in ts.dependencies:
+        dts.dependents.discard(ts)
+    ts.dependencies.clear()
+    ts.run_spec, ts.annotations, ts.priority = spec, None, None
 
 
 def _annotate(

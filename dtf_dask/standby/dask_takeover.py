@@ -250,8 +250,9 @@ def serialized(packed: bytes) -> Any:
 
 def counts(
     scheduler: Scheduler, keys: Iterable[Key]
-) -> list[tuple[Key, int, int, int]]:
-    """Of tasks that are to be tried again: tries left, suspicions, the last attempt."""
+) -> list[tuple[Key, int, int, int, int]]:
+    """Of tasks that are to be tried again: tries left, suspicions, the last attempt,
+    and the mark of the making."""
     found = []
     for key in keys:
         ts = scheduler.tasks.get(key)
@@ -261,7 +262,7 @@ def counts(
             last = ts.run_id or 0
             if ts.state == "processing":
                 last = 0  # of an attempt that has begun since nothing is known
-            found.append((key, ts.retries, ts.suspicious, last))
+            found.append((key, ts.retries, ts.suspicious, last, made_of(ts)))
     return found
 
 

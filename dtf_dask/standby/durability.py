@@ -312,6 +312,7 @@ class Durability:
     def _cut(self) -> None:
         """Have records of the journal removed that are over."""
         self._cutting = None
+        self.applier.say_kept()  # before anything goes that would tell it, too
         for gone in self.applier.living.take_gone():
             keys = [key_of(gone.number + at) for at in range(gone.count)]
             records: dict[str, bytes | None] = dict.fromkeys(keys)

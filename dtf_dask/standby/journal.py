@@ -94,6 +94,11 @@ def first_number(term: int) -> int:
     return term << _TERM_BITS
 
 
+def term_begins(number: int) -> int:
+    """The first number of the term in which a record of this number was written."""
+    return first_number(number >> _TERM_BITS)
+
+
 def key_of(number: int) -> str:
     """The key of the record with a number.
 

@@ -27,6 +27,8 @@ from dtf_dask.submission.table import Key
 HELD_UP_MAX = 64
 """Operations that may wait for a record that could be written again."""
 _ASKED_AGAIN = 8
+_COMPLETES = 0
+"""No kind of an operation: what made a task out of a value that was scattered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,12 @@ class Living:
         made: Iterable[Key] = (),
         wanted: Iterable[Key] = (),
         vain: Iterable[Key] = (),
+        completed: Iterable[Key] = (),
     ) -> None:
         """An operation made these tasks, and adds these wishes of a client.
 
-        ``vain`` are wishes for what was not there to be wanted.
+        ``vain`` are wishes for what was not there to be wanted; what is ``completed``
+        was known, and can be computed from now on.
         """
         entry = self._entry(operation)
         for key in made:
@@ -102,6 +106,7 @@ class Living:
             entry.matters += 1
             if before is not None:
                 self._matters_less(before)  # it was revived, and is made anew
+        self._describe(_COMPLETES, entry, completed)
         wishes = self._wishes.setdefault(client, {})
         for key in wanted:
             wish = wishes.setdefault(key, _Wish())
@@ -120,11 +125,20 @@ class Living:
             self._void(self._wishes.get(client, {}).pop(key, None), found)
         self._denies(operation, found)
 
-    def void(self, client: str, keys: Iterable[Key]) -> None:
-        """Wishes are void; the operation that says so is yet to come."""
+    def void(self, client: str, keys: Iterable[Key], upto_s: float) -> list[Key]:
+        """Wishes are void that were there at a time; answers for which keys they were.
+
+        The operation that says so is yet to come.
+        """
+        wishes, void = self._wishes.get(client, {}), []
         for key in keys:
-            found = self._voided.setdefault((client, key), {})
-            self._void(self._wishes.get(client, {}).pop(key, None), found)
+            wish = wishes.get(key)
+            if wish is None or any(one.at_s > upto_s for one in wish.entries):
+                continue
+            del wishes[key]
+            self._void(wish, self._voided.setdefault((client, key), {}))
+            void.append(key)
+        return void
 
     def denied_upto(
         self, operation: bytes, client: str, keys: Iterable[Key], at_s: float
@@ -167,12 +181,7 @@ class Living:
     def described(self, kind: int, operation: bytes, keys: Iterable[Key]) -> None:
         """An operation says something of that kind about these known tasks."""
         entry = self._entry(operation)
-        for key in keys:
-            kinds = self._described.setdefault(key, {})
-            before, kinds[kind] = kinds.get(kind), entry
-            entry.matters += 1
-            if before is not None:
-                self._matters_less(before)
+        self._describe(kind, entry, keys)
         self._look(entry)
 
     def forgotten(self, key: Key) -> None:
@@ -183,6 +192,10 @@ class Living:
         for entry in (maker, *kinds.values()):
             if entry is not None:
                 self._matters_less(entry)
+
+    def is_made(self, key: Key) -> bool:
+        """Whether an operation made a task that is known."""
+        return key in self._makers
 
     def revived(self, key: Key) -> None:
         """It had better not been: what kept it known is no longer in the journal."""
@@ -214,9 +227,13 @@ class Living:
         record.holds_up = sum(len(one.holds_up) for one in over)
         self._remove(out)
 
-    def settle(self) -> None:
-        """What was forgotten until now is not revived."""
-        self._buried.clear()
+    def settle(self, keys: Iterable[Key] | None = None) -> None:
+        """What was forgotten until now is not revived, or some of it."""
+        if keys is None:
+            self._buried.clear()
+            return
+        for key in keys:
+            self._buried.pop(key, None)
 
     def clients(self) -> list[str]:
         """Those with wishes, or that had some."""
@@ -225,6 +242,10 @@ class Living:
     def wanted(self, client: str) -> Collection[Key]:
         """What a client wants, or wanted in vain."""
         return self._wishes.get(client, {}).keys()
+
+    def wanting(self, key: Key) -> list[str]:
+        """The clients that want a key, or wanted it in vain."""
+        return [client for client, wishes in self._wishes.items() if key in wishes]
 
     def take_gone(self) -> list[Gone]:
         """Records that may go, or hold less, by now; one may come twice."""
@@ -251,6 +272,14 @@ class Living:
                 gone = Gone(record.number, record.count, record.at_s, rest, times)
                 found.append(gone)
         return found
+
+    def _describe(self, kind: int, entry: _Entry, keys: Iterable[Key]) -> None:
+        for key in keys:
+            kinds = self._described.setdefault(key, {})
+            before, kinds[kind] = kinds.get(kind), entry
+            entry.matters += 1
+            if before is not None:
+                self._matters_less(before)
 
     def _void(self, wish: _Wish | None, found: dict[_Entry, None]) -> None:
         if wish is None:

@@ -12,7 +12,12 @@ from dask.utils import typename
 from distributed import Worker
 from distributed.metrics import time
 from distributed.shuffle._exceptions import ShuffleClosedError
-from distributed.worker_state_machine import FreeKeysEvent, TaskState, WorkerState
+from distributed.worker_state_machine import (
+    FreeKeysEvent,
+    StealResponseMsg,
+    TaskState,
+    WorkerState,
+)
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
 from dtf_dask.durable.makings import ANNOTATION, NONE, mark_in
@@ -74,6 +79,12 @@ def free(worker: Worker, keys: list[Any], why: str) -> None:
     if keys:
         stimulus = f"{why}-{time()}"
         worker.handle_stimulus(FreeKeysEvent(keys=keys, stimulus_id=stimulus))
+
+
+def give_up(worker: Worker, key: Any, stimulus_id: str) -> None:
+    """Say that a task, which the worker knows nothing of, may be run elsewhere."""
+    said = StealResponseMsg(key=key, state="ready", stimulus_id=stimulus_id)
+    worker.batched_send(said.to_dict())
 
 
 def mark_of(worker: Worker, key: Any) -> int:

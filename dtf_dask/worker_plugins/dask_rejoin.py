@@ -70,7 +70,7 @@ def broken(worker: Worker) -> tuple[str, ...]:
         missing.append("a Worker whose methods can be replaced")
     missing += [
         f"Worker.stream_handlers[{op!r}]"
-        for op in ("compute-task", "free-keys")
+        for op in ("compute-task", "free-keys", "steal-request")
         if op not in getattr(worker, "stream_handlers", {})
     ]
     heartbeat = getattr(worker, "periodic_callbacks", {}).get("heartbeat")

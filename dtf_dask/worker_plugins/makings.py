@@ -28,10 +28,12 @@ class Makings:
         self._looks = False
         handlers = worker.stream_handlers
         self._compute, self._free = handlers["compute-task"], handlers["free-keys"]
+        self._steal = handlers["steal-request"]
         handlers.update(
             {
                 "compute-task": self.compute,
                 "free-keys": self.free,
+                "steal-request": self.steal,
                 ANNOTATION: self.told,
             }
         )
@@ -57,6 +59,13 @@ class Makings:
         for key in keys:
             self._held.pop(key, None)
         self._free(keys=keys, **more)
+
+    def steal(self, key: Key, stimulus_id: str) -> None:
+        """A task is to be run elsewhere, if it has not begun."""
+        if self._held.pop(key, None) is None:
+            self._steal(key=key, stimulus_id=stimulus_id)
+        else:
+            holdings.give_up(self._worker, key, stimulus_id)
 
     def told(self, marks: Iterable[tuple[Key, int]]) -> None:
         """What these are that the worker has, or gets from others."""

@@ -31,8 +31,9 @@ GOOD: dict[int, tuple[Any, ...]] = {
     operations.CLIENT_GONE: (),
     operations.RESTART: (),
     operations.ERRED: ("x", {"text": "no"}),
-    operations.COUNTS: (("x",), (2,), (0,), (7,)),
+    operations.COUNTS: (("x",), (2,), (0,), (7,), (2**40,)),
     operations.VOID: (("x", ("y", 1)), 1.5e9),
+    operations.KEEPS: (("x", ("y", 1)), (7, 2**40), 1.5e9),
 }
 BAD: dict[int, tuple[Any, ...]] = {
     operations.TABLE: ("no bytes", {}),
@@ -44,8 +45,9 @@ BAD: dict[int, tuple[Any, ...]] = {
     operations.CLIENT_GONE: ("x",),
     operations.RESTART: ("x",),
     operations.ERRED: ("x", "no"),
-    operations.COUNTS: (("x",), (2, 3), (0,), (7,)),
+    operations.COUNTS: (("x",), (2,), (0,), (7,), (1, 2)),
     operations.VOID: (("x",), 1),
+    operations.KEEPS: (("x",), (7, 8), 1.5e9),
 }
 
 

@@ -77,6 +77,7 @@ class Leader:
     """One that leads by the ledger, from what a shadow has."""
 
     def __init__(self, ledger: MemoryLedger, shadow: Shadow, term: int) -> None:
+        self.applier = shadow.applier
         self.scheduler = shadow.applier.scheduler
         self.failed: list[str] = []
         self.durability = Durability(

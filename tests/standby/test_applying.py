@@ -18,10 +18,12 @@ from distributed.protocol import Serialized, serialize
 from memory_ledger import bare
 
 from dtf_dask.durable import operations
+from dtf_dask.durable.makings import mark_of
 from dtf_dask.durable.operations import decode_operation, encode_operation
 from dtf_dask.standby import dask_seam
 from dtf_dask.standby.applying import Applier
 from dtf_dask.submission.materialise import materialise
+from dtf_dask.submission.table import Row, Table
 from dtf_dask.submission.table_codec import encode_table
 
 
@@ -138,3 +140,38 @@ def test_tasks_are_those_that_dask_would_make(name: str) -> None:
             assert ours.tasks
 
     on_loop(check)
+
+
+def play(applier: Applier, *packed: bytes) -> None:
+    """Act on operations, each a second after the one before."""
+    for one in packed:
+        for _ in applier.act(decode_operation(one), one, applier.last_s + 1.0):
+            pass
+
+
+def one_task(seq: int, key: str) -> bytes:
+    rows = (Row(key, (), b"p", (), False, {}),)
+    table = encode_table(Table("c", seq, (key,), (), rows))
+    return encode_operation(operations.TABLE, "c", table, {})
+
+
+def test_what_was_counted_of_a_task_is_not_of_the_next_one_of_its_key() -> None:
+    """What is written of a task may come to the journal behind the one after it. What
+    does not say of which it is, as before, is of the one that is known."""
+    with bare() as scheduler:
+        applier = Applier(scheduler, lambda operation: None)
+        release = encode_operation(operations.RELEASE, "c", ("k",))
+
+        def counts(run_id: int, *made: int) -> bytes:
+            columns: tuple[tuple[int, ...], ...] = ((1,), (2,), (run_id,))
+            columns += (made,) if made else ()
+            return encode_operation(operations.COUNTS, "", ("k",), *columns)
+
+        first, second = mark_of("c", 1), mark_of("c", 2)
+        play(applier, one_task(1, "k"), release, one_task(2, "k"), counts(7, first))
+        task = scheduler.tasks["k"]
+        assert (task.retries, task.suspicious, task.run_id) == (0, 0, None)
+        play(applier, counts(8, second))
+        assert (task.retries, task.suspicious, task.run_id) == (1, 2, 8)
+        play(applier, counts(9))
+        assert task.run_id == 9

@@ -220,7 +220,7 @@ def test_a_wish_that_was_void_twice_at_once_stays_void() -> None:
         living.turn(at_s)
         living.asserted(b"asks", "c", ["x"], ["x"])
         living.turn(at_s + 0.1)
-        living.void("c", ["x"])
+        living.void("c", ["x"], at_s)
         living.forgotten("x")
     living.end()
     living.begin(2, 1, 2.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from random import Random
 from typing import Any
 
@@ -21,12 +22,12 @@ CLIENTS = "xyz"
 
 
 def known(scheduler: Scheduler) -> dict[Any, Any]:
-    """Tasks, what they need, who wants them, and their order."""
+    """Tasks, of which making they are, what they need, and who wants them."""
     return {
         ts.key: (
             sorted(dts.key for dts in ts.dependencies),
             sorted(cs.client_key for cs in ts.who_wants or ()),
-            ts.run_spec is not None,
+            ts.run_spec and ts.run_spec.made,
             ts.annotations,
         )
         for ts in scheduler.tasks.values()
@@ -42,7 +43,7 @@ class Asking:
     """Makes operations that make sense of what there is."""
 
     def __init__(self, random: Random) -> None:
-        self._random = random
+        self.chance = random
         self._seq = 0
         self._needs: dict[str, tuple[str, ...]] = {}
 
@@ -71,11 +72,11 @@ class Asking:
     def reshape(self) -> None:
         """What is asked for anew need not be what it was."""
         for at, key in enumerate(KEYS):
-            count = min(at, self._random.choice((0, 0, 1, 2)))
-            self._needs[key] = tuple(sorted(self._random.sample(KEYS[:at], count)))
+            count = min(at, self.chance.choice((0, 0, 1, 2)))
+            self._needs[key] = tuple(sorted(self.chance.sample(KEYS[:at], count)))
 
     def one(self, scheduler: Scheduler) -> bytes:
-        random = self._random
+        random = self.chance
         client = random.choice(CLIENTS)
         keys = sorted(random.sample(KEYS, random.randint(1, 3)))
         kind = random.choices(
@@ -110,6 +111,7 @@ def test_whoever_takes_over_has_what_the_leader_had(
             leader = await lead(ledger, ledger.shadow(first), 1)
             old = ledger.shadow(early)
             asking = Asking(random)
+            there_s = 0.0
             for number in range(60):
                 asking.reshape()
                 for _ in range(random.choice((1, 2, 6))):
@@ -117,7 +119,10 @@ def test_whoever_takes_over_has_what_the_leader_had(
                     if random.random() < 0.5:
                         await leader.durability.settled()
                 if random.random() < 0.3:
-                    await old.catch_up()
+                    await old.catch_up(there_s)
+                    for _ in range(2):  # the second for what the first made void
+                        await leader.durability.settled()
+                    there_s = time.monotonic()
                 if number == 30:
                     for _ in range(3):
                         await leader.durability.settled()
