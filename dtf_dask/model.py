@@ -65,7 +65,9 @@ class Attempt:
     epoch by the worker's clock, ``duration_s`` by its monotonic clock. Text fields
     are bounded by whoever makes the attempt; what did not fit is an artifact.
     ``detail`` refines the outcome: ``"xfailed"``, ``"xpassed"``, ``"crash"``,
-    ``"retried"`` (a failure that a later attempt replaces) or ``""``.
+    ``"retried"`` (a failure that a later attempt replaces) or ``""``. ``cpu_s`` is the
+    CPU time that it took, with its child processes; ``memory`` the most bytes that its
+    process had while it ran; None where nobody measured it.
     """
 
     case_id: CaseId
@@ -84,6 +86,8 @@ class Attempt:
     log: str = ""
     properties: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     artifacts: tuple[ArtifactRef, ...] = ()
+    cpu_s: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,6 +236,9 @@ def _attempt(attempt: Attempt) -> Iterator[Text]:
     if attempt.phases:
         said = [f"{p.name} {p.outcome} {seconds(p.duration_s)}" for p in attempt.phases]
         yield Text(f"  {', '.join(said)}", style="dim")
+    if attempt.cpu_s is not None:
+        most = "" if attempt.memory is None else f", {size(attempt.memory)} at most"
+        yield Text(f"  {seconds(attempt.cpu_s)} of CPU{most}", style="dim")
     if attempt.exception and attempt.exception.strip() not in attempt.traceback:
         yield Text(output(bounded(attempt.exception, TEXT_CHARS_MAX)), style="red")
     for title, text in (

@@ -26,7 +26,7 @@ from dtf_dask.errors import (
 )
 from dtf_dask.view.records import Record
 
-_BEGINS_S = 5.0
+_BEGINS_S = 10.0
 """A run that was just started is to be seen by then."""
 _NO_CODE = 1
 

@@ -53,6 +53,7 @@ def attempt_of_case(
         stderr=texts["stderr"],
         log=texts["log"],
         properties=properties,
+        **_usage(frame),
     )
 
 
@@ -75,7 +76,18 @@ def _attempt_of_result(
         stdout=result["stdout"],
         stderr=result["stderr"],
         properties=result["properties"],
+        **_usage(frame),
     )
+
+
+def _usage(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """What it took of the machine, if that was measured."""
+    told = frame.get("usage") or {}
+    cpu_s, memory = told.get("cpu_s"), told.get("memory")
+    return {
+        "cpu_s": None if cpu_s is None else max(0.0, float(cpu_s)),
+        "memory": None if memory is None else max(0, int(memory)),
+    }
 
 
 def attempt_of_crash(

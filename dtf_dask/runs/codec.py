@@ -113,6 +113,10 @@ def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
     for name in ("started_at", "duration_s"):
         if seconds := _finite(getattr(attempt, name)):
             found[name] = seconds
+    if attempt.cpu_s is not None:
+        found["cpu_s"] = _finite(attempt.cpu_s)
+    if attempt.memory is not None:
+        found["memory"] = attempt.memory
     if attempt.phases:
         found["phases"] = phases_to_json(attempt.phases)
     for name in _TEXT_FIELDS:
@@ -143,6 +147,9 @@ def attempt_from_json(value: Any) -> Attempt:
     number = fields.get("number")
     if type(number) is not int or not 1 <= number < 2**31:
         raise ProtocolError(f"an attempt's number cannot be {number!r:.50}")
+    memory = fields.get("memory")
+    if memory is not None and (type(memory) is not int or not 0 <= memory < 2**63):
+        raise ProtocolError(f"an attempt's memory cannot be {memory!r:.50}")
     return Attempt(
         case_id=CaseId(case_id_from_json(fields.get("case_id"))),
         number=number,
@@ -152,6 +159,8 @@ def attempt_from_json(value: Any) -> Attempt:
         detail=_text(fields, "detail", CASE_ID_CHARS_MAX),
         started_at=_seconds(fields, "started_at"),
         duration_s=_seconds(fields, "duration_s"),
+        cpu_s=_seconds(fields, "cpu_s") if "cpu_s" in fields else None,
+        memory=memory,
         phases=phases_from_json(fields.get("phases", [])),
         properties=_object(fields.get("properties", {}), "properties"),
         artifacts=tuple(

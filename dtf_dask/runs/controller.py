@@ -271,6 +271,8 @@ class Controller:
             raise session.Interrupted("dtf: the run could not go on")
         if self._stop is not None:
             self._raise_for_stop(session, self._stop)
+        if self._words.end.get("interrupted"):
+            raise session.Interrupted("dtf: somebody has ended this run from elsewhere")
 
     def _raise_for_stop(self, session: pytest.Session, stop: dict[str, Any]) -> None:
         kind = stop["kind"]

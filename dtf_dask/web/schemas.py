@@ -115,6 +115,8 @@ ATTEMPT = whole_object(
     detail=TEXT,
     started_at=NUMBER,
     duration_s=NUMBER,
+    cpu_s=maybe(NUMBER),
+    memory=maybe(WHOLE),
     why=TEXT,
 )
 _LEFT = whole_object(text=TEXT, chars=WHOLE, cut=FLAG)

@@ -35,6 +35,8 @@ attempts = st.builds(
     detail=st.text(),
     started_at=seconds,
     duration_s=seconds,
+    cpu_s=st.none() | seconds,
+    memory=st.none() | st.integers(0, 2**63 - 1),
     phases=st.lists(
         st.builds(
             Phase,

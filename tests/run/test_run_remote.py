@@ -22,6 +22,8 @@ from dtf_process import (
 )
 from machine_pace import slowness
 
+from dtf_dask.worker_plugins.runner.topics import stop_topic
+
 
 @contextlib.contextmanager
 def _serving(folder, *words, **extra):
@@ -43,6 +45,39 @@ def cluster(tmp_path_factory):
         address = scheduler.stdout.readline().strip().partition("=")[2]
         with _serving(folder, "worker", address, "--nthreads", "2", "--no-dashboard"):
             yield address
+
+
+_WAITS = """
+import os, pathlib, time
+
+def test_passes():
+    pass
+
+def test_waits():
+    there = pathlib.Path({there!r})
+    there.with_suffix(".new").write_text(os.environ["PYTEST_XDIST_TESTRUNUID"])
+    there.with_suffix(".new").rename(there)
+    time.sleep(600)
+"""
+
+
+def test_somebody_ends_a_run_from_elsewhere(tmp_path, cluster):
+    """As by Ctrl-C: what has ended is kept, and the exit code says that not all did."""
+    there = tmp_path / "there"
+    suite(tmp_path, test_w=_WAITS.format(there=str(there)))
+    process = start(tmp_path, dtf("run", "--address", cluster))
+    await_file(there)
+    with distributed.Client(cluster, set_as_default=False) as client:
+        client.log_event(stop_topic(there.read_text()), {"by": "me"})
+        ended = end(process)
+    assert ended.code == 2, ended.out
+    assert "somebody has ended this run from elsewhere" in ended.out
+    assert "1 passed" in ended.out
+    (passed,) = attempts(tmp_path)["test_w.py::test_passes"]
+    assert passed.cpu_s > 0
+    assert passed.memory > 2**20
+    shown = run(tmp_path, dtf("results", "show", "test_passes"))
+    assert " of CPU, " in shown.out
 
 
 _FAILS_ONCE = """

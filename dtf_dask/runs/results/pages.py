@@ -317,6 +317,8 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
             attempts.c.detail,
             attempts.c.started_at,
             attempts.c.duration_s,
+            attempts.c.cpu_s,
+            attempts.c.memory,
             head.label("why"),
             *more,
         )
@@ -329,7 +331,7 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 _FIELDS: Sequence[str] = (
     *("run", "run_started_at", "case_id", "number", "worker", "host", "outcome"),
-    *("detail", "started_at", "duration_s"),
+    *("detail", "started_at", "duration_s", "cpu_s", "memory"),
 )
 
 

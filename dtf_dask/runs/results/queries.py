@@ -197,6 +197,8 @@ def _select_attempts() -> sa.Select[Any]:
             attempts.c.started_at,
             attempts.c.duration_s,
             attempts.c.phases,
+            attempts.c.cpu_s,
+            attempts.c.memory,
             outputs.c.exception,
             outputs.c.traceback,
             outputs.c.stdout,
@@ -369,6 +371,8 @@ def _attempt(row: sa.Row[Any], refs: tuple[ArtifactRef, ...]) -> Attempt:
         log=row.log or "",
         properties=json.loads(row.properties) if row.properties else {},
         artifacts=refs,
+        cpu_s=row.cpu_s,
+        memory=row.memory,
     )
 
 

@@ -29,7 +29,7 @@ from sqlalchemy.types import TypeDecorator
 
 from dtf_dask.runs.codec import escape_text, unescape_text
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 
 VERSION_TABLE = "dtf_revision"
@@ -155,6 +155,8 @@ attempts = Table(
     Column("started_at", Double(), nullable=False),
     Column("duration_s", Double(), nullable=False),
     Column("phases", Text(), nullable=False),
+    Column("cpu_s", Double()),
+    Column("memory", BigInteger()),
     ForeignKeyConstraint(["case_key"], [cases.c.key]),
     PrimaryKeyConstraint("run_key", "case_key", "number", "worker"),
     Index(None, "case_key", "run_key"),

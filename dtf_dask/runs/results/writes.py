@@ -250,6 +250,8 @@ def _narrow(attempt: Attempt) -> dict[str, Any]:
         "started_at": attempt.started_at,
         "duration_s": attempt.duration_s,
         "phases": json_line(phases_to_json(attempt.phases)) if attempt.phases else "",
+        "cpu_s": attempt.cpu_s,
+        "memory": attempt.memory,
     }
 
 

@@ -23,6 +23,7 @@ from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job
 from dtf_dask.worker_plugins.runner.spill import Spill
+from dtf_dask.worker_plugins.runner.usage import Usage
 
 _TIMEOUT_GRACE_S = 5.0  # for `execute`, which enforces a case's own timeout
 
@@ -92,6 +93,8 @@ class CaseSession:
     ) -> dict[str, Any]:
         """Run one case; what it wrote lies where it goes even if we are killed."""
         started = time.time()
+        usage = Usage()
+        usage.begin()
         try:
             spool = Path(tempfile.mkdtemp(prefix="case-", dir=self.spill))
         except OSError as error:
@@ -100,7 +103,8 @@ class CaseSession:
             return _frame(number, result, started, spill)
         try:
             result = execute(case, workdir, spool=spool, limits=limits)
-            return _frame(number, result, started, spill)
+            frame = _frame(number, result, started, spill)
+            return frame | {"usage": usage.taken()}
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 

@@ -27,6 +27,7 @@ from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.report_bounds import bound
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
 from dtf_dask.worker_plugins.runner.spill import Spill
+from dtf_dask.worker_plugins.runner.usage import Usage
 
 _TIMEOUT_MAX_S = 30 * 86_400.0
 _TEXT_CHARACTERS_MAX = 256 * 1024
@@ -241,16 +242,19 @@ class _Record:
         self._client_id = client_id
         self.failed = False
         self._frame: dict[str, Any] = {}
+        self._usage = Usage()
         self._began = 0.0
         self.begin()
 
     def begin(self) -> None:
         self._frame = {"op": "case", "reports": [], "start": time.time()}
         self._sections: dict[str, tuple[str, str]] = {}  # whole and short, by title
+        self._usage.begin()
         self._began = time.perf_counter()
 
     def end(self) -> None:
         self._frame["wall"] = time.perf_counter() - self._began
+        self._frame["usage"] = self._usage.taken()
 
     def take(self, number: int) -> dict[str, Any]:
         frame, self._frame = self._frame, {"op": "case", "reports": []}
