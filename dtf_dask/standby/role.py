@@ -27,6 +27,7 @@ from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.preload import dask_setup, upgrade_workers
+from dtf_dask.scheduler_plugins.adapter.dashboard_link import link
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.standby import dask_clients, dask_makings, dask_seam, dask_start
 from dtf_dask.standby.absence import away_terms
@@ -49,6 +50,7 @@ from dtf_dask.standby.silence import LOOK_S, Silence
 from dtf_dask.standby.standing import Standing
 from dtf_dask.standby.takeover import take_over
 from dtf_dask.standby.web_here import WebHere
+from dtf_dask.web.paths import pages_url
 
 logger = logging.getLogger(__name__)
 
@@ -268,6 +270,8 @@ class StandbyScheduler:
         primitives.settle()
         observer.lead(self.durability)
         self.web.lead(observer, scheduler.handlers)
+        if place := hello["options"].get("web", ""):
+            link(scheduler, pages_url(place))
         await self.actions.lead(
             Actions(
                 self.durability,

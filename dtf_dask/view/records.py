@@ -84,6 +84,7 @@ SHAPES = MappingProxyType(
             started_at=_AT,
             term=Whole(),
             address=Text(),
+            dashboard=Text(),
             workers=Whole(),
             threads=Whole(),
             threads_used=Number(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from browser import NARROW, begun, chromium, page_of
@@ -125,6 +127,18 @@ def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
                     for one in told.response["violations"]
                 ]
                 assert found == [], path
+
+
+def test_dask_s_dashboard_and_the_pages_lead_to_each_other(stage: Stage) -> None:
+    """The bar of the leader's dashboard has an entry for its pages."""
+    pages = place(stage, leads=True)
+    with urlopen(f"{pages}api/v1/cluster") as answer:
+        dashboard = json.load(answer)["dashboard"]
+    with urlopen(dashboard) as answer:
+        assert b'href="dtf"' in answer.read()
+    with urlopen(dashboard.replace("/status", "/dtf")) as answer:
+        assert answer.url == pages.rstrip("/")
+        assert b"<title>dtf</title>" in answer.read()
 
 
 def test_from_a_run_to_what_an_attempt_wrote(stage: Stage, browser: Any) -> None:

@@ -4,52 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from distributed import Scheduler
-from tornado.web import RequestHandler
+from tornado.web import RedirectHandler
 
 logger = logging.getLogger(__name__)
 
 NAME = "dtf"
 """Of the entry in the dashboard's bar, and of the path behind it."""
 _DASHBOARD = "distributed.dashboard.scheduler"
-_NOBODY = (
-    "No coordinator serves pages: start one with 'dtf coordinator --web PORT', or all"
-    " with 'dtf dev --web PORT'.\n"
-)
 
 
-class _ToPages(RequestHandler):
-    """Sends who comes to the pages of the node that leads."""
-
-    def initialize(self, where: Callable[[], str]) -> None:
-        self.where = where
-
-    def get(self) -> None:
-        url = self.where()
-        if url:
-            self.redirect(url)
-        else:
-            self.set_status(404)
-            self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish(_NOBODY)
-
-
-def link(scheduler: Scheduler, where: Callable[[], str]) -> None:
-    """Have the dashboard show where dtf's pages are.
-
-    Parameters
-    ----------
-    where
-        The URL as of now; empty if there is none.
-    """
+def link(scheduler: Scheduler, url: str) -> None:
+    """Have the dashboard show where dtf's pages are."""
     dashboard: Any = sys.modules.get(_DASHBOARD)
     if dashboard is None:  # this scheduler has none
         return
     try:
-        rule = (rf"/{NAME}/?", _ToPages, {"where": where})
+        to = {"url": url, "permanent": False}
+        rule = (rf"/{NAME}/?", RedirectHandler, to)
         scheduler.http_application.add_handlers(".*$", [rule])
         shown = dashboard.template_variables(scheduler)["pages"]
         if NAME not in shown:

@@ -10,6 +10,7 @@ from distributed import Scheduler
 from distributed.scheduler import WorkerState
 
 from dtf_dask.errors import ProtocolError
+from dtf_dask.scheduler_plugins.adapter.dashboard_link import dashboard_url
 from dtf_dask.scheduler_plugins.adapter.figures import (
     is_lost,
     load_differs,
@@ -294,6 +295,7 @@ class Sight:
             "started_at": self._started_at,
             "term": self._term,
             "address": scheduler.address,
+            "dashboard": dashboard_url(scheduler),
             "workers": len(workers),
             "threads": scheduler.total_nthreads,
             "memory": sum(ws.memory_limit or 0 for ws in workers),

@@ -90,6 +90,7 @@ export class Chart {
     const view = await Bokeh.Plotting.show(figure, this.place);
     if (figure === this.figure) this.view = view;
     else forget(figure, view);
+    passOver(this.place);
   }
 
   #colours(figure) {
@@ -127,6 +128,15 @@ export class Chart {
     this.gone = true;
     this.forget();
     this.#unmake();
+  }
+}
+
+// A chart cannot be worked by keys, and its caption says what is in it: the tab key does
+// not stop there.
+function passOver(root) {
+  for (const one of root.querySelectorAll("*")) {
+    if (one.tabIndex >= 0) one.tabIndex = -1;
+    if (one.shadowRoot) passOver(one.shadowRoot);
   }
 }
 

@@ -93,6 +93,10 @@ function header() {
   setText(document.getElementById("cluster"), told ? short(told.cluster, 30) : "");
   const leader = told ? (told.leader === null ? "nobody leads" : `${short(names.get(told.leader) ?? told.leader, 20)} leads`) : "";
   setText(document.getElementById("leader"), leader);
+  const dask = document.getElementById("dask");
+  const url = live.cluster?.dashboard ?? "";
+  dask.hidden = !/^https?:\/\//.test(url);
+  if (!dask.hidden) dask.setAttribute("href", url);
   const age = document.getElementById("age");
   setText(age, ageWords());
   const level = !live.open || live.age > 15 ? "bad" : live.age > 8 ? "old" : "good";

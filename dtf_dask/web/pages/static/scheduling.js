@@ -1,7 +1,7 @@
 // Why does it wait? What waits, grouped by what it waits for, and what is scarce.
 
 import { card, el, meter, setChildren, setText } from "./dom.js";
-import { count, counted, duration, percent, short } from "./format.js";
+import { count, counted, duration, percent, short, shortEnd } from "./format.js";
 import { api } from "./live.js";
 import { mark } from "./outcomes.js";
 import { SeriesBuffer } from "./series.js";
@@ -115,7 +115,8 @@ const KINDS = [
   { name: "Longest", kind: "number", of: waited },
   { name: "Fit", kind: "number", of: (row) => counted(row.workers, "worker") },
   { name: "Why", kind: "wide", of: (row) => short(whyOf(row), 300) },
-  { name: "Next", kind: "wide", of: (row) => short(row.next, 80) },
+  { name: "Begins in", kind: "number", of: (row) => (row.eta ? `about ${duration(Math.max(0, row.eta - row.now))}` : "–") },
+  { name: "Next", kind: "wide", of: (row) => shortEnd(row.next, 80) },
 ];
 const SCARCE = [
   { name: "Needs", kind: "wide", of: (row) => short(row.needs, 160) },
