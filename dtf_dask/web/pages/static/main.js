@@ -58,7 +58,8 @@ function show({ focus = false } = {}) {
     const here = one.getAttribute("href") === `/dtf/${path}`;
     if (here) one.setAttribute("aria-current", "page");
     else one.removeAttribute("aria-current");
-    if (here) one.scrollIntoView({ block: "nearest", inline: "center" });
+    // (To scroll to it would have the tab key begin there.)
+    if (here) one.parentNode.scrollLeft = one.offsetLeft - one.parentNode.clientWidth / 2;
   }
   const query = Object.fromEntries(new URLSearchParams(location.search));
   shown = page.mount(root, { query, live, title });
