@@ -11,15 +11,16 @@ export class Table {
     this.empty = empty;
     this.limit = limit;
     this.shown = new Map();
-    this.body = el("tbody");
+    this.body = el("tbody", { role: "rowgroup" });
     const heads = columns.map((one) =>
-      el("th", { scope: "col", class: one.kind ?? "" }, one.name),
+      el("th", { scope: "col", role: "columnheader", class: one.kind ?? "" }, one.name),
     );
+    // The roles are said since narrow windows show each row as a list.
     this.table = el(
       "table",
-      {},
+      { role: "table" },
       el("caption", { class: "unseen" }, caption),
-      el("thead", {}, el("tr", {}, heads)),
+      el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads)),
       this.body,
     );
     this.table.hidden = true; // until it is known what is in it
@@ -37,12 +38,11 @@ export class Table {
       seen.add(key);
       let line = this.shown.get(key);
       if (!line) {
-        const cells = this.columns.map((one, at) =>
-          at
-            ? el("td", { class: one.kind ?? "" })
-            : el("th", { scope: "row", class: one.kind ?? "" }),
-        );
-        line = { cells, was: [], element: el("tr", {}, cells) };
+        const cells = this.columns.map(({ name, kind }, at) => {
+          const [tag, role] = at ? ["td", "cell"] : ["th", "rowheader"];
+          return el(tag, { role, class: kind ?? "", "data-name": name });
+        });
+        line = { cells, was: [], element: el("tr", { role: "row" }, cells) };
         this.shown.set(key, line);
       }
       this.columns.forEach((one, at) => this.#cell(line, at, one.of(row)));

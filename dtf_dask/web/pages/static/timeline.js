@@ -125,7 +125,6 @@ class TimelineChart extends Chart {
 }
 
 function captionOf(names, shown) {
-  if (!names.length) return "There is no worker.";
   if (!shown.length) return "Nothing ran in this time that is known here.";
   const failed = shown.filter((one) => COLOURS[one.kind] === "vermillion").length;
   const running = shown.filter((one) => one.kind === "running").length;
