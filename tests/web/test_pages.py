@@ -112,6 +112,7 @@ def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
     with page_of(browser) as page:
         page.goto(place(stage, leads=False))
         begun(page)
+        wrong: list[Any] = []
         for path, words in PAGES.items():
             page.click(f"nav a[href='/dtf/{path}']")
             page.wait_for_selector(f"#page :text('{words}')", state="visible")
@@ -129,7 +130,8 @@ def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
                     (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
                     for one in told.response["violations"]
                 ]
-                assert found == [], path
+                wrong += [(path, theme, *one) for one in found]
+        assert wrong == []
 
 
 def test_dask_s_dashboard_and_the_pages_lead_to_each_other(stage: Stage) -> None:

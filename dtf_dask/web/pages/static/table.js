@@ -25,7 +25,7 @@ export class Table {
     );
     this.table.hidden = true; // until it is known what is in it
     this.note = el("p", { class: "note" }, "…");
-    const box = { class: "scroll", tabindex: "0", role: "region", "aria-label": caption };
+    const box = { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` };
     this.element = el("div", {}, el("div", box, this.table), this.note);
   }
 
