@@ -61,6 +61,8 @@ async (own) => {
   buffer.add({ start_s: 11, step_s: 1, values: { n: [5, null, 7, 8], "class/a/waiting": [1, 1, 1, 1] } });
   found.series = [since, buffer.startS, buffer.values.n, buffer.values["class/a/waiting"], buffer.classes("waiting")];
   found.stacked = stacked(buffer, ["a", "b"], (name) => `class/${name}/waiting`).high1;
+  buffer.add({ start_s: 15, step_s: 1, values: { n: [1], "class/a/waiting": [null], "class/b/waiting": [null] } });
+  found.gap = stacked(buffer, ["a", "b"], (name) => `class/${name}/waiting`).high1.at(-1);
   buffer.add({ start_s: 100, step_s: 1, values: { n: [1] } });
   found.anew = [buffer.startS, buffer.values.n];
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,7 @@ def test_what_the_pages_reckon(served: SiteRoom, browser: Any) -> None:
     ]
     assert found["series"] == [11, 11, [5, None, 7, 8], [1, 1, 1, 1], ["a"]]
     assert found["stacked"] == [1, 1, 1, 1]
+    assert math.isnan(found["gap"])
     assert found["anew"] == [100, [1]]
     half, whole = {"low": 0, "high": 0.5}, {"low": 0, "high": 1}
     assert found["lanes"] == [half, {"low": 0.5, "high": 1}, half, whole]

@@ -121,8 +121,10 @@ class Overview {
     const { buffer } = this;
     const at = buffer.times().map(axisTime);
     const ended = rate(buffer.lately("ended"));
+    // The last second is not over yet.
+    const whole = (name) => [...buffer.of(name).slice(0, -1), NaN];
     this.throughput.update(
-      { at, ended: buffer.of("ended"), failed: buffer.of("failed") },
+      { at, ended: whole("ended"), failed: whole("failed") },
       `${ended} tasks ended in a second lately, ${rate(buffer.lately("failed"))} failed.`,
     );
     setText(this.tiles.ending.value, ended);

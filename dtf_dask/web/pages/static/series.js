@@ -74,12 +74,16 @@ export class SeriesBuffer {
   }
 }
 
-// Areas one upon the other: of each name its lower and upper edge.
+// Areas one upon the other: of each name its lower and upper edge. Who is not known at
+// a time at which others are was not there; where nobody is known there is a gap.
 export function stacked(buffer, names, full) {
   const edges = {};
-  let base = new Array(buffer.length).fill(0);
-  names.forEach((name, at) => {
-    const upper = buffer.of(full(name)).map((one, i) => base[i] + (one || 0));
+  const found = names.map((name) => buffer.of(full(name)));
+  let base = Array.from({ length: buffer.length }, (_, i) =>
+    found.some((one) => !Number.isNaN(one[i])) ? 0 : NaN,
+  );
+  found.forEach((points, at) => {
+    const upper = points.map((one, i) => base[i] + (one || 0));
     edges[`low${at}`] = base;
     edges[`high${at}`] = upper;
     base = upper;
