@@ -36,6 +36,7 @@ TOKENS_MAX = 1_000_000
 
 Dist = Literal["load", "loadscope", "loadfile", "loadgroup", "each", "one-per-process"]
 Isolate = Literal["batch", "process"]
+Traces = Literal["off", "otel"]
 EnvironmentCheck = Literal["warn", "strict", "off"]
 RawGraphs = Literal["always", "loopback", "never"]
 Govern = Literal["all", "annotated"]
@@ -205,6 +206,7 @@ class RunsSettings:
     priority_class: str | None = _key("runs.priority-class", Text(100))
     deadline: str | None = _key("runs.deadline", Text(100))
     tenant: str | None = _key("runs.tenant", Text(100))
+    traces: Traces = _key("runs.traces", Choice(get_args(Traces)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def attempt_of_case(
         return _attempt_of_result(frame, case_id, number, slot, host)
     reports = frame["reports"]
     outcome, detail = _verdict(reports)
-    properties = _properties(reports)
+    properties = _properties(reports) | _context(frame)
     if outcome is Outcome.FAILED and properties.get("dtf_outcome") == "timeout":
         outcome = Outcome.TIMEOUT  # a command of a dtf.toml, which knows better
     shared_s = sum(seconds for _, seconds in frame.get("setups", ()))
@@ -75,9 +75,15 @@ def _attempt_of_result(
         traceback=result["traceback"],
         stdout=result["stdout"],
         stderr=result["stderr"],
-        properties=result["properties"],
+        properties=result["properties"] | _context(frame),
         **_usage(frame),
     )
+
+
+def _context(frame: Mapping[str, Any]) -> dict[str, Any]:
+    """The context of tracing that the test had, as a property of it."""
+    told = frame.get("traceparent")
+    return {"traceparent": str(told)} if told else {}
 
 
 def _usage(frame: Mapping[str, Any]) -> dict[str, Any]:

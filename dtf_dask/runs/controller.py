@@ -21,6 +21,7 @@ from dtf_dask.runs.pytest_plugin import WATCH
 from dtf_dask.runs.replay import Replay
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.runs.state_folder import new_run_id, state_folder
+from dtf_dask.trace_ids import VARIABLE, trace_of
 from dtf_dask.worker_plugins.runner import other_plugins, pytest_seam
 
 _END_WAIT_S = 5.0
@@ -158,6 +159,9 @@ class Controller:
             "timeout_s": ready["timeout_s"],
             "inline_limit": ready["inline_limit"],
             "isolate": ready["isolate"],
+            "trace": trace_of(self.run_id, os.environ.get(VARIABLE, ""))
+            if ready["traces"] == "otel"
+            else "",
             "dist": ready["dist"],
             "stop_on_failure": selection.stops_early(self.config.option),
         }

@@ -103,6 +103,7 @@ class DriverProcess:
                 "token": self._port.token if self._port else "",
                 "dist": runs.dist,
                 "isolate": runs.isolate,
+                "traces": runs.traces,
                 "retries": runs.retries,
                 "timeout_s": runs.timeout_s,
                 "inline_limit": self._settings.results.inline_limit_bytes,

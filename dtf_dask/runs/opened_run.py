@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import distributed
 
@@ -29,6 +30,10 @@ from dtf_dask.runs.tally import RunEnd
 from dtf_dask.runs.verdict import exit_code, run_status
 from dtf_dask.runs.workers import Travel
 from dtf_dask.settings import Settings
+from dtf_dask.trace_ids import VARIABLE
+
+if TYPE_CHECKING:
+    from dtf_dask.runs.tracing import Tracing
 
 _PRUNED_RUNS_MAX = 100  # at the end of one run; what is left goes with the next
 _PRUNE_S = 10.0  # nobody waits longer for old results to go
@@ -103,6 +108,8 @@ class OpenedRun:
     ------
     UsageError
         If no artifacts can be kept where the settings say.
+    ConfigurationError
+        If it is to be traced, and cannot be.
     """
 
     def __init__(
@@ -116,6 +123,12 @@ class OpenedRun:
         self.recorder = Recorder(self.url, run, case_ids, folder / "spool")
         self._case_ids = case_ids
         self._feed: ResultsFeed | None = None
+        self._tracing: Tracing | None = None
+        if settings.runs.traces == "otel":
+            # Imported here: who traces nothing needs none of it.
+            from dtf_dask.runs.tracing import Tracing
+
+            self._tracing = Tracing(run, os.environ.get(VARIABLE, ""))
 
     async def snapshot(
         self, root: Path, *, cache_path: Path | None = None, also: Iterable[str] = ()
@@ -152,6 +165,8 @@ class OpenedRun:
         runs = self._settings.runs
         if client.scheduler.address.startswith(COORDINATORS):  # type: ignore[union-attr]
             keep = self._fed(client, keep, sink)
+        if self._tracing is not None:
+            keep = _both(keep, self._tracing.attempted)
         return RunDriver(
             client,
             self._run,
@@ -163,6 +178,7 @@ class OpenedRun:
                 "preempt_grace_s": runs.preempt_grace_s,
                 "checkpoints": runs.checkpoints,
                 "keep_events": not closed,
+                "trace": self._tracing.trace if self._tracing is not None else "",
             },
             DriverOptions(
                 retries=runs.retries,
@@ -192,11 +208,7 @@ class OpenedRun:
             lambda text: sink({"op": "leader", "text": text}),
         )
 
-        def both(attempt: Attempt) -> None:
-            keep(attempt)
-            feed.put(attempt)
-
-        return both
+        return _both(keep, feed.put)
 
     async def close(self, end: RunEnd, notice: Callable[[str], None]) -> RecorderStatus:
         """Store what is left and how the run ended; then let old runs go.
@@ -206,6 +218,8 @@ class OpenedRun:
         said = run_status(end), exit_code(end), time.time()
         more = {LEADERS: end.leaders} if end.leaders else {}
         stored = await asyncio.to_thread(self.recorder.close, *said, environment=more)
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close, end, said[2])
         if self._feed is not None:
             patience_s = HURRIED_S if end.interrupted else CLOSE_S
             await self._feed.close(*said, more, patience_s)
@@ -239,3 +253,13 @@ class OpenedRun:
                 runs_max=_PRUNED_RUNS_MAX,
             )
         return report.runs
+
+
+def _both(
+    one: Callable[[Attempt], None], other: Callable[[Attempt], None]
+) -> Callable[[Attempt], None]:
+    def both(attempt: Attempt) -> None:
+        one(attempt)
+        other(attempt)
+
+    return both

@@ -11,6 +11,7 @@ from source_tree import PACKAGES, ROOT, imports_of, modules
 
 # Where a distribution is imported by another name than its own.
 IMPORTED_AS = {
+    "opentelemetry-sdk": {"opentelemetry"},
     "nvidia-ml-py": {"pynvml"},
     "pyside6-essentials": {"PySide6"},
     "pytest": {"pytest", "_pytest"},
@@ -58,7 +59,7 @@ def foreign(targets: set[str]) -> set[str]:
 def test_every_import_is_declared() -> None:
     """What the packages import comes with them, or with an extra."""
     imported = foreign({one.target for m in modules() for one in m.imports})
-    known = modules_of(declared("monitor", "postgres")) | OPTIONAL
+    known = modules_of(declared("monitor", "postgres", "otel")) | OPTIONAL
     assert imported - known == set()
 
 

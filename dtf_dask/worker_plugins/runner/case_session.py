@@ -23,6 +23,7 @@ from dtf_dask.worker_plugins.runner.leftovers import Leftovers
 from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job
 from dtf_dask.worker_plugins.runner.spill import Spill
+from dtf_dask.worker_plugins.runner.trace_context import enter
 from dtf_dask.worker_plugins.runner.usage import Usage
 
 _TIMEOUT_GRACE_S = 5.0  # for `execute`, which enforces a case's own timeout
@@ -93,6 +94,7 @@ class CaseSession:
     ) -> dict[str, Any]:
         """Run one case; what it wrote lies where it goes even if we are killed."""
         started = time.time()
+        context = enter(self._spec.get("trace", ""))
         usage = Usage()
         usage.begin()
         try:
@@ -104,7 +106,7 @@ class CaseSession:
         try:
             result = execute(case, workdir, spool=spool, limits=limits)
             frame = _frame(number, result, started, spill)
-            return frame | {"usage": usage.taken()}
+            return frame | context | {"usage": usage.taken()}
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 

@@ -27,6 +27,7 @@ from dtf_dask.worker_plugins.runner.progress import ProgressBoard
 from dtf_dask.worker_plugins.runner.report_bounds import bound
 from dtf_dask.worker_plugins.runner.sessions import Emit, Job, MissingCasesError
 from dtf_dask.worker_plugins.runner.spill import Spill
+from dtf_dask.worker_plugins.runner.trace_context import enter
 from dtf_dask.worker_plugins.runner.usage import Usage
 
 _TIMEOUT_MAX_S = 30 * 86_400.0
@@ -123,7 +124,8 @@ class PytestSession:
             pytest_seam.start_capture(self.config, files)
             self._footing = process_life.Footing()
         spill = Spill(self.spill, self.spec["inline_limit"])
-        record = _Record(self.config, spill, board, self._client_id)
+        trace = self.spec.get("trace", "")
+        record = _Record(self.config, spill, board, self._client_id, trace)
         self.config.pluginmanager.register(record, "dtf-record")
         try:
             self._run_all(jobs, record, board, emit)
@@ -235,11 +237,13 @@ class _Record:
         spill: Spill,
         board: ProgressBoard,
         client_id: Callable[[str], str],
+        trace: str = "",
     ) -> None:
         self._config = config
         self._spill = spill
         self._board = board
         self._client_id = client_id
+        self._trace = trace
         self.failed = False
         self._frame: dict[str, Any] = {}
         self._usage = Usage()
@@ -248,6 +252,7 @@ class _Record:
 
     def begin(self) -> None:
         self._frame = {"op": "case", "reports": [], "start": time.time()}
+        self._frame |= enter(self._trace)
         self._sections: dict[str, tuple[str, str]] = {}  # whole and short, by title
         self._usage.begin()
         self._began = time.perf_counter()

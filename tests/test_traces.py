@@ -1,0 +1,119 @@
+"""Runs as OpenTelemetry sees them: run > case > attempt; what tests know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import pytest
+
+from dtf_dask import Case, Client, LocalCluster
+from dtf_dask.errors import ConfigurationError
+from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.runs import tracing
+from dtf_dask.runs.tally import RunEnd
+from dtf_dask.trace_ids import span_of, trace_of, traceparent
+
+exports = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+
+PARENT = traceparent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+
+
+class Kept(exports.InMemorySpanExporter):  # type: ignore[name-defined, misc]
+    """What was told, by name."""
+
+    def shutdown(self) -> None:
+        """It is looked at afterwards."""
+
+    def by_name(self) -> dict[str, Any]:
+        return {span.name: span for span in self.get_finished_spans()}
+
+
+def span_id(span: Any) -> str:
+    return f"{span.context.span_id:016x}"
+
+
+@pytest.mark.parametrize("parent", ["", PARENT, "00-nonsense"])
+def test_a_case_holds_its_attempts_and_the_run_its_cases(parent: str) -> None:
+    """In the trace of who started it, or in one that follows from its id."""
+    run, kept = Run(RunId("r"), 10.0, suite="s"), Kept()
+    traced = tracing.Tracing(run, parent, kept)
+    for number, outcome in enumerate((Outcome.FAILED, Outcome.PASSED), start=1):
+        detail = "" if outcome.is_good else "retried"
+        at = 10.0 + number
+        properties = {tracing.PROPERTY: traceparent("a" * 32, f"{number:016x}")}
+        traced.attempted(
+            Attempt(
+                *(CaseId("c"), number, outcome, "w", "h", detail, at, 0.5),
+                exception="" if outcome.is_good else "ValueError",
+                properties=properties,
+                cpu_s=0.25,
+            )
+        )
+    traced.attempted(Attempt(CaseId("lost"), 1, Outcome.LOST, started_at=12.0))
+    end = RunEnd()
+    end.outcomes["passed"] += 1
+    traced.close(end, 20.0)
+    spans = kept.by_name()
+    assert set(spans) == {"run s", "c", "lost", "attempt 1", "attempt 2"}
+    whole, case, attempt = spans["run s"], spans["c"], spans["attempt 2"]
+    assert {f"{one.context.trace_id:032x}" for one in spans.values()} == {
+        trace_of("r", parent)
+    }
+    assert span_id(whole) == span_of("r")
+    assert (case.parent.span_id, attempt.parent.span_id) == (
+        *(whole.context.span_id, case.context.span_id),
+    )
+    assert span_id(attempt) == "0000000000000002"
+    assert (case.start_time, case.end_time) == (11 * 10**9, 12_500_000_000)
+    assert (whole.start_time, whole.end_time) == (10 * 10**9, 20 * 10**9)
+    assert attempt.attributes["dtf.cpu_s"] == 0.25
+    assert case.attributes["test.case.result.status"] == "passed"
+    assert (case.attributes["dtf.attempts"], case.status.is_ok) == (2, True)
+    if parent == PARENT:
+        assert f"{whole.parent.span_id:016x}" == "b7ad6b7169203331"
+    else:
+        assert whole.parent is None
+
+
+def test_a_test_finds_the_context_of_its_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command and a callable too; nothing is there unless it was asked for."""
+
+    def note() -> str:  # travels by value, being no part of a module
+        import os
+
+        return os.environ.get("TRACEPARENT", "")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRACEPARENT", PARENT)
+    kept = Kept()
+    monkeypatch.setattr(tracing, "_exporter", lambda: kept)
+    command = ("sh", "-c", "echo $TRACEPARENT")
+    cases = [Case("called", fn=note), Case("command", argv=command)]
+    with (
+        LocalCluster(
+            n_workers=1, processes=False, protocol="tcp://", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+        dask.config.set({"dtf.runs.traces": "otel"}),
+    ):
+        told = {one.case_id: one for one in client.run_cases(cases)}
+    spans = {span_id(one) for one in kept.get_finished_spans()}
+    called, ran = told[CaseId("called")], told[CaseId("command")]
+    assert called.properties["result"] == called.properties["traceparent"]
+    assert ran.stdout.strip() == ran.properties["traceparent"]
+    for one in (called, ran):
+        trace, span = str(one.properties["traceparent"]).split("-")[1:3]
+        assert trace == PARENT.split("-")[1]
+        assert span in spans
+    assert len(spans) == 5
+
+
+def test_what_cannot_be_traced_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the run begins."""
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "pigeons")
+    with pytest.raises(ConfigurationError, match=r"no exporter 'pigeons'.*otel"):
+        tracing.Tracing(Run(RunId("r"), 1.0), "")
