@@ -45,7 +45,7 @@ class Asking:
     def __init__(self, random: Random) -> None:
         self.chance = random
         self._seq = 0
-        self._needs: dict[str, tuple[str, ...]] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
 
     def table(self, scheduler: Scheduler, client: str, wanted: list[str]) -> bytes:
         rows: dict[str, Row] = {}
@@ -53,7 +53,7 @@ class Asking:
         def add(key: str) -> None:
             if key in rows:
                 return
-            needs = self._needs[key]
+            needs = self.needs[key]
             if key in scheduler.tasks:
                 needs = tuple(
                     sorted(dts.key for dts in scheduler.tasks[key].dependencies)
@@ -73,7 +73,7 @@ class Asking:
         """What is asked for anew need not be what it was."""
         for at, key in enumerate(KEYS):
             count = min(at, self.chance.choice((0, 0, 1, 2)))
-            self._needs[key] = tuple(sorted(self.chance.sample(KEYS[:at], count)))
+            self.needs[key] = tuple(sorted(self.chance.sample(KEYS[:at], count)))
 
     def one(self, scheduler: Scheduler) -> bytes:
         random = self.chance
