@@ -54,6 +54,11 @@ def test_a_successor_goes_on_from_what_is_seen(tmp_path: Path) -> None:
                 assert await client.gather(futures) == [1, 2, 3, 4]
                 await until(leader, "cluster", ended=4, workers=1)
                 model = await until(leader, "load/w", processing=0)
+                observer = Observer.install(leader.role.scheduler)
+                old = {"name": "old", "waiting": 3, "ended": 7, "since": 1.0}
+                observer.put("class", "old", old)
+                await until(leader, "class/old", waiting=3)
+                await until(leader, "coordinator/1", name="1")
                 first = model.get("cluster")
                 assert first is not None
         async with leading(ledger, port) as leader:
@@ -65,6 +70,8 @@ def test_a_successor_goes_on_from_what_is_seen(tmp_path: Path) -> None:
             assert (second["ended"], second["workers"]) == (4, 0)
             model = await until(leader, "worker/w", status="lost")
             assert model.get("load/w") is None
+            # Nothing waits any more of a class that this one does not know.
+            await until(leader, "class/old", waiting=0, ended=7, since=None)
 
     with_ledger(tmp_path, check)
 
