@@ -61,21 +61,11 @@ class AskedAgain:
             self._noted.popleft()
 
     def said(self, now_s: float) -> list[bytes]:
-        """What is to be written of all that was noted, and is known still.
-
-        What such a task needs is kept with it.
-        """
+        """What is to be written of all that was noted, and is known still."""
         kept: dict[Key, int] = {}
-        tasks = self._scheduler.tasks
         for _, noted in self._noted:
-            known = {
-                tasks[key]
-                for key, made in noted.items()
-                if is_of(self._scheduler, key, made)
-            }
             for key, made in noted.items():
-                ts = tasks.get(key)
-                if ts in known and known.isdisjoint(ts.dependents):
+                if is_of(self._scheduler, key, made):
                     kept[key] = made
         self._noted.clear()
         rows = iter(kept.items())
