@@ -15,11 +15,13 @@ import enum
 import logging
 import secrets
 from collections.abc import Callable, Collection, Hashable, Mapping
+from itertools import islice
 from typing import Any
 
 from dtf_dask import config
 from dtf_dask.durable import client_reconnecting, client_words, dask_client
 from dtf_dask.durable.client_exit import LOST
+from dtf_dask.durable.client_meeting import meet, replaced
 from dtf_dask.durable.client_sending import RETRIES, Sending
 from dtf_dask.durable.client_standing import ClientStanding
 from dtf_dask.durable.client_watch import watch
@@ -27,7 +29,6 @@ from dtf_dask.durable.dask_asking import AskingAgain
 from dtf_dask.durable.requests import SAYINGS
 from dtf_dask.errors import (
     ClientReplacedError,
-    ClientVersionError,
     DtfError,
     ProtocolError,
     SchedulingUnavailableError,
@@ -35,11 +36,12 @@ from dtf_dask.errors import (
     TaskRefusedError,
 )
 from dtf_dask.quantities import format_duration
+from dtf_dask.submission.table import Key
 
 logger = logging.getLogger(__name__)
 
-_WELCOME_S = 30.0  # for a coordinator's scheduler to say its first words
 _STATES_MAX = 10_000  # keys in one question
+_RETRIED_MAX = 200  # keys, however long, that are one operation, to be waited for
 _FAREWELL_S = 5.0  # for the ledger to have what was submitted before the client closes
 _OPERATIONS = frozenset(
     {RETRIES, dask_client.GRAPH, dask_client.RELEASES}
@@ -80,6 +82,8 @@ class DurableHalf:
         self._stream: Any = None
         self._early: list[Mapping[str, Any]] = []
         self._cancelled: Any = None
+        self._doubted: set[Key] = set()
+        """Keys that were called cancelled while a submission of them was under way."""
 
     @property
     def sending(self) -> Sending:
@@ -187,9 +191,11 @@ class DurableHalf:
         """Run failed tasks again; returns once the scheduler does."""
         # Before it is said: by the time of the answer they may have failed once more.
         retried = [key for key in keys if dask_client.retried(self.client, key)]
-        self.sending.give({"op": RETRIES, "keys": list(keys)})
+        rows = iter(keys)
         try:
-            await self.sending.settled(await self.sending.given())
+            while some := list(islice(rows, _RETRIED_MAX)):
+                self.sending.give({"op": RETRIES, "keys": some})
+                await self.sending.settled(await self.sending.given())
         except TaskRefusedError as error:
             for key in retried:
                 self._fail(key, error)
@@ -241,17 +247,7 @@ class DurableHalf:
             raise
 
     async def _meet(self, stream: Any, timeout_s: float | None) -> None:
-        welcome, others = None, []
-        try:
-            async with asyncio.timeout(timeout_s or _WELCOME_S):
-                while welcome is None:
-                    for message in await dask_client.heard(stream):
-                        if welcome is None and message["op"] == client_words.WELCOME:
-                            welcome = message
-                        else:
-                            others.append(message)
-        except TimeoutError:
-            raise OSError("the scheduler of a coordinator does not greet") from None
+        welcome, others = await meet(stream, self.token, timeout_s)
         self._welcomed(stream, welcome)
         for message in others:
             handler = dask_client.handlers(self.client).get(message.pop("op"))
@@ -259,14 +255,6 @@ class DurableHalf:
                 handler(**message)
 
     def _welcomed(self, stream: Any, welcome: Mapping[str, Any]) -> None:
-        version = welcome["version"]
-        if version != client_words.VERSION:
-            age = "older" if version > client_words.VERSION else "newer"
-            raise ClientVersionError(
-                f"this client is {age} than the cluster {welcome.get('cluster', '')!r}:"
-                f" it speaks version {client_words.VERSION}, the cluster {version}; run"
-                " the same version of dtf on both"
-            )
         again, sending, term = self.durable, self.sending, self.term
         try:
             sending.acknowledged(welcome["seen"])
@@ -279,7 +267,6 @@ class DurableHalf:
             self.client.scheduler.end_calls_before(self.term)
         sending.bytes_max = welcome["operation_bytes_max"]
         self.waiting = ""
-        dask_client.say_first(stream, client_words.hello(self.token))
         if again:
             for topic in dask_client.topics(self.client):
                 words = {"op": "subscribe-topic", "topic": topic}
@@ -368,10 +355,14 @@ class DurableHalf:
             self.sending.acknowledged(upto)
         except ProtocolError as error:
             logger.error("The scheduler acknowledges what was never said: %s", error)
+        begun = self.sending.outbox.begun
+        if acked := [key for key in self._doubted if not begun(key)]:
+            self._doubted.difference_update(acked)
+            self._say(client_words.states(acked))
 
     async def _heard_refused(self, seq: int, why: str, keys: Collection[Any]) -> None:
         if not seq:
-            self.give_up(ClientReplacedError(f"the cluster takes nothing of it: {why}"))
+            self.give_up(replaced(why))
             await self.client._close(fast=True)
             return
         given = self.sending.refused(seq, why)
@@ -391,6 +382,12 @@ class DurableHalf:
     def _heard_cancelled(
         self, keys: Collection[Any], reason: str | None = None, msg: str | None = None
     ) -> None:
+        # What is said of a task comes after the ack of its submission: before that,
+        # another task of its key is meant. But Dask may say it while a large submission
+        # is acted on: so it is asked what there is.
+        begun = self.sending.outbox.begun
+        self._doubted.update(key for key in keys if begun(key))
+        keys = [key for key in keys if not begun(key)]
         if reason not in (client_words.LOST, dask_client.FORGOTTEN):
             self._cancelled(keys=keys, reason=reason, msg=msg)
             return

@@ -25,7 +25,7 @@ from dtf_dask.durable.operations import (
     OPERATION_BYTES_MAX,
     RELEASE,
     RETRY,
-    encode_operation,
+    encode_asked,
 )
 from dtf_dask.durable.outbox import Given, Outbox
 from dtf_dask.errors import ClusterUnreachableError, OverloadedError, TaskRefusedError
@@ -42,6 +42,7 @@ RETRIES = "dtf-retry"
 _GATHER_RELEASES_S = 0.005
 """So long releases are gathered: each is a message of its own, in Dask."""
 _SAY_AFTER_S, _SAY_AGAIN_S = 1.0, 30.0
+_REASON_MAX = 1_000  # characters
 
 Message = Mapping[str, Any]
 
@@ -193,15 +194,14 @@ class Sending:
         if not keys:
             return
         if op == DESIRES:
-            client = message.get("client") or self._client
-            self._put(encode_operation(DESIRE, client, keys))
+            self._put_all(DESIRE, message.get("client") or self._client, keys)
         elif op == CANCELS:
             said = message["reason"], message["msg"]
-            reason = ": ".join(str(one) for one in said if one)
+            reason = ": ".join(str(one) for one in said if one)[:_REASON_MAX]
             force = bool(message["force"])
-            self._put(encode_operation(CANCEL, self._client, keys, force, reason))
+            self._put_all(CANCEL, self._client, keys, force, reason)
         elif op == RETRIES:
-            self._put(encode_operation(RETRY, self._client, keys))
+            self._put_all(RETRY, self._client, keys)
         else:
             raise AssertionError(op)
 
@@ -212,8 +212,15 @@ class Sending:
         keys, self._releases = _in_ledger(dict.fromkeys(self._releases)), []
         if keys:
             owed = self.owed
-            self._put(encode_operation(RELEASE, self._client, keys))
+            self._put_all(RELEASE, self._client, keys)
             self.owed = owed
+
+    def _put_all(
+        self, kind: int, client: str, keys: tuple[Key, ...], *more: Any
+    ) -> None:
+        """As many operations as it takes."""
+        for packed in encode_asked(kind, client, keys, *more):
+            self._put(packed)
 
     def _put(self, operation: bytes, keys: tuple[Key, ...] = (), size: int = 0) -> None:
         given = self.outbox.add(operation, keys, size)

@@ -2,11 +2,12 @@
 
 All of it travels in Dask's own streams between the two, beside Dask's own messages.
 
-1. The client registers as with any scheduler, and hears ``stream-start``. Then it
-   hears `welcome`: which scheduler this is, and up to which number the client's
-   operations are in the ledger. A client that hears none speaks to a plain scheduler.
-2. It says `hello`: its token, a random text of its own, which is how a scheduler tells
-   a client that came back from another one that uses the same id.
+1. The client registers as with any scheduler, and hears ``stream-start``. To one that
+   greeted as a coordinator's it says `hello`: its token, a random text of its own, by
+   which a scheduler tells a client that came back from another one that uses the same
+   id. Clients that do not are Dask's own, and are told none of these words.
+2. It hears `welcome`: which scheduler this is, and up to which number the client's
+   operations are in the ledger.
 3. It says again, in order, all that it holds above ``seen``; from then on each
    operation as `durable`, numbered from 1 without a gap. It holds each until `ack`.
 4. It asks `states` of the keys that it holds unfinished futures of, and is told, in
@@ -25,6 +26,7 @@ WELCOME, ACK, REFUSED, WAITING = "dtf-welcome", "dtf-ack", "dtf-refused", "dtf-w
 """Ops to clients."""
 HELLO, DURABLE, STATES = "dtf-hello", "dtf-durable", "dtf-states"
 """Ops to schedulers, which add ``client`` to each as they do to all."""
+OPS = frozenset({HELLO, DURABLE, STATES})
 
 TOKEN_CHARS_MAX = 64
 LOST = "dtf-lost"

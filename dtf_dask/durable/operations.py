@@ -8,14 +8,14 @@ depend on the operations before it and on nothing else: on no clock, no worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgpack
 
 from dtf_dask.errors import ProtocolError, UsageError
-from dtf_dask.submission.table import CLIENT_LENGTH_MAX, key_fault, shown
+from dtf_dask.submission.table import CLIENT_LENGTH_MAX, Key, key_fault, shown
 
 VERSION = 3
 """Of the set of operations. Each record of a journal says the oldest that knows it all,
@@ -23,6 +23,9 @@ so that older coordinators read what a newer one writes until there is something
 
 OPERATION_BYTES_MAX = 513 * 2**20
 KEYS_MAX = 4_000_000
+ASKED_KEYS_MAX = 10_000
+ASKED_BYTES_MAX = 2**20
+"""Of an operation of a client that is no table: what names more keys is cut."""
 
 TABLE, DESIRE, RELEASE, CANCEL, RETRY, SCATTER = 1, 2, 3, 4, 5, 6
 CLIENT_GONE, RESTART = 7, 8
@@ -184,6 +187,44 @@ def encode_operation(kind: int, client: str, *body: Any) -> bytes:
 def kind_of(packed: bytes) -> int:
     """The kind of an operation, as `encode_operation` made it; of another anything."""
     return int.from_bytes(packed[_KIND_AT : _KIND_AT + 1], "big")
+
+
+def encode_asked(
+    kind: int, client: str, keys: Sequence[Key], *more: Any
+) -> Iterator[bytes]:
+    """Operations of a client, each within the bounds, that name all of these keys.
+
+    Examples
+    --------
+    >>> many = [str(number) for number in range(ASKED_KEYS_MAX + 1)]
+    >>> [len(decode_operation(one).body[0]) for one in encode_asked(RELEASE, "c", many)]
+    [10000, 1]
+    """
+    for at in range(0, len(keys), ASKED_KEYS_MAX):
+        some = tuple(keys[at : at + ASKED_KEYS_MAX])
+        packed = encode_operation(kind, client, some, *more)
+        if len(packed) <= ASKED_BYTES_MAX or len(some) == 1:
+            yield packed
+        else:
+            half = len(some) // 2
+            yield from encode_asked(kind, client, some[:half], *more)
+            yield from encode_asked(kind, client, some[half:], *more)
+
+
+def beyond_bounds(operation: Operation, size: int) -> str:
+    """Why an operation of a client is too large to be taken; empty if it is not.
+
+    Tables have bounds of their own. What is in a journal was taken, and is not asked.
+    """
+    keys = operation.body[0] if operation.body else ()
+    if operation.kind == TABLE or (
+        size <= ASKED_BYTES_MAX and len(keys) <= ASKED_KEYS_MAX
+    ):
+        return ""
+    return (
+        f"one that names {len(keys)} keys in {size} bytes; {ASKED_KEYS_MAX} in"
+        f" {ASKED_BYTES_MAX} are the most: ask for them in several"
+    )
 
 
 def version_of(packed: bytes) -> int:

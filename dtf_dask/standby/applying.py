@@ -24,6 +24,7 @@ from dtf_dask.standby.described import Described
 from dtf_dask.standby.huge import in_turns
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
+from dtf_dask.standby.telling import Telling
 from dtf_dask.standby.watch import NAME, Watch
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Applier:
         self.erred = self._described.erred
         self.tell_more = tell_more
         self.busy: Callable[[float], None] = lambda limit_s: None
+        self.telling = Telling(scheduler)
         self._graves = Graveyard(scheduler, self._revive)
         self._is_there = self._graves.is_known
         self._again = AskedAgain(scheduler, self._graves.confirm)
@@ -265,7 +267,7 @@ class Applier:
         self, client: str, packed: bytes, wanted: tuple[Key, ...], at_s: float
     ) -> Slices:
         self.living.asserted(packed, client, vain=wanted)
-        self._cancelled(client, wanted, "lost dependencies")
+        self.telling.cancelled(client, wanted, "lost dependencies")
         self._voids(client, wanted, at_s)
         why = f"lost-dependencies-{at_s}"
         yield from dask_moving.release(self.scheduler, client, wanted, why)
@@ -276,7 +278,7 @@ class Applier:
         dask_seam.known_client(self.scheduler, op.client)
         self.scheduler.client_desires_keys(keys=there, client=op.client)
         if vain and self.leads:
-            self._cancelled(op.client, vain, "lost")
+            self.telling.cancelled(op.client, vain, "lost")
             self._voids(op.client, tuple(vain), at_s)
         yield from ()
 
@@ -311,7 +313,7 @@ class Applier:
             if self.leads:
                 # What it made void is written: a shadow may know fewer tasks above.
                 self._voids(client, tuple(wanted), at_s)
-                self._cancelled(client, wanted, reason, by=op.client)
+                self.telling.cancelled(client, wanted, reason, by=op.client)
             why = f"cancel-key-{at_s}"
             yield from dask_moving.release(self.scheduler, client, wanted, why)
 
@@ -351,7 +353,7 @@ class Applier:
         for client, cs in list(self.scheduler.clients.items()):
             if self.leads and client != op.client:
                 keys = [ts.key for ts in cs.wants_what]
-                self._cancelled(client, keys, "scheduler-restart", by=op.client)
+                self.telling.cancelled(client, keys, "scheduler-restart", by=op.client)
             yield from self._release_all(client, f"restart-{at_s}")
 
     def _release_all(self, client: str, why: str) -> Slices:
@@ -374,14 +376,7 @@ class Applier:
         self._again.is_written(upto_s)
         yield from ()
 
-    # What others hear, and what is there.
-
-    def _cancelled(
-        self, client: str, keys: Iterable[Key], reason: str, by: str = ""
-    ) -> None:
-        who = f"Client {by} did so." if by not in ("", client) else ""
-        said = {"keys": list(keys), "reason": reason, "msg": who}
-        self.scheduler.report({"op": "cancelled-keys", **said}, client=client)
+    # What is there.
 
     def _parted(self, keys: Iterable[Key]) -> tuple[list[Key], list[Key]]:
         there: list[Key] = []

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 import msgpack
 
 from dtf_dask.durable.client_words import TOKEN_CHARS_MAX
-from dtf_dask.durable.operations import KINDS, decode_operation
+from dtf_dask.durable.operations import (
+    CANCEL,
+    DESIRE,
+    KINDS,
+    RELEASE,
+    RETRY,
+    SCATTER,
+    TABLE,
+    beyond_bounds,
+    decode_operation,
+)
 from dtf_dask.errors import ProtocolError, TaskRefusedError
 from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.durability import Durability
@@ -29,6 +39,11 @@ PREFIX = "s/"
 READ_AT_ONCE_BYTES = 256 * 1024
 """Larger operations are read in a thread."""
 WAITING_BYTES_MAX = 1_100 * 2**20
+_TOO_MUCH = "too much is asked before anything of it is in the ledger"
+_ROOM_AGAIN_S = 0.05
+_ADDS = frozenset({DESIRE, RETRY, SCATTER})
+"""What only takes room, beside tables."""
+_LETS_GO = frozenset({RELEASE, CANCEL})
 
 
 def record_of(client: str, token: str, seen: int) -> tuple[str, bytes]:
@@ -76,8 +91,8 @@ class ClientLine:
     Parameters
     ----------
     told
-        Tells the client what became of them: ``("ack", upto)``, or ``("refused", seq,
-        why, keys)``.
+        Tells the client what became of them: ``("ack", upto)``, ``("refused", seq, why,
+        keys)``, or ``("waiting", why)``.
     """
 
     def __init__(
@@ -96,6 +111,7 @@ class ClientLine:
         self._waiting: deque[tuple[int, _Item]] = deque()
         self._waiting_bytes = 0
         self._reading: asyncio.Task[None] | None = None
+        self._leaves = False
 
     def take(self, seq: int, packed: bytes) -> str:
         """Take in a numbered operation; why not, if there is no sense in it."""
@@ -109,13 +125,21 @@ class ClientLine:
         if seq != self.accepted + 1:
             return f"operation {seq} came after {self.accepted}: one was lost"
         if self._waiting_bytes + len(packed) > WAITING_BYTES_MAX:
-            return "too much is asked before anything of it is in the ledger"
+            return _TOO_MUCH
         self.accepted = seq
         self._put(seq, packed)
         return ""
 
     def ask(self, packed: bytes) -> None:
-        """Take in an operation of a client of Dask's own, which has no numbers."""
+        """Take in an operation of a client of Dask's own, which has no numbers.
+
+        Raises
+        ------
+        ProtocolError
+            Too many wait.
+        """
+        if self._waiting_bytes + len(packed) > WAITING_BYTES_MAX:
+            raise ProtocolError(_TOO_MUCH)
         self._put(0, packed)
 
     def make(self, item: ToMake) -> None:
@@ -125,6 +149,11 @@ class ClientLine:
     def then(self, call: Callable[[], None]) -> None:
         """Call something when all that was taken in before was acted on."""
         self._put(0, call)
+
+    def leave(self, call: Callable[[], None]) -> None:
+        """The same for a client that leaves: what it lets go it need not wait for."""
+        self._leaves = True
+        self.then(call)
 
     def done(self, seq: int) -> None:
         """Operations up to this one were acted on."""
@@ -142,52 +171,63 @@ class ClientLine:
             self._reading.cancel()
 
     def _put(self, seq: int, item: _Item) -> None:
-        if _is_small(item) and self._reading is None:
-            self._hand_on(seq, item)
+        if self._reading is None and not isinstance(item, bytes | ToMake):
+            self._durability.ask(Asked(None, b"", asker=Then(item)))
             return
+        if self._reading is None and isinstance(item, bytes) and _is_small(item):
+            asked = self._read(seq, item)
+            if not self._must_wait(asked):
+                self._ask(asked)
+                return
         self._waiting.append((seq, item))
         self._waiting_bytes += len(item) if isinstance(item, bytes) else 0
         if self._reading is None:
-            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading = asyncio.get_running_loop().create_task(self._go_on())
 
-    async def _read(self) -> None:
-        """Read what is large, so that others have their turn."""
+    async def _go_on(self) -> None:
+        """Read what is large, so that others have their turn; wait for room."""
         while self._waiting:
             seq, item = self._waiting[0]
-            if _is_small(item):
-                self._hand_on(seq, item)
+            if isinstance(item, ToMake):
+                await self._make(seq, item)
+            elif not isinstance(item, bytes):
+                self._durability.ask(Asked(None, b"", asker=Then(item)))
             else:
-                asked = await asyncio.to_thread(self._read_large, seq, item)
-                if isinstance(asked, Exception):
-                    assert isinstance(item, ToMake)
-                    try:
-                        item.failed(asked)
-                    except Exception:  # what it says of itself makes no sense, too
-                        logger.exception("a client cannot be told what is wrong")
+                if _is_small(item):
+                    asked = self._read(seq, item)
                 else:
-                    self._durability.ask(asked)
+                    asked = await asyncio.to_thread(self._read_large, seq, item)
+                await self._room_for(asked)
+                self._ask(asked)
             self._waiting.popleft()
             self._waiting_bytes -= len(item) if isinstance(item, bytes) else 0
         self._reading = None
 
-    def _read_large(self, seq: int, item: _Item) -> Asked | Exception:
-        if isinstance(item, ToMake):
-            try:
-                return self._asked(seq, item.make())
-            except Exception as error:
-                return error
-        assert isinstance(item, bytes)
-        with uncollected(len(item)):
-            return self._asked(seq, item)
+    async def _make(self, seq: int, item: ToMake) -> None:
+        """Make one, and hand it on; or say why not."""
+        why: Exception | None = None
+        try:
+            packed = await asyncio.to_thread(item.make)
+            asked = self._admitted(
+                await asyncio.to_thread(self._read_large, seq, packed)
+            )
+            why = TaskRefusedError(asked.why) if asked.why else None
+        except Exception as error:
+            why = error
+        if why is None:
+            self._durability.ask(asked)
+            return
+        try:
+            item.failed(why)
+        except Exception:  # what it says of itself makes no sense, too
+            logger.exception("a client cannot be told what is wrong")
 
-    def _hand_on(self, seq: int, item: _Item) -> None:
-        if isinstance(item, bytes):
-            self._durability.ask(self._asked(seq, item))
-        else:
-            assert not isinstance(item, ToMake)
-            self._durability.ask(Asked(None, b"", asker=Then(item)))
+    def _read_large(self, seq: int, packed: bytes) -> Asked:
+        with uncollected(len(packed)):
+            return self._read(seq, packed)
 
-    def _asked(self, seq: int, packed: bytes) -> Asked:
+    def _read(self, seq: int, packed: bytes) -> Asked:
+        """What an operation asks; nothing, if it makes no sense."""
         record = record_of(self.client, self.token, seq if seq else self.accepted)
         try:
             operation = decode_operation(packed)
@@ -196,20 +236,70 @@ class ClientLine:
                 wrong = f"it is of another client, {operation.client[:60]!r}"
             elif not KINDS[operation.kind].from_clients:
                 wrong = "clients do not ask that"
-            if wrong:
+            if wrong := wrong or beyond_bounds(operation, len(packed)):
                 raise ProtocolError(wrong)
             read = prepare(operation)
-            room = self._durability.room
-            if read is not None and (full := room.none_to_submit(len(packed))):
-                raise TaskRefusedError(full)
             if read is not None and read.table.client != self.client:
                 raise ProtocolError("it has a table of another client")
         except Exception as error:  # of whatever is in there
-            logger.warning(
-                "operation %d of client %s is refused: %s", seq, self.client, error
-            )
-            return Asked(None, b"", asker=self, seq=seq, record=record, why=str(error))
+            return self._refused(seq, record, str(error))
         return Asked(operation, packed, read, self, seq, record)
+
+    def _refused(
+        self,
+        seq: int,
+        record: tuple[str, bytes | None] | None,
+        why: str,
+        keys: Sequence[Any] = (),
+    ) -> Asked:
+        logger.warning(
+            "operation %d of client %s is refused: %s", seq, self.client, why
+        )
+        return Asked(None, b"", asker=self, seq=seq, record=record, why=why, keys=keys)
+
+    # Whether there is room for it: asked of all lines on the loop, one by one.
+
+    def _ask(self, asked: Asked) -> None:
+        self._durability.ask(self._admitted(asked))
+
+    def _admitted(self, asked: Asked) -> Asked:
+        """An operation, unless there is no room for it."""
+        room, operation = self._durability.room, asked.operation
+        full, keys = "", ()
+        if operation is None:
+            return asked
+        if operation.kind == TABLE:
+            full = room.none_to_submit(asked.size)
+        elif operation.kind == DESIRE and self._are_known(operation.body[0]):
+            full, keys = room.none_to_wish(), operation.body[0]
+        elif operation.kind in _ADDS:
+            full = room.none_to_keep()
+            # Of a retry the client knows which of them had failed.
+            keys = operation.body[0] if operation.kind != RETRY else ()
+        elif self._must_wait(asked):
+            full = "its client leaves"
+        return self._refused(asked.seq, asked.record, full, keys) if full else asked
+
+    def _are_known(self, keys: Sequence[Any]) -> bool:
+        tasks = self._durability.applier.scheduler.tasks
+        return all(key in tasks for key in keys)
+
+    def _must_wait(self, asked: Asked) -> str:
+        operation = asked.operation
+        if operation is None or operation.kind not in _LETS_GO:
+            return ""
+        return self._durability.room.none_to_let_go(asked.size)
+
+    async def _room_for(self, asked: Asked) -> None:
+        """Wait until there is room for what lets go."""
+        why = self._must_wait(asked)
+        if not why:
+            return
+        logger.warning("client %s waits: %s", self.client, why)
+        self._told("waiting", why)
+        while self._must_wait(asked) and not self._leaves:
+            await asyncio.sleep(_ROOM_AGAIN_S)
+        self._told("waiting", "")
 
 
 class Then:
@@ -232,7 +322,5 @@ class Then:
 _Item = bytes | ToMake | Callable[[], None]
 
 
-def _is_small(item: _Item) -> bool:
-    if isinstance(item, bytes):
-        return len(item) <= READ_AT_ONCE_BYTES
-    return not isinstance(item, ToMake)
+def _is_small(packed: bytes) -> bool:
+    return len(packed) <= READ_AT_ONCE_BYTES

@@ -20,6 +20,8 @@ class Session:
         self.stream = stream
         self.entered = False
         """Whether it is the one of its client."""
+        self.is_dtfs = False
+        """Whether it has said that it knows our words."""
         self.greeted = False
         self.leaves = False
 

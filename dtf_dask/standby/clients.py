@@ -20,20 +20,21 @@ from distributed.comm.core import CommClosedError
 from dtf_dask.durable import client_words as words
 from dtf_dask.durable import operations
 from dtf_dask.durable.operations import OPERATION_BYTES_MAX, encode_operation
-from dtf_dask.errors import ProtocolError, TaskRefusedError, UsageError
-from dtf_dask.standby import dask_clients, raw_graphs
+from dtf_dask.errors import TaskRefusedError
+from dtf_dask.standby import dask_clients
 from dtf_dask.standby.applying import FIRE_AND_FORGET
 from dtf_dask.standby.client_lines import (
     PREFIX,
     ClientLine,
     Then,
-    ToMake,
     id_wrong,
     read_record,
 )
 from dtf_dask.standby.client_session import Session
 from dtf_dask.standby.durability import Durability
 from dtf_dask.standby.entries import Asked
+from dtf_dask.standby.plain_clients import PlainClients
+from dtf_dask.standby.raw_graphs import tell_failed
 from dtf_dask.submission.table import key_fault
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,6 @@ class Clients:
         self._durability = durability
         self._cluster = cluster
         self._grace_s = grace_s
-        self._raw_graphs = raw_graphs
         self._sessions: dict[str, Session] = {}
         self._lines: dict[str, ClientLine] = {}
         self._away: dict[str, asyncio.TimerHandle] = {}
@@ -73,17 +73,14 @@ class Clients:
             words.DURABLE: self._durable,
             words.STATES: self._states,
             "report-key": self._reports,
-            "client-releases-keys": self._releases,
-            "client-desires-keys": self._desires,
-            "cancel-keys": self._cancels,
-            "update-graph": self._graph,
             "close-client": self._closes,
         }
+        self._plain = PlainClients(durability, raw_graphs, self._line)
 
     def install(self) -> None:
         """Have the scheduler let clients in this way; before it listens."""
         self._scheduler.handlers["register-client"] = self.add_client
-        self._scheduler.handlers["retry"] = self._retry
+        self._scheduler.handlers["retry"] = self._plain.retry
         for key, value in self._durability.records(PREFIX):
             client = key.removeprefix(PREFIX)
             token, seen = read_record(value)
@@ -117,20 +114,11 @@ class Clients:
         back = self._back(client)
         stream = BatchedSend(interval="2ms", loop=self._scheduler.loop)
         session = Session(client, comm, stream)
-        known = self._lines.get(client)
         try:
             await comm.write([dask_clients.stream_start(self._scheduler, versions)])
             stream.start(comm)
             if client not in self._sessions:
                 self._enter(session, versions)
-            session.say(
-                words.welcome(
-                    self._durability.term,
-                    known.acked if known is not None else 0,
-                    self._cluster,
-                    OPERATION_BYTES_MAX,
-                )
-            )
             await self._listen(session)
         except CommClosedError:
             pass
@@ -167,8 +155,15 @@ class Clients:
                 if client != session.client and not shared:
                     self._turn_away(session, f"it speaks for client {client!r}")
                     return
+                answer = None
                 if op in self._hears:
+                    session.is_dtfs |= op in words.OPS
                     answer = self._hears[op](session, **message)
+                elif op in self._plain.hears:
+                    if not session.entered or self._is_unproven(session):
+                        self._refuse(session, _ANOTHER)
+                    else:
+                        self._plain.hears[op](session, **message)
                 elif op in dask_clients.OF_WORKERS:
                     self._turn_away(session, f"it says {op!r}, as only workers do")
                     return
@@ -226,7 +221,7 @@ class Clients:
         if line is None:
             gone()
         else:
-            line.then(gone)  # after all that it asked before
+            line.leave(gone)  # after all that it asked before
 
     def _forget(self, client: str) -> None:
         self._leaving.discard(client)
@@ -237,6 +232,10 @@ class Clients:
     # What clients say.
 
     def _hello(self, session: Session, client: str, token: Any, version: Any) -> None:
+        line = self._lines.get(client)
+        seen = line.acked if line is not None else 0
+        term, cluster = self._durability.term, self._cluster
+        session.answer(words.welcome(term, seen, cluster, OPERATION_BYTES_MAX))
         if version != words.VERSION:
             self._refuse(
                 session,
@@ -247,7 +246,6 @@ class Clients:
         if type(token) is not str or not 1 <= len(token) <= words.TOKEN_CHARS_MAX:
             self._refuse(session, "a client's token is a text")
             return
-        line = self._lines.get(client)
         if line is not None and line.token != token:
             self._refuse(session, _ANOTHER)
             return
@@ -305,41 +303,6 @@ class Clients:
         elif session.entered:
             self._scheduler.report_on_key(key, client=client)
 
-    def _releases(self, session: Session, client: str, keys: Any) -> None:
-        self._ask(session, operations.RELEASE, client, tuple(keys))
-
-    def _desires(self, session: Session, client: str, keys: Any) -> None:
-        self._ask(session, operations.DESIRE, client, tuple(keys))
-
-    def _cancels(
-        self,
-        session: Session,
-        client: str,
-        keys: Any,
-        force: bool,
-        reason: str,
-        msg: str,
-    ) -> None:
-        why = f"{reason}: {msg}" if msg else str(reason)
-        self._ask(session, operations.CANCEL, client, tuple(keys), bool(force), why)
-
-    def _graph(self, session: Session, client: str, keys: Any, **message: Any) -> None:
-        if not session.entered or self._is_unproven(session):
-            self._refuse(session, _ANOTHER)
-            return
-        why = raw_graphs.refusal(self._raw_graphs, str(session.comm.peer_address))
-        if why:
-            raw_graphs.tell_failed(session.say, keys, TaskRefusedError(why))
-            return
-        message["keys"] = keys
-        line = self._lines.get(client) or self._line(client, "", 0)
-        line.make(
-            ToMake(
-                lambda: raw_graphs.operation_of_raw(client, message),
-                lambda error: raw_graphs.tell_failed(session.say, keys, error),
-            )
-        )
-
     def _closes(self, session: Session, client: str) -> None:
         session.leaves = not self._is_unproven(session)
 
@@ -348,35 +311,17 @@ class Clients:
         line = self._lines.get(session.client)
         return not session.greeted and line is not None and bool(line.token)
 
-    async def _retry(self, keys: Any, client: str | None = None) -> tuple[Any, ...]:
-        """What an rpc asks; streams ask by an operation."""
-        packed = encode_operation(operations.RETRY, client or "", tuple(keys))
-        self._durability.append(packed)
-        await self._durability.settled()
-        return tuple(keys)
-
-    def _ask(self, session: Session, kind: int, client: str, *body: Any) -> None:
-        """What a client of Dask's own says becomes an operation."""
-        if not session.entered or self._is_unproven(session):
-            self._refuse(session, _ANOTHER)
-            return
-        try:
-            packed = encode_operation(kind, client, *body)
-        except (ProtocolError, UsageError) as error:
-            logger.warning("what client %s said is passed over: %s", client, error)
-            return
-        line = self._lines.get(session.client) or self._line(session.client, "", 0)
-        line.ask(packed)
-
-    def _line(self, client: str, token: str, seen: int) -> ClientLine:
+    def _line(self, client: str, token: str = "", seen: int = 0) -> ClientLine:
         line = self._lines.get(client)
         if line is None:
 
             def told(what: str, *body: Any) -> None:
                 session = self._sessions.get(client)
                 if session is not None and session.greeted:
-                    said = words.ack if what == "ack" else words.refused
-                    session.answer(said(*body))
+                    session.answer(_TOLD[what](*body))
+                elif session is not None and what == "refused":
+                    _, why, keys = body
+                    tell_failed(session.say, keys, TaskRefusedError(why))
 
             line = ClientLine(client, token, seen, self._durability, told)
             self._lines[client] = line
@@ -385,7 +330,8 @@ class Clients:
     def _turn_away(self, session: Session, why: str) -> None:
         """Tell a client that it had better not come back."""
         logger.warning("client %s is refused: %s", session.client, why)
-        session.say(words.refused(0, why, ()))
+        if session.is_dtfs:  # one of Dask's own does not know the word
+            session.say(words.refused(0, why, ()))
 
     def _refuse(self, session: Session, why: str) -> None:
         """Turn a client away, and end its stream."""
@@ -396,5 +342,10 @@ class Clients:
 
 
 _ANOTHER = "another client of the same id is there"
+_TOLD: dict[str, Callable[..., dict[str, Any]]] = {
+    "ack": words.ack,
+    "refused": words.refused,
+    "waiting": words.waiting,
+}
 _OF_ALL = frozenset({"client-desires-keys", "client-releases-keys"})
 """What any client may say of `FIRE_AND_FORGET`."""

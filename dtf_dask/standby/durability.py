@@ -76,6 +76,9 @@ class Durability:
         self.term = 0
         self.order = asyncio.Lock()
         self.applier = applier
+        applier.telling.before = self._acknowledge
+        self._acted: dict[Asker, int] = {}
+        """Who is to hear up to which number its operations were acted on."""
         self._propose = propose
         self._records = records
         self._next_number = 0
@@ -269,7 +272,6 @@ class Durability:
         if entry.number:
             alone = entry.operations == 1
             living.begin(entry.number, entry.count, entry.at_s, alone=alone)
-        done: dict[Asker, int] = {}
         turn_ends = time.monotonic() + _TURN_S
         places = 0
         for item in entry.items:
@@ -282,25 +284,34 @@ class Durability:
             if item.operation is not None:
                 # Each as if it had come alone: Dask's generations go by this time.
                 at_s, places = entry.at_s + places * APART_S, places + 1
+                if item.asker is not None and item.seq:
+                    # It may be told of what it asks for, before all is done for that.
+                    self._acted[item.asker] = item.seq
                 for _ in self.applier.act(item.operation, item.packed, at_s, item.read):
                     await asyncio.sleep(0)
                 item.why = self.applier.failed
             if item.record is not None:
                 self._remember(dict([item.record]))
             if item.asker is not None:
-                done[item.asker] = item.seq
+                self._acted[item.asker] = item.seq
                 if item.why:
                     item.asker.refused(item.seq, item.why, item.keys)
             if time.monotonic() > turn_ends:
+                self._acknowledge()
                 await asyncio.sleep(0)
                 turn_ends = time.monotonic() + _TURN_S
         if entry.number:
             living.end()
-        for asker, seq in done.items():
-            asker.done(seq)
+        self._acknowledge()
         if self._cutting is None:
             loop = asyncio.get_running_loop()
             self._cutting = loop.call_later(CUT_EVERY_S, self._cut)
+
+    def _acknowledge(self) -> None:
+        """Tell clients what was acted on; nothing is said before of what came of it."""
+        acted, self._acted = self._acted, {}
+        for asker, seq in acted.items():
+            asker.done(seq)
 
     def _remember(self, records: Mapping[str, bytes | None]) -> None:
         for key, value in records.items():

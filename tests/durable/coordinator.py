@@ -39,6 +39,8 @@ class Journal:
     said: list[tuple[str, int]] = field(default_factory=list)
     refuses: str = ""
     drops: int = 0
+    forgets: Collection[Any] = ()
+    """Keys of which it says that it does not know them."""
     version: int = client_words.VERSION
     bytes_max: int = operations.OPERATION_BYTES_MAX
 
@@ -65,7 +67,6 @@ class Coordinator(SchedulerPlugin):
 
     def __init__(self, journal: Journal, term: int) -> None:
         self.journal, self.term = journal, term
-        self.tasks: set[asyncio.Task[None]] = set()
         self.acks: dict[str, int] = {}
 
     async def start(self, scheduler: Scheduler) -> None:  # type: ignore[override]
@@ -84,18 +85,11 @@ class Coordinator(SchedulerPlugin):
         for one in self.journal.records:
             await self.apply(decode_operation(one))
 
-    def add_client(self, scheduler: Scheduler, client: str) -> None:
-        task = asyncio.create_task(self.welcome(client))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
     def say(self, client: str, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError, KeyError):
             self.scheduler.client_comms[client].send(message)
 
-    async def welcome(self, client: str) -> None:
-        while not getattr(self.scheduler.client_comms.get(client), "batch_count", 0):
-            await asyncio.sleep(0.001)
+    async def hello(self, client: str, version: int, token: str) -> None:
         if self.journal.drops:
             self.journal.drops -= 1
             self.scheduler.client_comms[client].comm.abort()
@@ -104,8 +98,6 @@ class Coordinator(SchedulerPlugin):
             self.term, self.journal.seen.get(client, 0), "lab", self.journal.bytes_max
         )
         self.say(client, {**words, "version": self.journal.version})
-
-    async def hello(self, client: str, version: int, token: str) -> None:
         if self.journal.tokens.setdefault(client, token) != token:
             self.say(client, client_words.refused(0, "another has its id", []))
 
@@ -134,7 +126,7 @@ class Coordinator(SchedulerPlugin):
 
     async def states(self, keys: Collection[Any], client: str) -> None:
         for key in keys:
-            if key in self.scheduler.tasks:
+            if key in self.scheduler.tasks and key not in self.journal.forgets:
                 self.scheduler.report_on_key(key, client=client)
             else:
                 message = {"op": "cancelled-keys", "keys": [key]}

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import dask
 import distributed
@@ -14,7 +15,7 @@ from coordinator import Journal, lab, lab_thread
 from distributed.client import FutureCancelledError
 
 from dtf_dask.client import Client
-from dtf_dask.durable import client_preload, outbox
+from dtf_dask.durable import client_preload, client_words, outbox
 from dtf_dask.errors import (
     ClientReplacedError,
     ClientVersionError,
@@ -105,7 +106,6 @@ def test_patience_ends() -> None:
     run(check)
 
 
-@pytest.mark.logs("This client gives up")
 def test_two_clients_of_one_id() -> None:
     """The second is told so, whether the cluster has anything of the first or not."""
 
@@ -122,10 +122,9 @@ def test_two_clients_of_one_id() -> None:
                     pass
 
             one.journal.tokens[first.id] = "another"
-            twin = await Twin(one.address, asynchronous=True)
-            while twin.status != "closed":
-                await asyncio.sleep(0.01)
-            assert "another has its id" in twin.durability.waiting
+            with pytest.raises(ClientReplacedError, match="another has its id"):
+                await Twin(one.address, asynchronous=True)
+            del one.journal.tokens[first.id]
             one.journal.seen[first.id] = 3
             with pytest.raises(ClientReplacedError, match="another client of the id"):
                 await Twin(one.address, asynchronous=True)
@@ -210,6 +209,37 @@ def test_what_is_refused_and_what_is_lost_fails_with_a_reason() -> None:
             one.journal.records.clear()
             await one.lead()
             with pytest.raises(TaskLostError, match="is nowhere"):
+                await lost
+
+    run(check)
+
+
+@pytest.mark.logs("What is submitted waits")
+def test_what_was_cancelled_before_is_no_word_on_what_is_submitted_since() -> None:
+    """A word on a key whose submission is not acknowledged is of the task before. If it
+    was not, the client hears that when it asks, once the cluster has the submission."""
+
+    async def check() -> None:
+        async with lab() as one, Client(one.address, asynchronous=True) as client:
+            assert one.leader is not None
+            stays = client.submit(doubled, 1, key="stays")
+            await client.flush(20)
+            one.journal.quorum.clear()
+            again = client.submit(doubled, 2, key="again")
+            lost = client.submit(slowly, 3, key="lost", resources={"none": 1})
+            while not client.durability.waiting:
+                await asyncio.sleep(0.01)
+            plugin: Any = one.leader.plugins["coordinator"]
+            for reason in ("enough", client_words.LOST):
+                words = {"keys": ["again", "lost"], "reason": reason, "msg": "late"}
+                plugin.say(client.id, {"op": "cancelled-keys", **words})
+            plugin.say(client.id, {"op": "cancelled-keys", "keys": ["stays"]})
+            while stays.status != "cancelled":
+                await asyncio.sleep(0.01)
+            one.journal.forgets = {"lost"}
+            one.journal.quorum.set()
+            assert await again == 4
+            with pytest.raises(TaskLostError, match="lost is nowhere"):
                 await lost
 
     run(check)

@@ -15,7 +15,14 @@ from dtf_dask.client import Client
 from dtf_dask.durable import client_sending
 from dtf_dask.durable.client_sending import Sending
 from dtf_dask.durable.dask_client import CANCELS, DESIRES, GRAPH, RELEASES
-from dtf_dask.durable.operations import decode_operation
+from dtf_dask.durable.operations import (
+    ASKED_KEYS_MAX,
+    CANCEL,
+    DESIRE,
+    RELEASE,
+    beyond_bounds,
+    decode_operation,
+)
 from dtf_dask.errors import ClusterUnreachableError, OverloadedError
 
 FAULTY = "k" * 5_000  # longer than a key may be
@@ -98,5 +105,34 @@ def test_room_is_given_back_by_what_found_none_in_the_queue() -> None:
                         await client.submit(abs, number)
             box = client._durable.sending.outbox
             assert (box.charged_count, box.charged_bytes) == (0, 0)
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("length", [3, 1_000], ids=["many", "long"])
+def test_what_names_many_keys_is_asked_in_several(length: int) -> None:
+    """No operation is beyond the bounds that a scheduler has for it; all keys come, in
+    their order."""
+    keys = [f"{number:0{length}}" for number in range(ASKED_KEYS_MAX + 1)]
+
+    async def check() -> None:
+        said: list[Mapping[str, Any]] = []
+        one = sending(said)
+        cancels = {"force": True, "reason": "r" * 10_000, "msg": ""}
+        for message in (
+            {"op": RELEASES, "keys": keys},
+            {"op": DESIRES, "keys": keys},
+            {"op": CANCELS, "keys": keys, **cancels},
+        ):
+            one.give(message)
+        await one.given()
+        packed = [message["operation"] for message in said]
+        found = [decode_operation(one) for one in packed]
+        for operation, size in zip(found, map(len, packed), strict=True):
+            assert not beyond_bounds(operation, size)
+        for kind in (RELEASE, DESIRE, CANCEL):
+            parts = [one.body[0] for one in found if one.kind == kind]
+            assert len(parts) > 1
+            assert [key for part in parts for key in part] == keys
 
     asyncio.run(check())

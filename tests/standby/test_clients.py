@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from distributed import Client, Worker
 from distributed.comm import CommClosedError
 from distributed.core import connect
+from distributed.utils_test import captured_logger
 from distributed.versions import get_versions
+from hand_client import by_hand, table
 from one_node import Leader, leading, with_ledger
 
 from dtf_dask.durable import client_words as words
@@ -21,8 +24,6 @@ from dtf_dask.durable.operations import encode_operation
 from dtf_dask.errors import TaskRefusedError
 from dtf_dask.ha.local_ledger import LocalLedger
 from dtf_dask.standby.client_lines import id_wrong
-from dtf_dask.submission.table import Row, Table
-from dtf_dask.submission.table_codec import encode_table
 
 Test = Callable[[Leader], Awaitable[None]]
 
@@ -58,7 +59,8 @@ def test_a_client_of_dask_is_served(tmp_path: Path) -> None:
     async def check(leader: Leader) -> None:
         tasks = leader.role.scheduler.tasks
         async with Worker(leader.address, nthreads=1, dashboard=False):
-            async with of_dask(leader) as client:
+            with captured_logger("distributed.client", logging.WARNING) as logged:
+                client = await of_dask(leader)
                 assert not hasattr(client, "flush")
                 one = client.submit(add, 1, 2)
                 total = client.submit(sum, [one, one])
@@ -69,6 +71,8 @@ def test_a_client_of_dask_is_served(tmp_path: Path) -> None:
                 await client.cancel([total])
                 await until(lambda: total.key not in tasks)
                 assert one.key in tasks
+                await client.close()
+                assert not logged.getvalue()  # none of our words came to it
             await until(lambda: not tasks and not leader.records("j/"))
             assert leader.records("s/") == {}
 
@@ -85,50 +89,6 @@ def test_graphs_are_not_opened_where_they_are_not_to_be(tmp_path: Path) -> None:
             assert leader.role.scheduler.tasks == {}
 
     with_leader(tmp_path, check, **{"raw-graphs": "never"})
-
-
-class ByHand:
-    """A client that says what it is told to."""
-
-    def __init__(self, comm: Any) -> None:
-        self.comm = comm
-        self.heard: list[dict[str, Any]] = []
-
-    async def say(self, *messages: dict[str, Any]) -> None:
-        await self.comm.write(messages)
-
-    async def until(self, op: str) -> dict[str, Any]:
-        """The next message of a kind."""
-        while True:
-            while self.heard:
-                message = self.heard.pop(0)
-                if message["op"] == op:
-                    return message
-            self.heard += await self.comm.read()
-
-
-async def by_hand(leader: Leader, client: str, token: str = "") -> ByHand:
-    comm = await connect(leader.address)
-    await comm.write(
-        {
-            "op": "register-client",
-            "client": client,
-            "reply": False,
-            "versions": get_versions(),
-        }
-    )
-    alone = await comm.read()
-    assert [message["op"] for message in alone] == ["stream-start"]
-    made = ByHand(comm)
-    if token:
-        await made.say(words.hello(token))
-    return made
-
-
-def table(client: str, *keys: str, annotations: Any = None) -> bytes:
-    rows = tuple(Row(key, (), b"", (), False, annotations or {}) for key in keys)
-    packed = encode_table(Table(client, 1, keys, (), rows))
-    return encode_operation(operations.TABLE, client, packed, {})
 
 
 @pytest.mark.logs("is refused: ")
@@ -165,6 +125,22 @@ def test_numbers_are_taken_once_and_in_order(tmp_path: Path) -> None:
         await again.say(words.durable(8, release))
         assert "one was lost" in (await again.until(words.REFUSED))["why"]
         assert set(tasks) == {"b"}
+
+    with_leader(tmp_path, check)
+
+
+def test_what_a_submission_lacks_is_told_after_its_ack(tmp_path: Path) -> None:
+    """So a client knows which submission of a key it is that is cancelled."""
+
+    async def check(leader: Leader) -> None:
+        client = await by_hand(leader, "c-1", "token")
+        await client.until(words.WELCOME)
+        lacks = table("c-1", "a", needs=("nowhere",))
+        await client.say(words.durable(1, table("c-1", "b")), words.durable(2, lacks))
+        while "cancelled-keys" not in (heard := [one["op"] for one in client.heard]):
+            client.heard += await client.comm.read()
+        before = client.heard[: heard.index("cancelled-keys")]
+        assert words.ack(2) in before, client.heard
 
     with_leader(tmp_path, check)
 
@@ -295,7 +271,8 @@ def test_no_client_speaks_for_another(tmp_path: Path) -> None:
         ):
             stranger = await by_hand(leader, "c-1")
             await stranger.say(said)
-            await stranger.until(words.REFUSED)
+            # It did not say that it knows our words.
+            assert set(await stranger.to_end()) <= {"stream-closed"}
         stranger = await by_hand(leader, "c-1")
         await stranger.say({"op": "close-client"}, {"op": "close-stream"})
         await until(lambda: "c-1" not in leader.role.scheduler.client_comms)
