@@ -49,7 +49,7 @@ PAGES = {
     "workers": "1 thread",
     "scheduling": "begins at once",
     "flaky": "test_passes",
-    "coordinators": "may fail",
+    "coordinators": "leads in term",
     "trends": "The last run took",
 }
 
