@@ -590,7 +590,7 @@ def test_not_is_the_opposite_where_every_fact_is_there(text, facts):
 
 
 @given(EXPRESSIONS, FACTS)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_is_refused_as_impossible_holds_nowhere(text, facts):
     """Sound: no facts meet what `contradictory` finds."""
     found = parse(text)
@@ -610,7 +610,7 @@ WORDS = st.sampled_from(
 
 
 @given(st.text(max_size=60) | st.lists(WORDS, max_size=20).map(" ".join), VOCABULARIES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_any_text_is_read_or_refused(text, vocabulary):
     """Nothing but DemandError ever comes out, and what is read works."""
     for read in (parse, parse_demand, parse_preference):

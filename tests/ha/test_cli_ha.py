@@ -16,6 +16,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from dtf_dask.cli.main import main
+
 WAIT_S = 60.0
 DTF = (sys.executable, "-c", "from dtf_dask.cli.main import main; main()")
 
@@ -201,8 +203,15 @@ def test_figures_are_served_unless_they_are_not_wanted(tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_said(
-    tmp_path: Path, words: tuple[str, ...], code: int, said: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    code: int,
+    said: str,
 ) -> None:
     """With a code of its own and what to do."""
-    done = dtf(*(str(tmp_path / "x") if word == "FOLDER" else word for word in words))
-    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    given = [str(tmp_path / "x") if word == "FOLDER" else word for word in words]
+    with pytest.raises(SystemExit) as ended:
+        main(["ha", *given])
+    told = capsys.readouterr().err
+    assert (ended.value.code, said in told) == (code, True), told

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from lean_pytest import LEAN
 
+from dtf_dask.errors import ResultsUnavailableError, UsageError
 from dtf_dask.runs.results.store import ResultsStore
 
 _MARK = "DTF_TEST_MARK"
@@ -128,6 +129,17 @@ def attempts(folder: Path, run_ref: str = "last") -> dict[str, list[Any]]:
         for attempt in store.attempts(store.run(run_ref).id):
             found.setdefault(attempt.case_id, []).append(attempt)
     return found
+
+
+def await_attempts(folder: Path, count: int) -> None:
+    """Wait until a run that goes on has kept attempts of so many cases."""
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        with contextlib.suppress(UsageError, ResultsUnavailableError):  # not yet there
+            if len(attempts(folder)) >= count:
+                return
+        assert time.monotonic() < deadline, f"not {count} attempts in {folder}"
+        time.sleep(0.05)
 
 
 def kept_run(folder: Path, run_ref: str = "last") -> Any:

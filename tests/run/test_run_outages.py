@@ -14,6 +14,7 @@ from coordinated import await_kept, await_workers
 from dtf_process import (
     alive,
     attempts,
+    await_attempts,
     await_file,
     dtf,
     end,
@@ -87,13 +88,6 @@ def _running(folder) -> psutil.Process:
     return psutil.Process(int((folder / "started").read_text()))
 
 
-def _await_attempts(folder, count: int) -> None:
-    deadline = time.monotonic() + 60 * slowness()
-    while len(attempts(folder)) < count:
-        assert time.monotonic() < deadline, attempts(folder)
-        time.sleep(0.05)
-
-
 def test_interrupted_while_nobody_leads(led, slow):
     """Ctrl-C ends the run soon, and says what is kept; the rest can be resumed.
 
@@ -103,7 +97,7 @@ def test_interrupted_while_nobody_leads(led, slow):
         words = ["run", "--address", led.address, "--dist", "loadfile"]
         process = start(slow, dtf(*words), mark)
         test = _running(slow)
-        _await_attempts(slow, 5)
+        await_attempts(slow, 5)
         led.coordinator.kill()
         began = time.monotonic()
         ended = interrupt(process)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from dtf_process import (
     attempts,
+    await_attempts,
     await_file,
     dtf,
     end,
@@ -47,6 +48,17 @@ def cluster(tmp_path_factory):
             yield address
 
 
+@pytest.fixture(scope="module")
+def one_thread(tmp_path_factory):
+    """The address of a scheduler whose worker runs one test at a time."""
+    folder = tmp_path_factory.mktemp("one_thread")
+    with _serving(folder, "scheduler", "--port", "0", "--no-dashboard") as scheduler:
+        address = scheduler.stdout.readline().strip().partition("=")[2]
+        words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        with _serving(folder, *words):
+            yield address
+
+
 _WAITS = """
 import os, pathlib, time
 
@@ -67,6 +79,7 @@ def test_somebody_ends_a_run_from_elsewhere(tmp_path, cluster):
     suite(tmp_path, test_w=_WAITS.format(there=str(there)))
     process = start(tmp_path, dtf("run", "--address", cluster))
     await_file(there)
+    await_attempts(tmp_path, 1)
     with distributed.Client(cluster, set_as_default=False) as client:
         client.log_event(stop_topic(there.read_text()), {"by": "me"})
         ended = end(process)
@@ -188,10 +201,11 @@ def test_interrupted_far_away(cluster, tmp_path):
     """Ctrl-C here ends the test there within 2 s; `dtf resume` runs it."""
     text = _SLEEPY.replace('os.environ["DTF_TEST_ROOM"]', repr(str(tmp_path)))
     suite(tmp_path, test_s=text)
-    # One batch: the first test is over, and told of, before the slow one starts.
+    # One batch: the first test is over before the slow one starts.
     process = start(tmp_path, dtf("run", "--address", cluster, "--dist", "loadfile"))
     await_file(tmp_path / "started", "\n")
     test = psutil.Process(int((tmp_path / "started").read_text()))
+    await_attempts(tmp_path, 1)
     process.send_signal(signal.SIGINT)
     test.wait(2.0 * slowness())  # TimeoutExpired if it takes longer
     ended = end(process)
@@ -301,22 +315,17 @@ def test_now(): pass
 """
 
 
-def test_a_less_urgent_run_gives_way(tmp_path):
+def test_a_less_urgent_run_gives_way(one_thread, tmp_path):
     """Its running test is ended for a deadline of another run, and run again later."""
-    with _serving(tmp_path, "scheduler", "--port", "0", "--no-dashboard") as scheduler:
-        address = scheduler.stdout.readline().strip().partition("=")[2]
-        words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        with _serving(tmp_path, *words):
-            text = _LONG.format(folder=str(tmp_path))
-            long = suite(tmp_path / "long", test_l=text)
-            night = start(long, dtf("run", "--address", address, "--class", "nightly"))
-            await_file(tmp_path / "started", "x\n")
-            urgent = suite(tmp_path / "urgent", test_u=_URGENT)
-            ended = run(urgent, dtf("run", "--address", address))
-            assert ended.code == 0, ended.out
-            assert night.poll() is None  # it was not waited for
-            (tmp_path / "be_quick").write_text("")
-            later = end(night)
+    long = suite(tmp_path / "long", test_l=_LONG.format(folder=str(tmp_path)))
+    night = start(long, dtf("run", "--address", one_thread, "--class", "nightly"))
+    await_file(tmp_path / "started", "x\n")
+    urgent = suite(tmp_path / "urgent", test_u=_URGENT)
+    ended = run(urgent, dtf("run", "--address", one_thread))
+    assert ended.code == 0, ended.out
+    assert night.poll() is None  # it was not waited for
+    (tmp_path / "be_quick").write_text("")
+    later = end(night)
     assert later.code == 0, later.out
     assert (tmp_path / "started").read_text() == "x\nx\n"
     [tries] = attempts(long).values()
@@ -324,24 +333,21 @@ def test_a_less_urgent_run_gives_way(tmp_path):
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["on the worker", "shared"])
-def test_a_test_that_is_preempted_goes_on_from_what_it_saved(tmp_path, shared):
+def test_a_test_that_is_preempted_goes_on_from_what_it_saved(
+    one_thread, tmp_path, shared
+):
     """It is told before it is killed, and its next attempt finds what it left."""
     extra = {}
     if shared:
         extra["DASK_DTF__RUNS__CHECKPOINTS"] = str(tmp_path / "checkpoints")
-    with _serving(tmp_path, "scheduler", "--port", "0", "--no-dashboard") as scheduler:
-        address = scheduler.stdout.readline().strip().partition("=")[2]
-        words = ["worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-        with _serving(tmp_path, *words):
-            text = _SAVING.format(folder=str(tmp_path))
-            long = suite(tmp_path / "long", test_l=text)
-            words = dtf("run", "--address", address, "--class", "nightly")
-            night = start(long, words, **extra)
-            await_file(tmp_path / "saving", "x")
-            urgent = suite(tmp_path / "urgent", test_u=_URGENT)
-            ended = run(urgent, dtf("run", "--address", address))
-            assert ended.code == 0, ended.out
-            later = end(night)
+    long = suite(tmp_path / "long", test_l=_SAVING.format(folder=str(tmp_path)))
+    words = dtf("run", "--address", one_thread, "--class", "nightly")
+    night = start(long, words, **extra)
+    await_file(tmp_path / "saving", "x")
+    urgent = suite(tmp_path / "urgent", test_u=_URGENT)
+    ended = run(urgent, dtf("run", "--address", one_thread))
+    assert ended.code == 0, ended.out
+    later = end(night)
     assert later.code == 0, later.out
     [tries] = attempts(long).values()
     assert [attempt.outcome.value for attempt in tries] == ["passed"]
