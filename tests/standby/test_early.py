@@ -182,9 +182,7 @@ class Losing(Asking):
             keys = tuple(chance.sample(KEYS, 2))
             return encode_operation(operations.DESIRE, client, keys)
         if chance.random() < 0.2:
-            free = [key for key in KEYS[:4] if not self.needs[key]]
-            values = (chance.choice(free),)
-            return encode_operation(operations.SCATTER, client, values, (8,))
+            return encode_operation(operations.SCATTER, client, ("s-1",), (8,))
         return super().one(scheduler)
 
 
@@ -197,7 +195,7 @@ async def ask_and_lose(leader: Leader, ledger: MemoryLedger, asking: Losing) -> 
         if chance.random() < 0.3:
             await asyncio.sleep(durability.LAZILY_S)  # in another proposal
     tasks = leader.scheduler.tasks
-    for key in chance.sample(KEYS, 4):
+    for key in chance.sample([*KEYS, "s-1"], 4):
         if key in tasks and tasks[key].run_spec is None:
             lose(leader, key)
         else:
