@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dtf_dask.runs.private_cluster import PrivateCluster  # isort: skip
 
 import distributed
+from distributed.comm import CommClosedError
 
 from dtf_dask import config
 from dtf_dask.comm.address import PREFIX as COORDINATORS
@@ -126,9 +127,7 @@ class DriverProcess:
                 _LONG_S, self._say, no_leader_text(address)
             )
         try:
-            self._client = await distributed.Client(
-                address, asynchronous=True, timeout=timeout_s, set_as_default=False
-            )
+            self._client = await self._let_in(address, timeout_s)
             self._closers.append(self._client.close)
             await self._client.register_plugin(RunnerPlugin())
             await self._client.register_plugin(TopicPlugin())
@@ -141,6 +140,19 @@ class DriverProcess:
         finally:
             if saying is not None:
                 saying.cancel()
+
+    async def _let_in(self, address: str, timeout_s: float) -> Any:
+        """A client; who leads may die as he lets it in."""
+        until = time.monotonic() + timeout_s
+        while True:
+            try:
+                return await distributed.Client(
+                    address, asynchronous=True, timeout=timeout_s, set_as_default=False
+                )
+            except CommClosedError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
 
     async def _workers(self) -> dict[str, Any]:
         """Those that are there; who leads may die as he is asked."""

@@ -78,13 +78,16 @@ class View(Protocol):
 
 @dataclass(slots=True)
 class Result:
-    """A result that the scheduler did not know of, with all that have it."""
+    """A result that the scheduler did not know of, with all that have it.
+
+    Of an actor one has it, ``actor_at``, and others what they reach it by.
+    """
 
     nbytes: int
     typename: str
     run_id: int
     workers: list[str]
-    actor: bool = False
+    actor_at: str = ""
 
 
 @dataclass(slots=True)
@@ -179,12 +182,12 @@ class _Planning:
     def _result(self, worker: str, held: Held, actor: bool) -> None:
         found = self.plan.memory.get(held.key)
         if found is None:
-            self.plan.memory[held.key] = Result(
-                held.nbytes, held.typename, held.run_id, [worker], actor
+            found = self.plan.memory[held.key] = Result(
+                held.nbytes, held.typename, held.run_id, []
             )
-            return
         found.workers.append(worker)
-        found.actor |= actor
+        if actor:
+            found.actor_at = worker
         if held.run_id > found.run_id:  # who made it knows its size best
             found.nbytes, found.typename = held.nbytes, held.typename
             found.run_id = held.run_id

@@ -46,6 +46,8 @@ class Adopting:
         holders = [workers[one] for one in result.workers if one in workers]
         if ts is None or ts.state not in OPEN or not holders:
             return False
+        if ts.actor and result.actor_at not in workers:
+            return False  # who only reaches it has no actor
         was = self._release(ts)
         ts.set_nbytes(max(0, result.nbytes))
         ts.state = "memory"
@@ -54,8 +56,8 @@ class Adopting:
             ts.group.add_type(result.typename)
         for ws in holders:
             scheduler.add_replica(ts, ws)
-            if ts.actor:
-                ws.actors.add(ts)
+        if ts.actor:
+            workers[result.actor_at].actors.add(ts)
         ts.waiters = set()
         for dts in ts.dependents:
             if dts.state == "waiting":

@@ -214,6 +214,25 @@ def test_an_actor_lives_on_where_it_is() -> None:
     run(test())
 
 
+def test_an_actor_is_at_one_worker_whoever_else_reaches_it() -> None:
+    """Others have it in their memory too, as what they ask it through."""
+
+    async def test() -> None:
+        has_it = inventory(A, [held("x")], actors=("x",))
+        reaches_it = inventory(B, [held("x")])
+        for brought in ({A: has_it, B: reaches_it}, {B: reaches_it, A: has_it}):
+            one = await taken_over({"x": []}, ["x"], brought, actors=["x"])
+            one.scheduler.validate_state()
+            ts = one.scheduler.tasks["x"]
+            assert {ws.address for ws in ts.who_has or ()} == {A, B}
+            assert one.scheduler.workers[A].actors == {ts}
+            assert not one.scheduler.workers[B].actors
+        one = await taken_over({"x": []}, ["x"], {B: reaches_it}, actors=["x"])
+        assert one.states()["x"] != "memory"
+
+    run(test())
+
+
 def random_inventories(
     chance: random.Random, graph: dict[str, list[str]], workers: list[str]
 ) -> dict[str, Inventory]:

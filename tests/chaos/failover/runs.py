@@ -22,7 +22,7 @@ _FAILS_EACH = 11
 _CASES = 12
 _RUN_S = 600.0
 """No run takes so long, whatever fails meanwhile."""
-_ENDS_S = 20.0
+_INTERRUPTED_S = 20.0
 _DTF = "from dtf_dask.cli.main import main; main()"
 _SUITE = """
 import time
@@ -104,24 +104,30 @@ class Runs:
 
     async def _command(self, folder: Path) -> tuple[int | None, str]:
         words = [sys.executable, "-c", _DTF, "run", "--address", self._address]
-        process = await asyncio.create_subprocess_exec(
-            *(*words, "--", "--junitxml", "junit.xml"),
-            cwd=folder,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        said = folder / "said.txt"
+        with said.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *(*words, "--", "--junitxml", "junit.xml"),
+                cwd=folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        late = ""
         try:
-            async with asyncio.timeout(_RUN_S):
-                said, _ = await process.communicate()
-        except TimeoutError:
-            return None, f"not over within {_RUN_S:g} s"
+            if not await _ended(process, _RUN_S):
+                late = f"not over within {_RUN_S:g} s: "
+                os.killpg(process.pid, signal.SIGINT)  # it says what it waits for
+                await _ended(process, _INTERRUPTED_S)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        return process.returncode, said.decode(errors="replace")
+        return (
+            None if late else process.returncode,
+            late + said.read_text(errors="replace"),
+        )
 
     def _wrong(self, what: str) -> None:
         self._ledger.broken.append(what)
@@ -153,6 +159,16 @@ def case(name: str, number: int) -> None:
     tasks.count_test(name)
     time.sleep(number % 3 * 0.1)
     assert number % 5, "as it must"
+
+
+async def _ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    """Whether it ends in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _outcomes(path: Path) -> dict[str, tuple[str, ...]]:
