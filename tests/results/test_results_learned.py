@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.model import CaseId, Run, RunId
 from dtf_dask.runs.results import engine as engines
 from dtf_dask.runs.results import learned, schema
 from dtf_dask.runs.results.store import ResultsStore
@@ -168,7 +168,14 @@ def test_a_store_of_the_first_revision_gets_the_table_and_keeps_its_runs(
     run = Run(RunId("r"), 1.0, suite="s")
     kept = ResultsStore(old, parsed)
     kept.begin_run(run, [CaseId("c")])
-    kept.add_attempts("r", [Attempt(CaseId("c"), 1, Outcome.PASSED, duration_s=2.0)])
+    with engines.writing(old).begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO dtf_attempts (run_key, case_key, number, worker, outcome,"
+                " detail, host, started_at, duration_s, phases)"
+                " VALUES (1, 1, 1, 0, 'passed', '', '', 0.0, 2.0, '')"
+            )
+        )
     kept.close()
     with ResultsStore.open(url) as store:
         assert store.run("r") == run

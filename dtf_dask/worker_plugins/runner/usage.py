@@ -11,6 +11,10 @@ from contextlib import suppress
 
 _ANEW = b"5"
 _PEAK = b"VmHWM:"
+_open, _getrusage = (
+    open,
+    resource.getrusage,
+)  # a test may replace them, and leave them so
 
 
 class Usage:
@@ -25,7 +29,7 @@ class Usage:
         """Count from now on."""
         if self._can_begin:
             try:
-                with open("/proc/self/clear_refs", "wb", buffering=0) as file:
+                with _open("/proc/self/clear_refs", "wb", buffering=0) as file:
                     file.write(_ANEW)
             except OSError:  # not Linux, or it is forbidden here
                 self._can_begin = False
@@ -45,17 +49,17 @@ class Usage:
 
 
 def _cpu_s() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    others = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = _getrusage(resource.RUSAGE_SELF)
+    others = _getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime
 
 
 def _children_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return _getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 
 
 def _peak_kib() -> int:
-    with suppress(OSError, ValueError), open("/proc/self/status", "rb") as file:
+    with suppress(OSError, ValueError), _open("/proc/self/status", "rb") as file:
         for line in file:
             if line.startswith(_PEAK):
                 return int(line.split()[1])
