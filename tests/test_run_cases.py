@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
@@ -208,3 +210,16 @@ def test_ordinary_dask_goes_on(client: Client) -> None:
     handle = client.run_cases([Case("ls", argv=("ls",))])
     assert client.submit(sum, [1, 2]).result(timeout=60) == 3
     assert handle.wait(timeout=60) == {"passed": 1}
+
+
+def test_nothing_is_left_of_a_run_that_is_over(client: Client) -> None:
+    """A client that has hundreds of runs keeps none of them."""
+    handle = client.run_cases([Case("sum", fn=sum, args=([1, 2],))])
+    assert handle.wait()["passed"] == 1
+    left = weakref.ref(handle)
+    del handle
+    deadline = time.monotonic() + 30
+    while left() is not None:  # its threads and tasks are about to end
+        gc.collect()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -77,10 +77,13 @@ _SAID: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("_retry", ("self.scheduler.retry(keys=keys, client=self.id)",)),
     ("_close", ('"op": "close-client"', "self._release_key(key=key)")),
     ("start", ("self._start(**kwargs)",)),
+    ("unsubscribe_topic", ('"op": "unsubscribe-topic"',)),
+    ("_handle_event", ("handler = self._event_handlers[topic]",)),
 )
 
 
 _GATHERED_S = 0.002
+_ON_ITS_WAY_S = 60.0  # events of a topic that the scheduler is told to send no more of
 
 FORGOTTEN = "already forgotten"
 """Why Dask's scheduler cancels what it cannot have any more, though clients want it."""
@@ -226,7 +229,28 @@ def kept_for_later(client: Any) -> list[Mapping[str, Any]]:
 
 def topics(client: Any) -> list[str]:
     """Topics whose events the client hears."""
-    return list(client._event_handlers)
+    hearing = list(client._event_handlers.items())
+    return [topic for topic, hears in hearing if hears is not _nobody]
+
+
+def unsubscribe(client: Any, topic: str) -> None:
+    """Hear no more of a topic; on the client's loop.
+
+    Dask's client would keep who has heard of it, and all that belongs to him, for ever.
+    """
+    client.unsubscribe_topic(topic)
+    handlers = client._event_handlers
+    handlers[topic] = _nobody  # of what is on its way still
+
+    def forget() -> None:
+        if handlers.get(topic) is _nobody:
+            del handlers[topic]
+
+    client.loop.call_later(_ON_ITS_WAY_S, forget)
+
+
+def _nobody(event: Any) -> None:
+    """Hear an event of a topic that nobody wants to hear of any more."""
 
 
 def handlers(client: Any) -> dict[str, Callable[..., Any]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import distributed
 
+from dtf_dask.durable.dask_client import unsubscribe
 from dtf_dask.errors import DtfError
 from dtf_dask.frames import HEADER_BYTES, FrameBuffer, decode, encode
 from dtf_dask.model import Attempt, Run
@@ -177,9 +178,8 @@ class RunDriver:
         self._asides.cancel()
         if self._stopping:
             addresses = self._roster.addresses()
-            heard = await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id)
-            if not heard:  # the workers learn it when somebody leads: so does Dask
-                grace_s = 0.0
+            if not await self._line.tell(addresses, "dtf_cancel", grace_s, run=run_id):
+                grace_s = 0.0  # they learn it when somebody leads: so does Dask
         while self._tasks and not self._stopping:
             await self._tasks.wait()
         addresses = self._roster.addresses()
@@ -189,7 +189,7 @@ class RunDriver:
         await self._tasks.wait(grace_s)
         self._tasks.cancel()
         for name in self._topics:
-            self._client.unsubscribe_topic(name)
+            unsubscribe(self._client, name)
 
     # -- workers ------------------------------------
 

@@ -1,7 +1,7 @@
 """A cluster of one version becomes one of another, node by node, while work goes on.
 
     git worktree add ../older SOME_COMMIT
-    python tests/chaos/run_upgrade.py ../older [--newer FOLDER] [--pause S]
+    python tests/chaos/run_upgrade.py ../older [--newer FOLDER] [--clients newer]
 
 Three coordinators, two workers, a client with tasks and a `dtf run` are begun with the
 code in the older folder. Then, as docs/deployment.md says, each coordinator is stopped
@@ -171,7 +171,9 @@ def _problems(made: Upgrade, code: Path) -> Iterator[str]:
         yield f"alarms: {alarms}"
 
 
-def upgraded(older: Path, newer: Path, pause_s: float, folder: Path) -> list[str]:
+def upgraded(
+    older: Path, newer: Path, clients: Path, pause_s: float, folder: Path
+) -> list[str]:
     """Do it, and answer what was wrong."""
     with contextlib.ExitStack() as stack:
         work = folder / "work"
@@ -186,9 +188,11 @@ def upgraded(older: Path, newer: Path, pause_s: float, folder: Path) -> list[str
         leader = made.well(older, 2)["leader"]
         began = time.monotonic()
         run = made.start(
-            older, "run", "test_suite.py", "--address", made.contact, log="run"
+            clients, "run", "test_suite.py", "--address", made.contact, log="run"
         )
-        client = made.start(older, "-c", _CLIENT, made.contact, log="client", own=True)
+        client = made.start(
+            clients, "-c", _CLIENT, made.contact, log="client", own=True
+        )
 
         def say(what: str) -> None:
             at = time.monotonic() - began
@@ -225,12 +229,13 @@ def main() -> int:
     parser.add_argument("older", type=Path, help="a folder with the older code")
     parser.add_argument("--newer", type=Path, default=_HERE, help="with the newer one")
     parser.add_argument("--pause", type=float, default=3.0, help="between two, seconds")
+    parser.add_argument("--clients", choices=("older", "newer"), default="older")
     options = parser.parse_args()
+    older, newer = options.older.resolve(), options.newer.resolve()
+    clients = {"older": older, "newer": newer}[options.clients]
     folder = Path(tempfile.mkdtemp(prefix="dtf-upgrade-"))
     try:
-        wrong = upgraded(
-            options.older.resolve(), options.newer.resolve(), options.pause, folder
-        )
+        wrong = upgraded(older, newer, clients, options.pause, folder)
     except (TimeoutError, subprocess.SubprocessError) as error:
         wrong = [str(error)]
     for line in wrong:

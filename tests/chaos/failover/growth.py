@@ -9,12 +9,17 @@ from typing import NamedTuple
 
 import psutil
 
+from dtf_dask.ha.ledger.history import CHANGES_BYTES_MAX
+from dtf_dask.ha.node_storage import HOT_BYTES_MAX
+
 SAMPLES_MIN = 24
 """Of a process that says anything: what has just begun still fills its caches."""
 WARM = 0.2
 """That part of its life is not looked at, and what follows is compared to the end."""
 MEMORY_MB_MAX, MEMORY_PART_MAX = 16.0, 0.10
 """A process may grow by the larger of these, whatever it lived through."""
+NODE_KEEPS_MB = (CHANGES_BYTES_MAX + HOT_BYTES_MAX) / 2**20
+"""A node keeps so much of what was written last at hand: that fills, and stays."""
 FILES_MAX, THREADS_MAX = 16, 8
 
 
@@ -61,6 +66,7 @@ class Growth:
             for name, (_, before, after) in self.changes().items()
             if after.memory_mb - before.memory_mb
             > max(MEMORY_MB_MAX, MEMORY_PART_MAX * before.memory_mb)
+            + (NODE_KEEPS_MB if name.startswith("node ") else 0.0)
             or after.files - before.files > FILES_MAX
             or after.threads - before.threads > THREADS_MAX
         ]

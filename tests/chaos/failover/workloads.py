@@ -162,6 +162,8 @@ class Workload:
                 await one
             except PlannedError as error:
                 self._same(f"the error of {one.key}", str(error), "7")
+                # The client keeps it, and it this frame, with its futures.
+                error.__traceback__ = None
             else:
                 self._wrong(f"{one.key} did not fail")
         wanted = {"bad": 1, "needs": 0, "flaky": times + 1, "after": 1}
