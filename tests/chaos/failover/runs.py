@@ -104,7 +104,7 @@ class Runs:
 
     async def _command(self, folder: Path) -> tuple[int | None, str]:
         words = [sys.executable, "-c", _DTF, "run", "--address", self._address]
-        said = folder / "said.txt"
+        said = folder.with_suffix(".txt")  # beside what workers are sent
         with said.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
                 *(*words, "--", "--junitxml", "junit.xml"),
