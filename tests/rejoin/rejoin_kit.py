@@ -72,8 +72,13 @@ def cut(scheduler: Scheduler) -> None:
 def working(
     contact: Contact | str, folder: Path, patience_s: float = LIMIT_S, **options: Any
 ) -> Worker:
-    """A worker that outlives its leaders, and checks its own state."""
+    """A worker that outlives its leaders, and checks its own state.
+
+    It tells nothing of spans: the leaders of these tests, which are Dask's own, know
+    none of before, and fail at what they do not know. (Those of dtf pass it over.)
+    """
     options.setdefault("plugins", (RejoinPlugin(patience_s),))
+    options.setdefault("extensions", {})
     return Worker(
         str(contact),
         host=LOOPBACK,
