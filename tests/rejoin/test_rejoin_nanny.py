@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Nanny
+from distributed.core import rpc
+from distributed.protocol.pickle import dumps
 from free_contact import LOOPBACK, free_contact
 from rejoin_kit import Leader, cut, leading, run, until
 
@@ -51,6 +53,13 @@ def dtf_worker(contact: Contact, folder: Path) -> Iterator[subprocess.Popen[byte
             process.kill()
 
 
+async def runs(nanny: str | None) -> bool:
+    """Whether a nanny has done with starting its worker."""
+    async with rpc(nanny) as it:
+        said = await it.run(function=dumps(lambda dask_worker: dask_worker.status.name))
+    return bool(said["result"] == "running")
+
+
 def test_nannies_outlive_leaders(tmp_path: Path) -> None:
     """One starts before anybody leads, and while a leader dies; then its worker dies.
 
@@ -74,6 +83,8 @@ def test_nannies_outlive_leaders(tmp_path: Path) -> None:
                     await until(lambda: third.workers)
                     (same,) = third.workers.values()
                     assert same.server_id == before.server_id
+                    while not await runs(same.nanny):
+                        await asyncio.sleep(0.01)
                     os.kill(same.pid, signal.SIGKILL)
                     await until(
                         lambda: any(
