@@ -20,7 +20,7 @@ OLD_S = 12.0
 """What is older is said to be."""
 _NAME_MAX = 20
 _BAR = 10
-OUTCOME_STYLES = {
+_OUTCOME_STYLES = {
     "passed": "green",
     "failed": "red",
     "error": "red",
@@ -202,6 +202,18 @@ def _parts(seen: Screen, columns: int) -> Iterator[tuple[int, list[Text]]]:
     yield 4, failovers(seen.of("failover"), seen.now, columns)
 
 
+def outcomes(run: Record) -> Text:
+    """How many cases of a run came to what."""
+    counts = Text()
+    for outcome, count in run["counts"].items():
+        if count:
+            style = _OUTCOME_STYLES.get(outcome, "")
+            counts.append(f"{count:,} {one_line(outcome)}  ", style)
+    if run["flaky"]:
+        counts.append(f"{run['flaky']:,} flaky", "yellow")
+    return counts
+
+
 def _runs(seen: Screen, columns: int) -> list[Text]:
     rows = []
     runs = sorted(seen.of("run"), key=lambda one: -one["started_at"])
@@ -210,13 +222,7 @@ def _runs(seen: Screen, columns: int) -> list[Text]:
         done = sum(one["counts"].values())
         planned = max(one["planned"], done)
         took_s = (one["finished_at"] or seen.now) - one["started_at"]
-        counts = Text()
-        for outcome, count in one["counts"].items():
-            if count:
-                style = OUTCOME_STYLES.get(outcome, "")
-                counts.append(f"{count:,} {one_line(outcome)}  ", style)
-        if one["flaky"]:
-            counts.append(f"{one['flaky']:,} flaky", "yellow")
+        counts = outcomes(one)
         rows.append(
             (
                 _name(one["run"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from dtf_dask.cli.top_screen import OLD_S, OUTCOME_STYLES, bar, fits
+from dtf_dask.cli.top_screen import OLD_S, bar, fits, outcomes
 from dtf_dask.explanation import counted, roughly
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.view.records import Record
@@ -42,13 +42,7 @@ def watched(
     left_s = left(run, now)
     if left_s is not None:
         parts.append(Text(f"some {roughly(left_s)} left", "dim"))
-    counts = Text()
-    for outcome, count in run["counts"].items():
-        if count:
-            style = OUTCOME_STYLES.get(outcome, "")
-            counts.append(f"{count:,} {one_line(outcome)}  ", style)
-    if run["flaky"]:
-        counts.append(f"{run['flaky']:,} flaky", "yellow")
+    counts = outcomes(run)
     lines = [title, Text("  ").join(parts)]
     if counts:
         lines.append(counts)

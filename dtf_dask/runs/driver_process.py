@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,28 +144,19 @@ class DriverProcess:
 
     async def _let_in(self, address: str, timeout_s: float) -> Any:
         """A client; who leads may die as he lets it in."""
-        until = time.monotonic() + timeout_s
-        while True:
-            try:
-                return await distributed.Client(
-                    address, asynchronous=True, timeout=timeout_s, set_as_default=False
-                )
-            except CommClosedError:
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
+
+        async def come() -> Any:
+            return await distributed.Client(
+                address, asynchronous=True, timeout=timeout_s, set_as_default=False
+            )
+
+        return await _patiently(come, CommClosedError, timeout_s)
 
     async def _workers(self) -> dict[str, Any]:
         """Those that are there; who leads may die as he is asked."""
         line: Any = self._client.scheduler
-        until = time.monotonic() + self._settings.driver.connect_timeout_s
-        while True:
-            try:
-                return dict((await line.identity())["workers"])
-            except OSError:
-                if time.monotonic() > until:
-                    raise
-                await asyncio.sleep(_AGAIN_S)
+        timeout_s = self._settings.driver.connect_timeout_s
+        return dict((await _patiently(line.identity, OSError, timeout_s))["workers"])
 
     async def _start_private(self) -> None:
         count = self._settings.runs.workers
@@ -357,3 +349,17 @@ def main() -> None:
     """Run until the controller hangs up or the run is over."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
     asyncio.run(_main())
+
+
+async def _patiently(
+    ask: Callable[[], Awaitable[Any]], broken: type[OSError], timeout_s: float
+) -> Any:
+    """Ask whoever leads, and the next one if he dies meanwhile."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await ask()
+        except broken:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(_AGAIN_S)

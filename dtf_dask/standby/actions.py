@@ -87,7 +87,7 @@ class Kept:
     def seen(self) -> dict[str, Any]:
         """As it is to be seen."""
         names = ("id", "action", "by", "state", "subject", "result")
-        return {**{name: getattr(self, name) for name in (*names, "at", "finished_at")}}
+        return {name: getattr(self, name) for name in (*names, "at", "finished_at")}
 
 
 class Actions:

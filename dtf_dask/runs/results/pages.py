@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from dtf_dask.model import CaseId, Outcome
 from dtf_dask.runs.results import queries, writes
 from dtf_dask.runs.results.schema import (
+    AT_WORKER,
     ExactText,
     attempts,
     cases,
@@ -301,9 +302,6 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     """Attempts with what stands in small columns."""
     key = ("run_key", "case_key", "number", "worker")
     same = sa.and_(*(outputs.c[name] == attempts.c[name] for name in key))
-    on = sa.and_(
-        workers.c.run_key == attempts.c.run_key, workers.c.number == attempts.c.worker
-    )
     head = sa.func.substr(outputs.c.exception, 1, _EXCEPTION_CHARS, type_=ExactText())
     return (
         sa.select(
@@ -324,7 +322,7 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
         )
         .join(runs, runs.c.key == attempts.c.run_key)
         .join(cases, cases.c.key == attempts.c.case_key)
-        .join(workers, on)
+        .join(workers, AT_WORKER)
         .outerjoin(outputs, same)
     )
 

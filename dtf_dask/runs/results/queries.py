@@ -13,6 +13,7 @@ from dtf_dask.errors import UsageError
 from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Phase, Run, RunId
 from dtf_dask.runs.codec import phases_from_json
 from dtf_dask.runs.results.schema import (
+    AT_WORKER,
     artifacts,
     attempts,
     cases,
@@ -207,13 +208,7 @@ def _select_attempts() -> sa.Select[Any]:
             outputs.c.properties,
         )
         .join(cases, cases.c.key == attempts.c.case_key)
-        .join(
-            workers,
-            sa.and_(
-                workers.c.run_key == attempts.c.run_key,
-                workers.c.number == attempts.c.worker,
-            ),
-        )
+        .join(workers, AT_WORKER)
         .outerjoin(outputs, sa.and_(*same_attempt))
     )
 

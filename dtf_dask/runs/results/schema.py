@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -205,3 +206,8 @@ learned = Table(
     PrimaryKeyConstraint("digest"),
     Index(None, "used_at"),
 )
+
+AT_WORKER = and_(
+    workers.c.run_key == attempts.c.run_key, workers.c.number == attempts.c.worker
+)
+"""Of an attempt, the worker that ran it."""

@@ -12,14 +12,10 @@ import sqlalchemy as sa
 
 from dtf_dask.model import CaseId, Outcome
 from dtf_dask.runs.results import queries, writes
-from dtf_dask.runs.results.schema import attempts, cases, runs, workers
+from dtf_dask.runs.results.schema import AT_WORKER, attempts, cases, runs, workers
 from dtf_dask.runs.results.verdicts import FAILING, AttemptRow, verdicts
 
 Row = dict[str, Any]
-
-_AT_WORKER = sa.and_(
-    workers.c.run_key == attempts.c.run_key, workers.c.number == attempts.c.worker
-)
 
 
 def timeline(
@@ -51,7 +47,7 @@ def timeline(
         )
         .join(runs, runs.c.key == attempts.c.run_key)
         .join(cases, cases.c.key == attempts.c.case_key)
-        .join(workers, _AT_WORKER)
+        .join(workers, AT_WORKER)
         .where(attempts.c.started_at <= end, ends >= start)
         .order_by(attempts.c.started_at.desc())
         .limit(limit + 1)
@@ -212,7 +208,7 @@ def _groups(
             sa.func.sum(failed),
             sa.func.sum(passed * attempts.c.duration_s),
         )
-        .join(workers, _AT_WORKER)
+        .join(workers, AT_WORKER)
         .where(
             attempts.c.case_key.in_(keys),
             attempts.c.run_key.in_(_last(suite, runs_max)),
