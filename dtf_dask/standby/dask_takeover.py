@@ -293,6 +293,14 @@ def lose_actors(scheduler: Scheduler, keys: Iterable[Key]) -> None:
     scheduler.transitions(wishes, f"dtf-actor-lost-{time.time()}")
 
 
+def stop_making(scheduler: Scheduler, key: Key) -> None:
+    """No worker makes an actor any more: Dask 2026.8 keeps it among its worker's."""
+    ts = scheduler.tasks.get(key)
+    if ts is not None and ts.actor:
+        for ws in scheduler.workers.values():
+            ws.actors.discard(ts)
+
+
 def blame(ts: TaskState, worker: str, failed: Erred) -> None:
     """Write down why a task failed; it is to go from "released" to "erred" then."""
     ts.exception = serialized(failed.exception)

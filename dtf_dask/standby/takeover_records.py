@@ -198,6 +198,7 @@ class Recorder(SchedulerPlugin):
                 self._durability.keep_lazily({self._leased.pop(key): None})
             if finish not in ("memory", "erred"):
                 self.count(key)
+                dask_takeover.stop_making(self._scheduler, key)
         if finish == "memory":
             self._actor_made(key)
         elif key in self._actors:

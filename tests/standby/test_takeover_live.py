@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -224,6 +225,36 @@ class Counter:
     def increment(self) -> int:
         self.value += 1
         return self.value
+
+
+class SlowCounter(Counter):
+    """It is made when the test says so."""
+
+    may_be_made = threading.Event()
+
+    def __init__(self) -> None:
+        assert self.may_be_made.wait(30)
+
+
+def test_an_actor_that_nobody_wants_before_it_is_made_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    """Its worker is not said to have it, as Dask's own scheduler says."""
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            leader = await stack.enter_async_context(leading(ledger, port))
+            address, scheduler = leader.address, leader.role.scheduler
+            await stack.enter_async_context(two_workers(address))
+            client = await stack.enter_async_context(Client(address, asynchronous=True))
+            stack.callback(SlowCounter.may_be_made.set)
+            future = client.submit(SlowCounter, actor=True, key="slow")
+            await until(lambda: any(ws.actors for ws in scheduler.workers.values()))
+            future.release()
+            await until(lambda: "slow" not in scheduler.tasks)
+            scheduler.validate_state()
+
+    with_ledger(tmp_path, check)
 
 
 def test_an_actor_that_dies_with_the_leader_is_lost_and_not_made_anew(
