@@ -132,6 +132,7 @@ class Roster:
     def lose(self, address: str) -> list[Slot]:
         """A worker is gone; the slots that went with it."""
         self._known.discard(address)
+        self._line.gone(address)
         lost = [slot for slot in self.slots.values() if slot.address == address]
         for slot in lost:
             del self.slots[slot.name]

@@ -76,6 +76,7 @@ class SchedulerLine:
         self.outlives = str(scheduler.address).startswith(PREFIX)
         self._connection: Any = client.scheduler_comm
         self._broke: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone: dict[str, asyncio.Future[None]] = {}  # by who was asked
         self._back = asyncio.Event()
         self._back.set()
 
@@ -134,12 +135,24 @@ class SchedulerLine:
         return not (is_led and standing.get("settled_after_s", -1.0) >= 0)
 
     async def ask(self, address: str, op: str, **arguments: Any) -> Any:
-        """Send a message to a worker; its answer."""
+        """Send a message to a worker; its answer. `OSError` if it goes meanwhile."""
         message = {"op": op, **arguments}
         scheduler: Any = self._client.scheduler
+        gone = self._gone.get(address)
+        if gone is None:
+            gone = self._gone[address] = asyncio.get_running_loop().create_future()
         return await self._led_call(
-            lambda: scheduler.proxy(msg=message, worker=address)
+            lambda: scheduler.proxy(msg=message, worker=address), gone
         )
+
+    def gone(self, address: str) -> None:
+        """A worker is no more: what it was asked has no answer.
+
+        Each leader would try for a while to reach it, and none might do so to the end.
+        """
+        asked = self._gone.pop(address, None)
+        if asked is not None:
+            asked.set_result(None)
 
     async def tell(
         self, addresses: Iterable[str], op: str, timeout_s: float, **arguments: Any
@@ -165,7 +178,11 @@ class SchedulerLine:
         scheduler: Any = self._client.scheduler
         return dict((await self._led_call(lambda: scheduler.identity()))["workers"])
 
-    async def _led_call(self, call: Callable[[], Awaitable[_T]]) -> _T:
+    async def _led_call(
+        self,
+        call: Callable[[], Awaitable[_T]],
+        gone: asyncio.Future[None] | None = None,
+    ) -> _T:
         """Ask whoever leads, again if that is another one before there is an answer."""
         if not self.outlives:
             return await call()
@@ -176,8 +193,9 @@ class SchedulerLine:
             broke = self._broke
             asked: asyncio.Future[_T] = asyncio.ensure_future(call())
             try:
-                either: set[asyncio.Future[Any]] = {asked, broke}
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                any_of: set[asyncio.Future[Any]] = {asked, broke}
+                any_of |= {gone} if gone is not None else set()
+                await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
                 if asked.done():
                     return asked.result()
             except OSError:
@@ -187,6 +205,8 @@ class SchedulerLine:
                     raise
             finally:
                 asked.cancel()
+            if gone is not None and gone.done():
+                raise OSError("the worker is gone")
 
     def _is_over(self) -> bool:
         return self._client.status in ("closing", "closed")

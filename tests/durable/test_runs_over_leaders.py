@@ -108,6 +108,34 @@ def test_a_leader_that_dies_with_a_question() -> None:
     run(check)
 
 
+def test_a_worker_that_is_gone_has_no_answer() -> None:
+    """Who asked hears so, though each leader tries for long to reach it, and dies."""
+
+    async def check() -> None:
+        async with watched() as one:
+            asked = asyncio.Event()
+
+            async def reaches_nobody(comm: Any = None, **_: Any) -> None:
+                asked.set()
+                await asyncio.sleep(3600)
+
+            assert one.here.leader is not None
+            one.here.leader.handlers["proxy"] = reaches_nobody
+            question = asyncio.ensure_future(one.line.ask("tcp://127.0.0.1:1", "x"))
+            await asked.wait()
+            await one.here.die()
+            asked.clear()
+            await one.here.lead()
+            one.here.leader.handlers["proxy"] = reaches_nobody
+            await asyncio.wait({question}, timeout=0.2)
+            assert not question.done()
+            one.line.gone("tcp://127.0.0.1:1")
+            with pytest.raises(OSError, match="is gone"):
+                await question
+
+    run(check)
+
+
 @pytest.mark.logs("gives up")
 def test_a_client_that_gives_up() -> None:
     """The watch says why the run cannot go on, and nobody waits for an answer."""
