@@ -441,8 +441,8 @@ async def settled(rest: set[asyncio.Task[Any]]) -> None:
     raise AssertionError(asyncio.all_tasks() - rest)
 
 
-def test_200_connections_leave_nothing_behind() -> None:
-    """No task and no descriptor, and so 200 that are given up in the middle."""
+def test_80_connections_leave_nothing_behind() -> None:
+    """No task and no descriptor, and so 80 that are given up in the middle."""
 
     async def check() -> None:
         contact = free_contact()
@@ -452,7 +452,7 @@ def test_200_connections_leave_nothing_behind() -> None:
             async with answering(contact.coordinators[1], silence):
                 await settled_down()
                 tasks, before = asyncio.all_tasks(), descriptors()
-                for _ in range(200):
+                for _ in range(80):
                     comm = await connect(str(contact), timeout=5)
                     await comm.close()
                 await until(lambda: descriptors() <= before)
@@ -460,9 +460,9 @@ def test_200_connections_leave_nothing_behind() -> None:
         async with answering(contact.coordinators[1], silence):
             await settled_down()
             tasks, before = asyncio.all_tasks(), descriptors()
-            for number in range(200):
+            for number in range(80):
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(number * 0.0003):
+                    async with asyncio.timeout(number * 0.00075):
                         await connect(str(contact), timeout=5)
             await until(lambda: descriptors() <= before)
             await until(lambda: len(asyncio.all_tasks()) <= len(tasks))

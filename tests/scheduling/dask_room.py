@@ -22,6 +22,8 @@ _QUIET: dict[str, Any] = {
     "dashboard_address": "127.0.0.1:0",
 }
 _CONFIG = {
+    # Who fetches of a worker that has just closed tries for so long, for nothing.
+    "distributed.comm.timeouts.connect": "5s",
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.validate": True,
     "distributed.worker.validate": True,
