@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = [sys.executable, str(Path(__file__).parent / "run_chaos.py")]
-FAULTS = 4
+FAULTS = 3
 
 
 @pytest.mark.timeout(500)

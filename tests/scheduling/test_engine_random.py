@@ -313,7 +313,7 @@ def test_promises_hold_whatever_happens(
     play(seed, 120, prefetch_s=prefetch_s, reservations_max=shares)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_long_games(seed: int) -> None:
     """The same, for a thousand events."""
     play(seed, 1000)
