@@ -14,7 +14,6 @@ import psutil
 from coordinated import await_kept, await_workers, standing
 from dtf_process import dtf, end, logged, run, start, suite
 from dtf_process import pytest as plain_pytest
-from machine_pace import slowness
 
 _SUITE = """
 import os, pathlib, pytest, time
@@ -46,6 +45,10 @@ def test_skips(n):
 def test_is_known_to_fail():
     assert 0
 
+def test_ends_when_it_may():
+    while not (NOTES / "may-end").exists():
+        time.sleep(0.05)
+
 class TestSetUp:
     @pytest.fixture
     def breaks(self):
@@ -55,7 +58,9 @@ class TestSetUp:
     def test_not_at_all(self, breaks, n):
         pass
 """
-CASES = 60
+CASES = 61
+KILLS_AT = (6, 24, 42)
+"""How many cases have begun when a leader is killed."""
 
 
 @contextlib.contextmanager
@@ -86,11 +91,17 @@ def _kill_leader(address, killed):
         os.kill(process.pid, signal.SIGKILL)
 
 
-def _kill_now_and_then(address, over, killed, every_s):
-    while not over.wait(every_s):
-        # Nobody leads, or he has just begun to, and knows nothing of himself yet.
-        with contextlib.suppress(OSError, TimeoutError, LookupError, psutil.Error):
-            _kill_leader(address, killed)
+def _kill_as_it_goes(address, notes, over, killed):
+    """Kill who leads whenever so many cases have begun; then the last one may end."""
+    for number, cases in enumerate(KILLS_AT):
+        while len(killed) == number and not over.wait(0.05):
+            if len(list(notes.iterdir())) >= min(cases, CASES - 1):
+                # Nobody leads, or he has just begun to, and knows nothing of himself.
+                with contextlib.suppress(
+                    OSError, TimeoutError, LookupError, psutil.Error
+                ):
+                    _kill_leader(address, killed)
+    (notes / "may-end").touch()
 
 
 def _outcomes(path):
@@ -111,6 +122,7 @@ def test_leaders_are_killed(tmp_path):
     notes = {name: tmp_path / name for name in ("here", "there")}
     for one in notes.values():
         one.mkdir()
+    (notes["here"] / "may-end").touch()
     plain = start(
         folder,
         plain_pytest("-q", "--junitxml", "../here.xml"),
@@ -121,8 +133,7 @@ def test_leaders_are_killed(tmp_path):
         await_workers(address, 2)
         over, killed = threading.Event(), []
         killing = threading.Thread(
-            target=_kill_now_and_then,
-            args=(address, over, killed, 3.0 * min(3.0, slowness())),
+            target=_kill_as_it_goes, args=(address, notes["there"], over, killed)
         )
         process = start(
             folder,
@@ -141,10 +152,11 @@ def test_leaders_are_killed(tmp_path):
             made, attempts = await_kept(there, folder)
             assert made.status == "failed"
             assert len({one[0] for one in attempts}) == len(attempts) == CASES
-    assert len(killed) >= 2
+    assert len(killed) == len(KILLS_AT)
     lines = ended.lines("dtf: coordinator ")
     assert lines, ended.out
     assert _outcomes(tmp_path / "there.xml") == _outcomes(tmp_path / "here.xml")
+    (notes["there"] / "may-end").unlink()
     ran = {one.name: one.read_text() for one in notes["there"].iterdir()}
     assert len(ran) == CASES
     assert {name: text for name, text in ran.items() if text != "x"} == {}

@@ -66,7 +66,8 @@ def read(tree: Path) -> Code:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.rglob("*") if not p.is_dir())
+    """Their names; a folder that a living worker moves away meanwhile has none."""
+    return sorted(name for _, _, names in os.walk(folder) for name in names)
 
 
 @contextmanager
