@@ -1,6 +1,6 @@
 """What it costs to show what is to be seen: the web process of a node, and its API.
 
-    python benchmarks/bench_web.py [--quick] [--json]
+    python benchmarks/bench_web.py [--quick] [--json] [--part encoding|runs|web|pages]
 
 A web process like that of a node is told of 1,000 workers with 100,000 tasks, and then
 of a change of 150 records a second, which readers of its events and of its lists follow
@@ -39,9 +39,12 @@ import psutil
 import web_pages
 
 from dtf_dask import frames
+from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.runs.results.pages import Pages
+from dtf_dask.runs.results.store import ResultsStore
 from dtf_dask.view import feed_words as words
-from dtf_dask.view.read_model import _TO_JSON, ReadModel
-from dtf_dask.view.records import PREFIX, encoded, formed, record_key
+from dtf_dask.view.read_model import ReadModel
+from dtf_dask.view.records import PREFIX, SHAPES, encoded, formed, record_key
 from dtf_dask.web import wire
 from dtf_dask.web.paths import BASE
 
@@ -50,6 +53,8 @@ WORKERS, KINDS, RUNS, TASKS = 1_000, 200, 500, 100_000
 CHANGED = 150
 READERS = 200
 CONNECTIONS = 4
+GOING_ON, CASES = 8, 5_000
+READS = ("/cluster", "/workers?limit=100", "/queue", "/runs", "/live-runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +147,11 @@ def encoding(size: Size) -> dict[str, Any]:
         assert event is not None
         wire.change(event, "0000")
         applies.append(time.process_time() - began)
-        plain = [(key, model.get(key)) for key in event.keys]
+        plain = [model.get(key) for key in event.keys]
+        to_json = SHAPES["load"].json
         began = time.process_time()
-        for _, one in plain:
-            _TO_JSON(one)
+        for one in plain:
+            to_json(one)
         wire.change(event, "0000")
         deltas.append(time.process_time() - began)
     snapshots = []
@@ -292,21 +298,62 @@ def read(served: Served, size: Size, path: str) -> dict[str, float]:
     }
 
 
+def web(size: Size) -> dict[str, Any]:
+    """A web process that is followed, and read."""
+    with serving() as served:
+        found = follow(served, size)
+        found["rss_mb"] = round(served.figures.memory_info().rss / 1e6, 1)
+        found["reads"] = {path: read(served, size, path) for path in READS}
+    return found
+
+
+def pages(size: Size) -> dict[str, Any]:
+    """Pages of a coordinator, in a browser."""
+    return web_pages.pages(size.read_s * 2, size.pages)
+
+
+def runs(size: Size) -> dict[str, Any]:
+    """A list of runs that go on: first, again, and when each has one more attempt."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = ResultsStore.open(f"{folder}/results.sqlite")
+        cases = [CaseId(f"test_{n}") for n in range(CASES)]
+        for n in range(GOING_ON):
+            store.begin_run(Run(RunId(f"r{n}"), float(n), suite="s"), cases)
+            tried = [Attempt(one, 1, Outcome.PASSED, worker="w") for one in cases]
+            store.add_attempts(f"r{n}", tried)
+        pages = Pages()
+
+        def listed_ms() -> float:
+            began = time.thread_time()
+            with store.reading() as connection:
+                pages.runs(connection, "", "", 0, 100)
+            return round(1e3 * (time.thread_time() - began), 1)
+
+        first, again = listed_ms(), min(listed_ms() for _ in range(size.pages))
+        for n in range(GOING_ON):
+            late = Attempt(cases[0], 2, Outcome.FAILED, worker="w")
+            store.add_attempts(f"r{n}", [late])
+        found = {"first": first, "again": again, "more": listed_ms()}
+        store.close()
+    return {f"runs_{GOING_ON}_going_on_cpu_ms": found}
+
+
+PARTS = {"encoding": encoding, "runs": runs, "web": web, "pages": pages}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="within 50 s on 2 cores")
+    parser.add_argument("--part", choices=PARTS, help="only this one")
     parser.add_argument("--json", action="store_true", help="one object at the end")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else FULL
-    found = encoding(size)
-    with serving() as served:
-        found |= follow(served, size)
-        found["rss_mb"] = round(served.figures.memory_info().rss / 1e6, 1)
-        found["reads"] = {
-            path: read(served, size, path)
-            for path in ("/cluster", "/workers?limit=100", "/runs")
-        }
-    found |= web_pages.pages(size.read_s * 2, size.pages)
+    found: dict[str, Any] = {}
+    for name, part in PARTS.items():
+        if arguments.part in (None, name):
+            told = part(size)
+            found |= told
+            print(told, file=sys.stderr, flush=True)  # should a later one fail
     found["machine"] = {
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -20,6 +20,8 @@ from dtf_dask.cli.free_ports import free_ports
 
 PAGES = 20
 CONTEXTS = 4
+PATIENCE_MS = 180_000
+SETTLED_S = 5.0
 """Browsers, as it were: pages of one share what they ask for."""
 _FIRST = "performance.getEntriesByName('dtf-first-data')[0]?.startTime"
 _BEGUN = "html[data-begun]"
@@ -41,15 +43,21 @@ def browser() -> Iterator[Any]:
             found.close()
 
 
+def opened(context: Any, url: str) -> Any:
+    """A page, as soon as it has data."""
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(_BEGUN, state="attached")
+    return page
+
+
 def first_data_ms(found: Any, url: str, times: int) -> list[float]:
     """From the click to a page with data, by a browser that was never there."""
     took = []
     for _ in range(times):
         context = found.new_context()
-        page = context.new_page()
-        page.goto(url, wait_until="commit")
-        page.wait_for_selector(_BEGUN, state="attached")
-        took.append(page.evaluate(_FIRST))
+        took.append(opened(context, url).evaluate(_FIRST))
         context.close()
     return took
 
@@ -74,9 +82,8 @@ def pages(follow_s: float, times: int) -> dict[str, Any]:
                 without = _cpu_percent(scheduler, follow_s)
                 contexts = [found.new_context() for _ in range(CONTEXTS)]
                 for n in range(PAGES):
-                    page = contexts[n % CONTEXTS].new_page()
-                    page.goto(url)
-                    page.wait_for_selector(_BEGUN, state="attached")
+                    opened(contexts[n % CONTEXTS], url)
+                time.sleep(SETTLED_S)
                 web_before = _cpu_s(web)
                 began = time.perf_counter()
                 with_pages = _cpu_percent(scheduler, follow_s)

@@ -67,7 +67,8 @@ class Attempt:
     ``detail`` refines the outcome: ``"xfailed"``, ``"xpassed"``, ``"crash"``,
     ``"retried"`` (a failure that a later attempt replaces) or ``""``. ``cpu_s`` is the
     CPU time that it took, with its child processes; ``memory`` the most bytes that its
-    process had while it ran; None where nobody measured it.
+    process had while it ran, and ``gpu_memory`` those that its processes had of GPUs;
+    None where nobody measured it.
     """
 
     case_id: CaseId
@@ -88,6 +89,7 @@ class Attempt:
     artifacts: tuple[ArtifactRef, ...] = ()
     cpu_s: float | None = None
     memory: int | None = None
+    gpu_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

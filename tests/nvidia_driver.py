@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 LIBRARY = r"""
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 typedef void *device;
 static int card;
@@ -43,6 +45,24 @@ int nvmlDeviceGetCudaComputeCapability(device d, int *major, int *minor) {
     *minor = 0;
     return 0;
 }
+int nvmlDeviceGetHandleByUUID(const char *uuid, device *to) {
+    *to = &card;
+    return 0;
+}
+struct held { unsigned pid; unsigned long long bytes; unsigned instances[2]; };
+int nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *n, struct held *to) {
+    if (to == 0) { *n = 1; return 7; } /* too small */
+    FILE *file = fopen(getenv("DTF_TEST_GPU_MEMORY"), "r");
+    for (*n = 0; file && fscanf(file, "%u %llu", &to[*n].pid, &to[*n].bytes) == 2;)
+        ++*n;
+    if (file) {
+        char read[4096];
+        fclose(file);
+        snprintf(read, sizeof read, "%s.read", getenv("DTF_TEST_GPU_MEMORY"));
+        fclose(fopen(read, "w"));
+    }
+    return 0;
+}
 int nvmlDeviceGetTemperature(device d, unsigned sensor, unsigned *to) {
     *to = 51;
     return 0;
@@ -54,7 +74,8 @@ def with_driver(folder: Path) -> dict[str, str]:
     """Build it; the environment in which programs find it.
 
     It knows two devices: one answers as an A100 does, the other is lost. Of throttling
-    and MIG it knows nothing, as an old driver.
+    and MIG it knows nothing, as an old driver. Processes have the memory that lines of
+    ``DTF_TEST_GPU_MEMORY`` say: process id and bytes; ``.read`` is there afterwards.
     """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -66,4 +87,7 @@ def with_driver(folder: Path) -> dict[str, str]:
         cwd=folder,
         check=True,
     )
-    return {"LD_LIBRARY_PATH": str(folder)}
+    return {
+        "LD_LIBRARY_PATH": str(folder),
+        "DTF_TEST_GPU_MEMORY": str(folder / "gpu-memory"),
+    }

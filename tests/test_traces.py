@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -80,19 +84,32 @@ def test_a_case_holds_its_attempts_and_the_run_its_cases(parent: str) -> None:
 def test_a_test_finds_the_context_of_its_attempt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command and a callable too; nothing is there unless it was asked for."""
+    """A command and a callable too, and one that dies of itself, as is told of it."""
 
     def note() -> str:  # travels by value, being no part of a module
         import os
 
         return os.environ.get("TRACEPARENT", "")
 
+    def die() -> None:
+        import os
+        from pathlib import Path
+
+        Path(last_words).write_text(os.environ["TRACEPARENT"])
+        os.kill(os.getpid(), 9)
+
+    last_words = str(tmp_path / "last-words")
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TRACEPARENT", PARENT)
     kept = Kept()
     monkeypatch.setattr(tracing, "_exporter", lambda: kept)
     command = ("sh", "-c", "echo $TRACEPARENT")
-    cases = [Case("called", fn=note), Case("command", argv=command)]
+    cases = [
+        Case("called", fn=note),
+        Case("command", argv=command),
+        Case("dies", fn=die),
+    ]
     with (
         LocalCluster(
             n_workers=1, processes=False, protocol="tcp://", dashboard_address=None
@@ -105,11 +122,90 @@ def test_a_test_finds_the_context_of_its_attempt(
     called, ran = told[CaseId("called")], told[CaseId("command")]
     assert called.properties["result"] == called.properties["traceparent"]
     assert ran.stdout.strip() == ran.properties["traceparent"]
-    for one in (called, ran):
+    died = told[CaseId("dies")]
+    assert died.detail == "crash"
+    assert Path(last_words).read_text() == died.properties["traceparent"]
+    for one in (called, ran, died):
         trace, span = str(one.properties["traceparent"]).split("-")[1:3]
         assert trace == PARENT.split("-")[1]
         assert span in spans
-    assert len(spans) == 5
+    assert len(spans) == 7
+
+
+class Collector(BaseHTTPRequestHandler):
+    """What receives traces: keeps the body of each request."""
+
+    heard: list[tuple[str, bytes]]
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        self.heard.append((self.path, body))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words: Any) -> None:
+        """It says nothing."""
+
+
+def test_traces_go_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the exporter that the extra installs, to a real receiver: all spans arrive."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+    monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
+    heard: list[tuple[str, bytes]] = []
+    served = HTTPServer(
+        ("127.0.0.1", 0), type("Receiver", (Collector,), {"heard": heard})
+    )
+    with served, ThreadPoolExecutor(1) as pool:
+        pool.submit(served.serve_forever)
+        url = f"http://127.0.0.1:{served.server_port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
+        traced = tracing.Tracing(Run(RunId("r"), 10.0, suite="s"), PARENT)
+        gpu = {"gpu_memory": 2**30}
+        traced.attempted(Attempt(CaseId("c"), 1, Outcome.PASSED, "w", **gpu))
+        traced.close(RunEnd(), 20.0)
+        served.shutdown()
+    spans = {}
+    for path, body in heard:
+        assert path == "/v1/traces"
+        told = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
+        for resource in told.resource_spans:
+            assert resource.resource.attributes[0].value.string_value == "dtf"
+            spans |= {one.name: one for s in resource.scope_spans for one in s.spans}
+    assert set(spans) == {"run s", "c", "attempt 1"}
+    assert {one.trace_id.hex() for one in spans.values()} == {PARENT.split("-")[1]}
+    assert spans["run s"].parent_span_id.hex() == PARENT.split("-")[2]
+    assert spans["c"].parent_span_id.hex() == span_of("r")
+    attributes = {one.key: one.value for one in spans["attempt 1"].attributes}
+    assert attributes["dtf.gpu_memory"].int_value == 2**30
+
+
+@pytest.mark.logs("does not take them: some are lost")
+def test_no_run_waits_for_who_does_not_take_its_traces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It ends a moment later, and says so."""
+    monkeypatch.setattr(tracing, "CLOSE_S", 0.2)
+    taken = threading.Event()
+
+    class Deaf(Kept):
+        def export(self, spans: Any) -> Any:
+            taken.wait(60)
+            return super().export(spans)
+
+    kept = Deaf()
+    traced = tracing.Tracing(Run(RunId("r"), 10.0, suite="s"), "", kept)
+    traced.close(RunEnd(), 20.0)
+    assert kept.by_name() == {}
+    taken.set()
+    for one in threading.enumerate():
+        if one.name == "dtf-traces":
+            one.join()
+    assert set(kept.by_name()) == {"run s"}
 
 
 def test_what_cannot_be_traced_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

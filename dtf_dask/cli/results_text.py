@@ -236,9 +236,15 @@ def _attempt(attempt: Attempt) -> Iterator[Text]:
     if attempt.phases:
         said = [f"{p.name} {p.outcome} {seconds(p.duration_s)}" for p in attempt.phases]
         yield Text(f"  {', '.join(said)}", style="dim")
+    taken = []
     if attempt.cpu_s is not None:
-        most = "" if attempt.memory is None else f", {size(attempt.memory)} at most"
-        yield Text(f"  {seconds(attempt.cpu_s)} of CPU{most}", style="dim")
+        taken.append(f"{seconds(attempt.cpu_s)} of CPU")
+    if attempt.memory is not None:
+        taken.append(f"{size(attempt.memory)} at most")
+    if attempt.gpu_memory is not None:
+        taken.append(f"{size(attempt.gpu_memory)} of GPU memory at most")
+    if taken:
+        yield Text(f"  {', '.join(taken)}", style="dim")
     if attempt.exception and attempt.exception.strip() not in attempt.traceback:
         yield Text(output(bounded(attempt.exception, TEXT_CHARS_MAX)), style="red")
     for title, text in (

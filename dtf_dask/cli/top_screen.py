@@ -8,8 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
+from dtf_dask.cli.terminal_cells import bar, fits, named, size
 from dtf_dask.cli.terminal_table import table
 from dtf_dask.cli.top_coordinators import coordinators, failovers
+from dtf_dask.cli.top_workers import workers
 from dtf_dask.explanation import counted, roughly
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.view.alerts import Alert
@@ -18,8 +20,6 @@ from dtf_dask.view.records import Record
 
 OLD_S = 12.0
 """What is older is said to be."""
-_NAME_MAX = 20
-_BAR = 10
 _OUTCOME_STYLES = {
     "passed": "green",
     "failed": "red",
@@ -126,7 +126,7 @@ def _head(seen: Screen, columns: int) -> Iterator[Text]:
         return
     threads, used = cluster["threads"], cluster["threads_used"]
     memory, taken = cluster["memory"], cluster["memory_used"]
-    of_memory = f" of {_size(memory)}" if memory else ""
+    of_memory = f" of {size(memory)}" if memory else ""
     yield from _joined(
         [
             Text(counted(cluster["workers"], "worker"), style="bold"),
@@ -138,7 +138,7 @@ def _head(seen: Screen, columns: int) -> Iterator[Text]:
             Text.assemble(
                 "memory ",
                 bar(taken / memory if memory else 0.0),
-                f" {_size(taken)}{of_memory}",
+                f" {size(taken)}{of_memory}",
             ),
         ],
         columns,
@@ -196,7 +196,7 @@ def _parts(seen: Screen, columns: int) -> Iterator[tuple[int, list[Text]]]:
     yield 1, _runs(seen, columns)
     yield 2, _classes(seen, columns)
     yield 3, _kinds(seen, columns)
-    yield 0, _workers(seen, columns)
+    yield 0, workers(seen.model, seen.now, columns)
     webs = {one["node"]: one["web"] for one in seen.of("coordinator")}
     yield 5, coordinators(seen.standing, webs, columns)
     yield 4, failovers(seen.of("failover"), seen.now, columns)
@@ -225,8 +225,8 @@ def _runs(seen: Screen, columns: int) -> list[Text]:
         counts = outcomes(one)
         rows.append(
             (
-                _name(one["run"]),
-                _name(one["suite"]),
+                named(one["run"]),
+                named(one["suite"]),
                 one_line(one["status"]),
                 bar(done / planned if planned else 0.0),
                 f"{done:,} of {planned:,}",
@@ -253,7 +253,7 @@ def _classes(seen: Screen, columns: int) -> list[Text]:
         failed = Text(f"{one['failed']:,}" if one["failed"] else "", style="red")
         rows.append(
             (
-                _name(one["name"]),
+                named(one["name"]),
                 f"{one['waiting']:,}",
                 f"{one['running']:,}",
                 roughly(max(0.0, seen.now - one["since"])) if one["since"] else "-",
@@ -277,8 +277,8 @@ def _kinds(seen: Screen, columns: int) -> list[Text]:
         rows.append(
             (
                 f"{one['waiting']:,}",
-                _name(one["class"]),
-                _name(one["tenant"] if one["tenant"] != "default" else ""),
+                named(one["class"]),
+                named(one["tenant"] if one["tenant"] != "default" else ""),
                 roughly(max(0.0, seen.now - one["since"])),
                 "" if one["eta"] is None else roughly(max(0.0, one["eta"] - seen.now)),
                 Text.assemble(one_line(one["needs"]), ("  waits for ", "dim"), words),
@@ -288,105 +288,3 @@ def _kinds(seen: Screen, columns: int) -> list[Text]:
         return []
     head = ("WAITING", "CLASS", "TENANT", "LONGEST", "NEXT IN", "NEEDS")
     return table(head, rows, columns, cut=5, right=(0, 3, 4))
-
-
-def _workers(seen: Screen, columns: int) -> list[Text]:
-    loads = {key.partition("/")[2]: load for key, load in seen.model.of_kind("load")}
-    workers = sorted(
-        seen.model.of_kind("worker"),
-        key=lambda one: (one[1]["left_at"] is not None, _natural(one[1]["name"])),
-    )
-    rows = []
-    for key, one in workers:
-        if one["status"] == "left":
-            continue
-        load = loads.get(key.partition("/")[2])
-        rows.append(_worker(seen, one, load, columns=columns))
-    if not rows:
-        return []
-    head = ("WORKER", "", "CPU", "", "MEMORY", "DISK", "NETWORK", "GPU", "RUNS")
-    return table(head, rows, columns, cut=8, right=(2, 4, 5, 6, 7))
-
-
-def _worker(
-    seen: Screen, one: Record, load: Record | None, *, columns: int
-) -> Sequence[str | Text]:
-    if load is None:
-        words = one["status"] if one["left_at"] is not None else "nothing heard yet"
-        style = "yellow" if one["left_at"] is not None else "dim"
-        return (_name(one["name"]), *[""] * 7, Text(words, style=style))
-    threads, memory = one["threads"], one["memory"]
-    cpu = load["cpu"]
-    runs = Text("  ".join(_running(seen, task) for task in load["running"]))
-    more = load["processing"] - len(load["running"])
-    if more > 0:
-        words = f"  and {more:,} more" if load["running"] else f"{more:,} given"
-        runs.append(words, "dim")
-    if not runs:
-        runs = Text("idle", style="dim")
-    if one["shut"]:
-        runs = Text(f"shut: {one_line(one['shut'])}", style="yellow")
-    elif one["status"] != "running":
-        runs = Text.assemble((one_line(one["status"]), "yellow"), "  ", runs)
-    util = [gpu["util"] for gpu in load["gpus"] if gpu["util"] is not None]
-    gpu = f"{sum(util) / len(util):.0%}" if util else ""
-    disk = load["disk_read_bps"] + load["disk_write_bps"]
-    net = load["net_in_bps"] + load["net_out_bps"]
-    return (
-        _name(one["name"]),
-        "" if cpu is None else bar(cpu / threads if threads else 0.0),
-        "-" if cpu is None else f"{cpu:.1f} of {threads}",
-        bar(load["memory"] / memory if memory else 0.0) if columns >= 90 else "",
-        _size(load["memory"]),
-        f"{_size(disk)}/s" if columns >= 110 else "",
-        f"{_size(net)}/s" if columns >= 110 else "",
-        gpu,
-        runs,
-    )
-
-
-def _running(seen: Screen, task: Record) -> str:
-    since = task["since"]
-    took = "" if since is None else f" {roughly(max(0.0, seen.now - since))}"
-    name = task["key"].rpartition("::")[2]  # a test's own, not its file's
-    return f"{one_line(name)[:60]}{took}"
-
-
-def bar(share: float) -> Text:
-    """How much of something is taken: a bar that is read without colours too."""
-    eighths = round(max(0.0, min(1.0, share)) * _BAR * 8)
-    full, rest = divmod(eighths, 8)
-    text = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-    style = "red" if share > 0.95 else "green" if share > 0.5 else "cyan"
-    bar = Text(text, style=style)
-    bar.append("·" * (_BAR - len(text)), "dim")
-    return bar
-
-
-def _size(size_bytes: float) -> str:
-    """In three digits: it changes all the time."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size_bytes < 1000:
-            return f"{size_bytes:.3g} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.3g} TiB" if size_bytes < 1000 else f"{size_bytes:,.0f} TiB"
-
-
-def _name(name: str) -> Text:
-    cell = Text(one_line(name))
-    cell.truncate(_NAME_MAX, overflow="ellipsis")
-    return cell
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """So that w10 comes after w9."""
-    head = name.rstrip("0123456789")
-    return (head, int(name[len(head) :][:18] or 0), name)
-
-
-def fits(line: Text, columns: int) -> Text:
-    """A line, cut where the terminal ends."""
-    line.no_wrap = True
-    if line.cell_len > columns:
-        line.truncate(columns, overflow="ellipsis")
-    return line

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from dtf_dask.cli.top_screen import OLD_S, bar, fits, outcomes
+from dtf_dask.cli.terminal_cells import bar, fits
+from dtf_dask.cli.top_screen import OLD_S, outcomes
 from dtf_dask.explanation import counted, roughly
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.view.records import Record

@@ -90,9 +90,11 @@ def _usage(frame: Mapping[str, Any]) -> dict[str, Any]:
     """What it took of the machine, if that was measured."""
     told = frame.get("usage") or {}
     cpu_s, memory = told.get("cpu_s"), told.get("memory")
+    on_gpus = frame.get("gpu_memory")  # of its worker
     return {
         "cpu_s": None if cpu_s is None else max(0.0, float(cpu_s)),
         "memory": None if memory is None else max(0, int(memory)),
+        "gpu_memory": None if on_gpus is None else max(0, int(on_gpus)),
     }
 
 
@@ -120,6 +122,8 @@ def attempt_of_crash(
         traceback=crash_text(frame),
         stdout=frame.get("out", "")[-_TEXT_MAX:],
         stderr=frame.get("err", "")[-_TEXT_MAX:],
+        properties=_context(frame),
+        **_usage(frame),
     )
 
 

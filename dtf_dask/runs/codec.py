@@ -32,6 +32,7 @@ SECONDS_MAX = 1e15
 RUN_STATUSES: tuple[str, ...] = get_args(RunStatus)
 _PHASE_NAMES = get_args(PhaseName)
 _PHASE_OUTCOMES = ("passed", "failed", "skipped")
+_SIZES = ("memory", "gpu_memory")
 _TEXT_FIELDS = ("exception", "traceback", "stdout", "stderr", "log")
 
 # Neither PostgreSQL (NUL, surrogates) nor UTF-8 (surrogates) nor JSON (two adjacent
@@ -115,8 +116,9 @@ def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
             found[name] = seconds
     if attempt.cpu_s is not None:
         found["cpu_s"] = _finite(attempt.cpu_s)
-    if attempt.memory is not None:
-        found["memory"] = attempt.memory
+    for name in _SIZES:
+        if (size := getattr(attempt, name)) is not None:
+            found[name] = size
     if attempt.phases:
         found["phases"] = phases_to_json(attempt.phases)
     for name in _TEXT_FIELDS:
@@ -147,9 +149,6 @@ def attempt_from_json(value: Any) -> Attempt:
     number = fields.get("number")
     if type(number) is not int or not 1 <= number < 2**31:
         raise ProtocolError(f"an attempt's number cannot be {number!r:.50}")
-    memory = fields.get("memory")
-    if memory is not None and (type(memory) is not int or not 0 <= memory < 2**63):
-        raise ProtocolError(f"an attempt's memory cannot be {memory!r:.50}")
     return Attempt(
         case_id=CaseId(case_id_from_json(fields.get("case_id"))),
         number=number,
@@ -160,7 +159,8 @@ def attempt_from_json(value: Any) -> Attempt:
         started_at=_seconds(fields, "started_at"),
         duration_s=_seconds(fields, "duration_s"),
         cpu_s=_seconds(fields, "cpu_s") if "cpu_s" in fields else None,
-        memory=memory,
+        memory=_size(fields, "memory"),
+        gpu_memory=_size(fields, "gpu_memory"),
         phases=phases_from_json(fields.get("phases", [])),
         properties=_object(fields.get("properties", {}), "properties"),
         artifacts=tuple(
@@ -289,3 +289,10 @@ def _seconds(fields: Mapping[str, Any], name: str) -> float:
     if not -SECONDS_MAX <= value <= SECONDS_MAX:  # false for not-a-number too
         raise ProtocolError(f"{name} must be a finite number of seconds")
     return float(value)
+
+
+def _size(fields: Mapping[str, Any], name: str) -> int | None:
+    value = fields.get(name)
+    if value is not None and (type(value) is not int or not 0 <= value < 2**63):
+        raise ProtocolError(f"an attempt's {name} cannot be {value!r:.50}")
+    return value

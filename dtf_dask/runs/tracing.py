@@ -7,7 +7,9 @@ told of them is named by OpenTelemetry's own variables (``OTEL_TRACES_EXPORTER``
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -17,10 +19,13 @@ from dtf_dask.model import Attempt, Outcome, Run
 from dtf_dask.runs.tally import RunEnd
 from dtf_dask.trace_ids import parent_of, span_of, trace_of
 
+logger = logging.getLogger(__name__)
+
 PROPERTY = "traceparent"
 """Of an attempt: the context that its test had."""
 
 CLOSE_S = 5.0
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _GROUP = "opentelemetry_traces_exporter"
 _NS = 1_000_000_000
 
@@ -73,10 +78,9 @@ class Tracing:
             "dtf.worker": attempt.worker,
             "host.name": attempt.host,
         }
-        if attempt.cpu_s is not None:
-            told["dtf.cpu_s"] = attempt.cpu_s
-        if attempt.memory is not None:
-            told["dtf.memory"] = attempt.memory
+        for name in ("cpu_s", "memory", "gpu_memory"):
+            if (taken := getattr(attempt, name)) is not None:
+                told[f"dtf.{name}"] = taken
         case_span = span_of(run, case)
         name = f"attempt {attempt.number}"
         why = "" if good else attempt.exception[:500] or attempt.outcome.value
@@ -103,7 +107,19 @@ class Tracing:
         )
         names = (f"run {run.suite}".strip(), span_of(run.id), parent)
         self._end(names, (run.started_at, finished_at), told, why)
-        self._processor.force_flush(int(CLOSE_S * 1_000))
+        telling = threading.Thread(
+            target=self._tell_all, name="dtf-traces", daemon=True
+        )
+        telling.start()
+        telling.join(CLOSE_S)
+        if telling.is_alive():
+            logger.warning(
+                "Who is told the traces of this run does not take them: some are lost."
+            )
+
+    def _tell_all(self) -> None:
+        """As long as it takes: OpenTelemetry heeds no limit."""
+        self._processor.force_flush()
         self._processor.shutdown()
 
     def _end(
@@ -140,10 +156,16 @@ class Tracing:
 
 
 def _exporter() -> Any:
-    """The one that OpenTelemetry's variable names, or its usual one."""
-    name = os.environ.get("OTEL_TRACES_EXPORTER", "otlp")
-    for found in entry_points(group=_GROUP, name=name):
-        return found.load()()
+    """The one that OpenTelemetry's variables name, or its usual one."""
+    name = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
+    names = [name]
+    if name == "otlp":  # there are packages of one protocol each, and one of all
+        told = (os.environ.get(variable) for variable in _PROTOCOLS)
+        protocol = next(filter(None, told), "http").partition("/")[0]
+        names.insert(0, f"otlp_proto_{protocol}")
+    for one in names:
+        for found in entry_points(group=_GROUP, name=one):
+            return found.load()()
     raise ConfigurationError(
         f"runs.traces is otel, and no exporter {name!r} is installed"
         " (OTEL_TRACES_EXPORTER): pip install 'dtf-dask[otel]'"

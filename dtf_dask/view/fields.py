@@ -5,7 +5,9 @@ itself. So texts and lists are cut to their bounds, what is missing has a defaul
 what is of another kind is refused.
 
 Each node reads some hundred records a second. So what is as it should be, which is
-nearly all, is known by one look; how odd something is, is found out afterwards.
+nearly all, is known by one look; how odd something is, is found out afterwards. And
+each shape has a function of its own that writes it as JSON, made of the expressions of
+its fields: that takes half of what it takes to find out what is in a map.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from json import dumps
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 
 from dtf_dask.hints import shown
@@ -22,6 +26,9 @@ Plain = Any
 
 COUNT_MAX = 2**53
 """Beyond it, whole numbers are not whole for who reads JSON into floats."""
+
+Names = dict[str, Any]
+"""What an expression may use."""
 
 
 class Kept(Protocol):
@@ -33,6 +40,12 @@ class Kept(Protocol):
 
     def read(self, value: object) -> Plain:
         """What is kept of it; ValueError if it is of another kind."""
+
+    def code(self, it: str, names: Names) -> str:
+        """An expression for JSON of what is called ``it``, and was read before.
+
+        ``names`` are what it may use, and are added to.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,10 @@ class Text:
             return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"quoted({it})"
+
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -72,6 +89,10 @@ class Number:
         if not self.low <= value <= self.high:  # as what is no finite number is not
             raise ValueError(f"{shown(value)} is not within its bounds")
         return value
+
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"repr({it})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +113,10 @@ class Whole:
             raise ValueError(f"{shown(value)} is not within its bounds")
         return value
 
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"repr({it})"
+
 
 @dataclass(frozen=True, slots=True)
 class Maybe:
@@ -103,6 +128,10 @@ class Maybe:
     def read(self, value: object) -> Plain:
         """See `Kept`."""
         return None if value is None else self.inner.read(value)
+
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"('null' if {it} is None else {self.inner.code(it, names)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +152,11 @@ class Many:
             raise ValueError(f"{shown(value)} is no list")
         read = self.inner.read
         return [read(one) for one in islice(value, self.count_max)]
+
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        each = f"[{self.inner.code('one', names)} for one in {it}]"
+        return f"('[' + ','.join({each}) + ']' if {it} else '[]')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +181,12 @@ class Named:
             name(key): inner(one) for key, one in islice(value.items(), self.count_max)
         }
 
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        pair = f"quoted(key) + ':' + {self.inner.code('one', names)}"
+        each = f"[{pair} for key, one in {it}.items()]"
+        return f"('{{' + ','.join({each}) + '}}')"
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -166,12 +206,18 @@ class Value:
             return self.number.read(value)
         return self.text.read(value)
 
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"dumps({it})"
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A map of known fields: others are left out."""
 
     fields: Mapping[str, Kept]
+    json: Callable[[Plain], str] = field(init=False, repr=False, compare=False)
+    """Writes what was read as JSON."""
     _reads: tuple[tuple[str, Callable[[object], Plain]], ...] = field(
         init=False, repr=False, compare=False
     )
@@ -179,6 +225,7 @@ class Shape:
     def __post_init__(self) -> None:
         reads = tuple((name, kept.read) for name, kept in self.fields.items())
         object.__setattr__(self, "_reads", reads)
+        object.__setattr__(self, "json", self._written())
 
     @property
     def default(self) -> dict[str, Plain]:
@@ -198,6 +245,31 @@ class Shape:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return found
+
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        name = f"shape_{len(names)}"
+        names[name] = self.json
+        return f"{name}({it})"
+
+    def _written(self) -> Callable[[Plain], str]:
+        """The function that writes it: values stand as `read` has put them."""
+        names: Names = {"quoted": encode_basestring_ascii, "dumps": dumps}
+        values = [f"v{at}" for at in range(len(self.fields))]
+        codes = [
+            kept.code(it, names)
+            for it, kept in zip(values, self.fields.values(), strict=True)
+        ]
+        body = ",".join(f'"{name}":%s' for name in self.fields)
+        template = "{" + body + "}"
+        source = (
+            "def write(value):\n"
+            f"    {', '.join(values)}, = value.values()\n"
+            f"    return {template!r} % ({', '.join(codes)},)\n"
+        )
+        exec(source, names)  # of nothing but what shapes are made of
+        written: Callable[[Plain], str] = names["write"]
+        return written
 
 
 def shape(*names: Iterable[str], **fields: Kept) -> Shape:

@@ -8,7 +8,7 @@ outcome, a rule; never a task, a test or a worker, of which there may be any num
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -196,6 +196,7 @@ def of_cluster(
     ):
         counts = Counter(str(row[word]) for _, row in seen.of_kind(kind))
         yield from _many(name, f"How many are shown, by {word}.", word, counts)
+    yield from _of_machines([row for _, row in seen.of_kind("load")])
     cases: Counter[str] = Counter()
     for _, row in seen.of_kind("run"):
         if row["status"] == "running":
@@ -213,6 +214,35 @@ def of_cluster(
         *("dtf_alerts", "gauge", "What somebody should look at.", ("level", "rule")),
         tuple(sorted((which, float(count)) for which, count in told.items())),
     )
+
+
+def _of_machines(loads: Sequence[Record]) -> Iterator[Figure]:
+    """How busy and warm they are, in all: a GPU that several workers share is one."""
+    gpus = {
+        gpu["id"] or (at, number): gpu
+        for at, load in enumerate(loads)
+        for number, gpu in enumerate(load["gpus"])
+    }
+
+    def known(name: str) -> list[float]:
+        return [one[name] for one in gpus.values() if one[name] is not None]
+
+    util, warm = known("util"), known("temperature")
+    temperatures = [one["temperature"] for one in loads]
+    warmest = max((one for one in temperatures if one is not None), default=None)
+    for name, words, value in (
+        ("gpus", "GPUs that workers may use.", len(gpus)),
+        (
+            "gpu_utilization_ratio",
+            "How much of the time GPUs are busy, on the average.",
+            sum(util) / len(util) if util else None,
+        ),
+        ("gpu_memory_bytes", "Memory of GPUs.", sum(known("memory_total"))),
+        ("gpu_memory_used_bytes", "GPU memory that is taken.", sum(known("memory"))),
+        ("gpu_temperature_max_celsius", "The warmest GPU.", max(warm, default=None)),
+        ("worker_temperature_max_celsius", "The warmest worker's processor.", warmest),
+    ):
+        yield from _one(f"dtf_{name}", words, value)
 
 
 def exposition(figures: Iterable[Figure]) -> bytes:

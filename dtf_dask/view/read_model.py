@@ -10,27 +10,20 @@ What readers are told is encoded once, however many they are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
-from typing import Any
 
 from dtf_dask.errors import ProtocolError
-from dtf_dask.view.records import COUNT_MAX, PREFIX, Record, decoded, kind_of
+from dtf_dask.view.records import COUNT_MAX, PREFIX, SHAPES, Record, decoded, kind_of
 
 CHANGES_KEPT_MAX = 2_000
 CHANGES_BYTES_MAX = 16 * 2**20
 """Of what changed lately: who was away for longer reads all anew."""
 
 _ID = re.compile(r"(\d{1,19}):(\d{1,19})", re.ASCII)
-_TO_JSON = json.JSONEncoder(
-    separators=(",", ":"),
-    allow_nan=False,
-    check_circular=False,  # what was read has no circles
-).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +182,7 @@ class ReadModel:
     def snapshot(self) -> Snapshot:
         """All there is; encoded once until something changes."""
         if self._snapshot is None:
-            records = ",".join(
-                f"{_TO_JSON(key)}:{text}" for key, text in self._encoded.items()
-            )
+            records = ",".join(f'"{key}":{text}' for key, text in self._encoded.items())
             body = f'{{{self._head()},"records":{{{records}}}}}'
             self._snapshot = Snapshot(self.id, body.encode())
         return self._snapshot
@@ -220,6 +211,10 @@ class ReadModel:
     def get(self, key: str) -> Record | None:
         """A record, by its key without `PREFIX`."""
         return self._records.get(key)
+
+    def json(self, key: str) -> str:
+        """The same as JSON, as it was encoded for all; KeyError if there is none."""
+        return self._encoded[key]
 
     def of_kind(self, kind: str) -> Iterator[tuple[str, Record]]:
         """The records of a kind, with their keys, in no order that says anything."""
@@ -264,7 +259,7 @@ class ReadModel:
                 if key not in self._records:
                     self._counts[kind] += 1
                 self._records[key] = record
-                self._encoded[key] = _TO_JSON(record)
+                self._encoded[key] = SHAPES[kind].json(record)
                 touched[key] = True
             elif kind:
                 if self._records.pop(key, None) is not None:
@@ -277,51 +272,14 @@ class ReadModel:
         return self._counts[kind] >= COUNT_MAX[kind]
 
     def _event(self, touched: Mapping[str, bool]) -> Event:
+        # Keys are plain: nothing in them is written in another way.
+        encoded = self._encoded
         put = ",".join(
-            f"{_TO_JSON(key)}:{self._encoded[key]}"
-            for key, stays in touched.items()
-            if stays
+            f'"{key}":{encoded[key]}' for key, stays in touched.items() if stays
         )
-        gone = _TO_JSON([key for key, stays in touched.items() if not stays])
-        body = f'{{{self._head()},"put":{{{put}}},"gone":{gone}}}'
+        gone = ",".join(f'"{key}"' for key, stays in touched.items() if not stays)
+        body = f'{{{self._head()},"put":{{{put}}},"gone":[{gone}]}}'
         return Event(self.id, body.encode(), tuple(touched))
 
     def _head(self) -> str:
-        return f'"id":"{self.id}","at":{_TO_JSON(self.at)}'
-
-
-class Mirror:
-    """What a reader has: the records, as it was told.
-
-    Attributes
-    ----------
-    id
-        To be said by who wants to go on.
-    at
-        When it was so, by the clock of whoever told it.
-    """
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.at = 0.0
-        self.records: dict[str, Record] = {}
-
-    def hear(self, told: Mapping[str, Any]) -> None:
-        """A snapshot, or an event, as JSON that was read.
-
-        Raises
-        ------
-        ProtocolError
-            If it is neither.
-        """
-        try:
-            id, at = str(told["id"]), float(told["at"])
-            if "records" in told:
-                self.records = dict(told["records"])
-            else:
-                self.records.update(told["put"])
-                for key in told["gone"]:
-                    self.records.pop(key, None)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ProtocolError(f"no snapshot, and no event: {error!r}") from None
-        self.id, self.at = id, at
+        return f'"id":"{self.id}","at":{self.at!r}'

@@ -54,6 +54,7 @@ Record = dict[str, Plain]
 
 _LONG = Text(1_000)
 _AT = Number(high=4e10)  # seconds since 1970
+_CELSIUS = Number(-300, 10_000)
 _LOAD = shape(
     at=_AT,
     cpu=Maybe(Number()),
@@ -63,12 +64,14 @@ _LOAD = shape(
     disk_write_bps=Number(),
     net_in_bps=Number(),
     net_out_bps=Number(),
+    temperature=Maybe(_CELSIUS),
     gpus=Many(
         shape(
-            ("name",),
+            ("id", "name"),
             util=Maybe(Number()),
             memory=Maybe(Whole()),
-            temperature=Maybe(Number(-300, 10_000)),
+            memory_total=Maybe(Whole()),
+            temperature=Maybe(_CELSIUS),
         ),
         64,
     ),
@@ -198,6 +201,9 @@ Times are in seconds since 1970, by the clock of the scheduler that wrote it, as
     As Dask says it; "lost" or "left" for a while after it is gone.
 ``load.cpu``
     How many threads are busy by the worker's own count of CPU time.
+``load.temperature``, ``load.gpus``
+    Of the machine's processor, in °C; of each GPU that the worker may use how much of
+    its time (0 to 1) and memory is taken, by whomever. None for what is not known.
 ``run.counts``
     How many cases there are of each outcome.
 """

@@ -5,9 +5,11 @@ The one table that requests are answered from, and that is described in OpenAPI.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from json import dumps
 from typing import Any
 
+from dtf_dask.view.read_model import ReadModel
 from dtf_dask.web import schemas
 from dtf_dask.web.endpoint import CASES, Answer, Endpoint, Query
 from dtf_dask.web.listing import PAGE, Listing, Row, page_of, paged
@@ -33,15 +35,31 @@ _CASE = Text("case", "The id of a case.", required=True)
 
 
 def _listed(kind: str, listing: Listing) -> Answer:
-    async def answer(site: Site, query: Query) -> Any:
-        rows = [{"key": key, **one} for key, one in site.model.of_kind(kind)]
-        return _live(site, listing.page(rows, query))
+    async def answer(site: Site, query: Query) -> bytes:
+        chosen = listing.chosen(site.model.of_kind(kind), query)
+        return _live(site, chosen, query, _keyed)
 
     return answer
 
 
-def _live(site: Site, page: dict[str, Any]) -> dict[str, Any]:
-    return {"id": str(site.model.id), "at": site.model.at, **page}
+def _live(
+    site: Site,
+    chosen: Sequence[tuple[str, Row]],
+    query: Query,
+    written: Callable[[ReadModel, str], str],
+) -> bytes:
+    """A page of records, put together of what is JSON already."""
+    start = query["offset"]
+    page = chosen[start : start + query["limit"]]
+    items = ",".join([written(site.model, key) for key, _ in page])
+    head = f'"id":"{site.model.id}","at":{site.model.at!r},"total":{len(chosen)}'
+    body = f'"offset":{start},"limit":{query["limit"]},"items":[{items}]'
+    return f"{{{head},{body}}}".encode()
+
+
+def _keyed(model: ReadModel, key: str) -> str:
+    """A record with its key, which is plain."""
+    return f'{{"key":"{key}",{model.json(key)[1:]}'
 
 
 async def _snapshot(site: Site, query: Query) -> bytes:
@@ -55,29 +73,35 @@ async def _cluster(site: Site, query: Query) -> Any:
     return {"key": "cluster", **found}
 
 
-async def _workers(site: Site, query: Query) -> Any:
-    get = site.model.get
-    rows: Iterable[Row] = (
-        {"key": key, **one, "load": get("load" + key.removeprefix("worker"))}
-        for key, one in site.model.of_kind("worker")
-    )
-    if query["sort"].removeprefix("-") in _OF_LOAD:
-        rows = map(_with_load, rows)
-    page = _WORKERS.page(rows, query)
-    page["items"] = [_with_load(row) for row in page["items"]]
-    return _live(site, page)
+async def _workers(site: Site, query: Query) -> bytes:
+    model = site.model
+
+    def value(key: str, row: Row, name: str) -> Any:
+        if name not in _OF_LOAD:
+            return row.get(name)
+        load = model.get(_load_of(key))
+        return None if load is None else load[_OF_LOAD[name]]
+
+    chosen = _WORKERS.chosen(model.of_kind("worker"), query, value)
+    return _live(site, chosen, query, _with_load)
 
 
 _OF_LOAD = {"cpu": "cpu", "memory_used": "memory", "processing": "processing"}
 
 
-def _with_load(row: Row) -> Row:
-    """A worker with what it may be sorted by, beside its load."""
-    load = row["load"]
-    fields = {
-        name: None if load is None else load[field] for name, field in _OF_LOAD.items()
-    }
-    return {**row, **fields}
+def _load_of(key: str) -> str:
+    return "load" + key.removeprefix("worker")
+
+
+def _with_load(model: ReadModel, key: str) -> str:
+    """A worker with its load, and beside that what it may be sorted by."""
+    load = model.get(_load_of(key))
+    beside = ",".join(
+        f'"{name}":{dumps(None if load is None else load[field])}'
+        for name, field in _OF_LOAD.items()
+    )
+    told = "null" if load is None else model.json(_load_of(key))
+    return f'{{"load":{told},{beside},{_keyed(model, key)[1:]}'
 
 
 async def _coordinators(site: Site, query: Query) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,21 +47,31 @@ class Listing:
         filters = (Text(name, f"Only those of this {name}.") for name in self.filters)
         return (*PAGE, sort, _QUERY, *filters)
 
-    def page(self, rows: Iterable[Row], query: Mapping[str, Any]) -> dict[str, Any]:
-        """The rows that are asked for, and how many there are of them in all."""
+    def chosen(
+        self,
+        entries: Iterable[tuple[str, Row]],
+        query: Mapping[str, Any],
+        value: Callable[[str, Row, str], Any] = lambda key, row, name: row.get(name),
+    ) -> list[tuple[str, Row]]:
+        """All records that are asked for, in order, with their keys.
+
+        Parameters
+        ----------
+        value
+            What a record is sorted by, given its key and the name of the field.
+        """
         for name in self.filters:
             if query[name]:
-                rows = [row for row in rows if row.get(name) == query[name]]
+                entries = [one for one in entries if one[1].get(name) == query[name]]
         if query["q"]:
             part = query["q"].casefold()
-            rows = [row for row in rows if _holds(row, part)]
+            entries = [one for one in entries if _holds(one[1], part)]
         name = query["sort"].removeprefix("-")
-        chosen = sorted(
-            rows,
-            key=lambda row: _order(row.get(name)),
+        return sorted(
+            entries,
+            key=lambda one: _order(value(one[0], one[1], name)),
             reverse=query["sort"].startswith("-"),
         )
-        return paged(chosen, len(chosen), query)
 
 
 def paged(rows: Sequence[Any], total: int, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,7 @@ ATTEMPT = whole_object(
     duration_s=NUMBER,
     cpu_s=maybe(NUMBER),
     memory=maybe(WHOLE),
+    gpu_memory=maybe(WHOLE),
     why=TEXT,
 )
 _LEFT = whole_object(text=TEXT, chars=WHOLE, cut=FLAG)

@@ -18,6 +18,8 @@ def broken(worker: Worker) -> tuple[str, ...]:
     missing = []
     if not isinstance(getattr(worker, "startup_information", None), dict):
         missing.append("Worker.startup_information")
+    if not isinstance(getattr(worker, "metrics", None), dict):
+        missing.append("Worker.metrics")
     if not callable(getattr(worker, "get_startup_information", None)):
         missing.append("Worker.get_startup_information")
     if not hasattr(getattr(worker, "batched_stream", None), "comm"):
@@ -42,6 +44,13 @@ def say_at_registration(
     It is asked at every registration, and awaited.
     """
     worker.startup_information[name] = say
+
+
+def say_at_heartbeats(
+    worker: Worker, name: str, say: Callable[[Worker], Mapping[str, Any]]
+) -> None:
+    """Have what ``say`` returns in ``WorkerState.metrics``; asked on the loop."""
+    worker.metrics[name] = say
 
 
 def is_connected(worker: Worker) -> bool:

@@ -27,6 +27,8 @@ class Card:
     capability: tuple[int, int] = (9, 0)
     reasons: int = 0
     celsius: int = 40
+    busy: int = 75
+    held: dict[int, int] = field(default_factory=dict)
     error: int = 0
     parts: list[Card] | None = None
 
@@ -68,7 +70,23 @@ class FakeNvml:
     def nvmlDeviceGetMemoryInfo(self, card: Card) -> Any:
         if self._there(card).memory is None:
             raise FakeError(NOT_SUPPORTED)
-        return SimpleNamespace(total=card.memory)
+        return SimpleNamespace(total=card.memory, used=sum(card.held.values()))
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Card:
+        (found,) = (card for card in self.cards if card.uuid == uuid)
+        return self._there(found)
+
+    def nvmlDeviceGetUtilizationRates(self, card: Card) -> Any:
+        return SimpleNamespace(gpu=self._there(card).busy)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, card: Card) -> list[Any]:
+        return [
+            SimpleNamespace(pid=pid, usedGpuMemory=size)
+            for pid, size in self._there(card).held.items()
+        ]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, card: Card) -> list[Any]:
+        raise FakeError(NOT_SUPPORTED)
 
     def nvmlDeviceGetCudaComputeCapability(self, card: Card) -> tuple[int, int]:
         return self._there(card).capability

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import dask.config
@@ -15,10 +19,15 @@ import pytest
 from fake_nvml import LOST, Card, FakeNvml
 from machine_pace import cpu_slowness
 
+from dtf_dask.scheduler_plugins.adapter.figures import load_of
+from dtf_dask.view.records import formed
 from dtf_dask.worker_plugins import dask_seam
+from dtf_dask.worker_plugins.hardware import telemetry
 from dtf_dask.worker_plugins.hardware.advert import settings_in_force, steady
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
+from dtf_dask.worker_plugins.hardware.gpu_memory import GpuMemory
 from dtf_dask.worker_plugins.hardware.plugin import EXTRA, HardwarePlugin
+from dtf_dask.worker_plugins.hardware.telemetry import METRIC, Telemetry
 from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
 QUIET: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
@@ -158,6 +167,107 @@ def test_a_gpu_that_is_lost_is_said_to_be() -> None:
             assert [gpu["state"] for gpu in told["gpus"]] == ["lost", "ok"]
 
     asyncio.run(run())
+
+
+@pytest.mark.logs("How busy some GPU is cannot be seen.*NVML error 15")
+def test_how_busy_and_warm_it_is_goes_with_heartbeats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a GPU does not say is not known; one that fails is asked seldom, said once.
+
+    Once it is said to be lost, and not to be asked at all, the others go on.
+    """
+
+    async def run() -> None:
+        cards = [Card("GPU-a", held={1: 2**30}), Card("GPU-b", memory=None)]
+        nvml = FakeNvml(cards)
+        probe = GpuProbe(lambda: nvml, {})
+        monkeypatch.setattr(telemetry, "ASKED_S", 0.1)
+        sensors = {"acpitz": [20.0], "coretemp": [50.0, 61.26]}
+        shaped = {
+            name: [SimpleNamespace(current=one) for one in found]
+            for name, found in sensors.items()
+        }
+        plugin = HardwarePlugin((), probe, Telemetry(probe, lambda: shaped))
+        async with started(plugin) as (s, _):
+
+            async def seen(wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+                async with asyncio.timeout(WAIT_S):
+                    while True:
+                        (state,) = s.workers.values()
+                        load = formed("load", load_of(state.metrics, 1.0))
+                        if load["gpus"] and wanted(load):
+                            return load
+                        await asyncio.sleep(0.05)
+
+            load = await seen(lambda load: True)
+            assert load["temperature"] == 61.3
+            first, second = load["gpus"]
+            assert first == {
+                "id": "GPU-a",
+                "name": "0: NVIDIA H100 80GB HBM3",
+                "util": 0.75,
+                "memory": 2**30,
+                "memory_total": 80 * 2**30,
+                "temperature": 40,
+            }
+            assert (second["util"], second["memory"]) == (0.75, None)
+            cards[0].error = LOST
+            load = await seen(lambda load: load["gpus"][0]["util"] is None)
+            assert load["gpus"][0]["temperature"] is None
+            assert load["gpus"][1] == second
+
+    asyncio.run(run())
+
+
+def test_where_there_is_nothing_to_ask_nobody_is_asked() -> None:
+    """No GPU, and no sensor: that is found out once, and costs no thread again."""
+    asked = []
+
+    def none() -> dict[str, Any]:
+        asked.append(threading.get_ident())
+        return {}
+
+    clock = itertools.count(0.0, 1_000.0)
+    made = Telemetry(no_gpu(), none, lambda: next(clock))
+    for _ in range(3):
+        assert made.metric() == {}
+        while any(one.name == METRIC for one in threading.enumerate()):
+            time.sleep(0.01)
+    assert len(asked) == 1
+    assert asked[0] != threading.get_ident()
+
+
+def test_the_most_memory_of_processes_is_that_of_all_they_started() -> None:
+    """On all GPUs together, since it was asked last; what is not watched is not seen.
+
+    Where there is no GPU nobody is asked again.
+    """
+    with subprocess.Popen(["sleep", "60"]) as child:
+        here, there = os.getpid(), child.pid
+        cards = [
+            Card("GPU-a", held={there: 5, here: 2, 1: 100}),
+            Card("GPU-b", held={there: 3}),
+        ]
+        memory = GpuMemory(lambda: GpuProbe(lambda: FakeNvml(cards), {}))
+        memory.watch(here)
+        try:
+            most = 0
+            while not most:
+                time.sleep(0.01)
+                most = memory.taken(here)
+            assert most == 10
+            assert memory.taken(there) == 0
+        finally:
+            memory.leave(here)
+            child.kill()
+    asked = []
+    none = GpuMemory(lambda: GpuProbe(lambda: asked.append(1), {}))  # type: ignore[func-returns-value]
+    for _ in range(2):
+        none.watch(here)
+        while any(one.name == "dtf-gpu-memory" for one in threading.enumerate()):
+            time.sleep(0.01)
+    assert asked == [1]
 
 
 def test_a_driver_that_hangs_loses_its_gpus() -> None:

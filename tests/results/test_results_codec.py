@@ -37,6 +37,7 @@ attempts = st.builds(
     duration_s=seconds,
     cpu_s=st.none() | seconds,
     memory=st.none() | st.integers(0, 2**63 - 1),
+    gpu_memory=st.none() | st.integers(0, 2**63 - 1),
     phases=st.lists(
         st.builds(
             Phase,

@@ -18,7 +18,15 @@ def note(name):
 
 @pytest.mark.dtf(gpus=1)
 @pytest.mark.parametrize("n", range(3))
-def test_gpu(n): note(f"gpu{n}")
+def test_gpu(n):
+    file = pathlib.Path(os.environ["DTF_TEST_GPU_MEMORY"])
+    read = file.with_suffix(".read")
+    file.write_text(f"1 5\\n{os.getpid()} {n + 1}000000\\n")
+    note(f"gpu{n}")
+    for _ in range(2 if n == 1 else 0):  # what was read first is kept by the second
+        read.unlink(missing_ok=True)
+        while not read.exists(): time.sleep(0.02)
+    file.unlink()
 
 @pytest.mark.dtf(hardware="gpu.count >= 2")
 def test_two_gpus(): note("two")
@@ -30,7 +38,8 @@ def test_any(): note("any")
 def test_tests_get_the_gpu_that_there_is(tmp_path):
     """One at a time, each sees it and no other; what fits nowhere is said to be lost.
 
-    All workers of the machine have the one GPU together.
+    All workers of the machine have the one GPU together. How much of its memory a test
+    had is kept, if it was there for long enough to be seen.
     """
     environment = with_driver(tmp_path) | {"CUDA_VISIBLE_DEVICES": "0"}
     folder = suite(tmp_path / "suite", test_s=_ASKING)
@@ -40,6 +49,8 @@ def test_tests_get_the_gpu_that_there_is(tmp_path):
     assert "no worker fits: needs gpu.count >= 2, has 1 (2 workers)" in ended.out
     seen = {p.stem: json.loads(p.read_text()) for p in folder.glob("*.json")}
     assert seen["any"][0] == "0"
+    (kept,) = attempts(folder)["test_s.py::test_gpu[1]"]
+    assert kept.gpu_memory == 2_000_000
     spans = []
     for n in range(3):
         visible, began, ended_at = seen[f"gpu{n}"]

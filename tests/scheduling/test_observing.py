@@ -259,16 +259,21 @@ def test_metrics_of_workers_may_be_anything() -> None:
         "spilled_bytes": 7,
         "host_disk_io": {"read_bps": -1, "write_bps": 10.4},
         "host_net_io": {"read_bps": True},
-        "gpu_utilization": float("inf"),
-        "gpu_memory_used": 5,
+        "dtf_machine": {
+            "temperature": "hot",
+            "gpus": [7, {"name": 1, "util": float("inf"), "memory": 5.5}],
+        },
     }
     load = formed("load", load_of(strange, 1.0))
     assert load["cpu"] is None
     assert (load["memory"], load["spilled"]) == (0, 0)
     assert (load["disk_read_bps"], load["disk_write_bps"]) == (0, 10)
-    assert load["gpus"] == [
-        {"name": "", "util": None, "memory": 5, "temperature": None}
-    ]
+    assert load["temperature"] is None
+    unknown = dict.fromkeys(("util", "memory_total", "temperature"))
+    assert load["gpus"] == [{"id": "", "name": "1", "memory": 5} | unknown]
+    of_dask = {"gpu_utilization": 50, "gpu_memory_used": 5, "dtf_machine": 3}
+    (gpu,) = formed("load", load_of(of_dask, 1.0))["gpus"]
+    assert (gpu["util"], gpu["memory"]) == (0.5, 5)
 
 
 def test_a_little_more_or_less_is_no_news() -> None:
@@ -283,6 +288,17 @@ def test_a_little_more_or_less_is_no_news() -> None:
     assert load_differs(load(), load(memory=2 * 10**9))
     assert load_differs(load(), load(running=[{"key": "a"}]))
     assert load_differs(load(), load(net_in_bps=10**8))
+    assert load_differs(load(), load(temperature=40.0))
+    assert not load_differs(load(temperature=41.0), load(temperature=40.0))
+    gpu = {"id": "a", "util": 0.5, "memory": 10**9, "temperature": 60}
+
+    def with_gpu(**fields: Any) -> dict[str, Any]:
+        return load(gpus=[gpu | fields])
+
+    assert not load_differs(with_gpu(), with_gpu(util=0.52, memory=10**9 + 1))
+    for other in ({"util": 0.6}, {"memory": None}, {"temperature": 70}, {"id": "b"}):
+        assert load_differs(with_gpu(), with_gpu(**other))
+    assert load_differs(with_gpu(), load())
 
 
 def test_how_a_worker_went() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import encode
-from dtf_dask.view.read_model import Event, EventId, Mirror, ReadModel
+from dtf_dask.view.read_model import Event, EventId, ReadModel
 from dtf_dask.view.records import (
     COUNT_MAX,
     NAME_CHARS_MAX,
     PREFIX,
     SHAPES,
     VALUE_BYTES_MAX,
+    Record,
     decoded,
     encoded,
     formed,
@@ -40,6 +42,18 @@ plain = st.recursive(
 
 
 odd = st.sampled_from([0, 1.5, -1, None, True, "", "<b>", "x" * 300, [], {}, {1: {}}])
+
+
+@st.composite
+def a_record(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
+    """One of any kind, with whatever its fields take."""
+    kind = draw(st.sampled_from(sorted(SHAPES)))
+    fields = {}
+    for name, kept in SHAPES[kind].fields.items():
+        for value in draw(st.lists(odd | plain, max_size=4)):
+            with suppress(ValueError):
+                fields[name] = kept.read(value)
+    return kind, formed(kind, fields)
 
 
 @st.composite
@@ -93,6 +107,24 @@ def read(told: Event) -> dict[str, Any]:
     """An event as a reader has it."""
     found: dict[str, Any] = json.loads(told.json)
     return found
+
+
+class Mirror:
+    """What a reader has who does as he is told."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.records: dict[str, Record] = {}
+
+    def hear(self, told: dict[str, Any]) -> None:
+        """A snapshot, or an event."""
+        self.id = told["id"]
+        if "records" in told:
+            self.records = dict(told["records"])
+            return
+        self.records.update(told["put"])
+        for key in told["gone"]:
+            self.records.pop(key, None)
 
 
 def follow(model: ReadModel, mirror: Mirror) -> None:
@@ -342,3 +374,23 @@ def test_what_is_too_long_in_all_loses_a_list() -> None:
     found = decoded("load", encoded(formed("load", {"cpu": 1.5, "running": running})))
     assert found["running"] == []
     assert found["cpu"] == 1.5
+
+
+@given(a_record())
+@settings(deadline=None, max_examples=200)
+def test_records_are_written_as_json_has_them(one: tuple[str, dict[str, Any]]) -> None:
+    """By functions of their own, which know what each field holds: in ASCII."""
+    kind, record = one
+    written = SHAPES[kind].json(record)
+    assert written.isascii()
+    assert json.loads(written) == record
+    assert SHAPES[kind].json(decoded(kind, encoded(record))) == written
+
+
+def test_lists_of_a_load_are_written_as_json_has_them() -> None:
+    """Of shapes within shapes, with what is not known."""
+    gpu = {"id": "GPU-a", "name": 'ä"\n', "util": 0.5, "memory": 3}
+    running = [{"key": "k", "class": "c", "since": 1.5}, {"key": "", "class": ""}]
+    load = formed("load", {"cpu": 1e-7, "gpus": [gpu, {}], "running": running})
+    assert json.loads(SHAPES["load"].json(load)) == load
+    assert load["gpus"][1]["util"] is None

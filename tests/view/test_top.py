@@ -61,7 +61,10 @@ def busy(name: str, workers: int) -> ReadModel:
     for number in range(workers):
         put("worker", number, name=f"{name}{number}", threads=4, status="running")
         running = [{"key": f"{name}::{name}", "since": NOW - 3}]
-        put("load", number, cpu=2.5, memory=2**33, processing=3, running=running)
+        gpus = [{"util": 0.5, "memory": 2**30, "temperature": 60}] * (number == 0)
+        warm = {"temperature": 51.4, "gpus": gpus}
+        load = {"cpu": 2.5, "memory": 2**33, "processing": 3, "running": running}
+        put("load", number, **load, **warm)
     put("worker", 9999, name="gone", status="lost", left_at=NOW - 20)
     put("run", run=name, suite=name, status=name, planned=9, counts={"passed": 4})
     put("failover", node=name, term=3, at=NOW - 60, without_leader_s=0.4)
@@ -99,6 +102,8 @@ def test_what_matters_less_is_left_out_first() -> None:
     for title in ("RUN", "CLASS", "WAITING", "WORKER", "TERM"):
         assert f"\n{title}" in large.replace("   TERM", "TERM")
     assert "2.5 of 4" in large
+    assert "  50%  " in large
+    assert "50% 1 GiB 60°C  51°C" in "\n".join(shown(busy("w", 5), 160, 60))
     small = "\n".join(shown(busy("w", 5), 80, 16))
     assert "\nWORKER" in small
     assert "TERM  LED" not in small

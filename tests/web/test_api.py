@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from following import WAIT_S, asked, until
 from site_room import TAG, SiteRoom, record
 
 from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.runs.results import pages
 from dtf_dask.runs.results.store import ResultsStore
 from dtf_dask.web.paths import BASE
 
@@ -76,6 +78,10 @@ def test_lists_are_filtered_sorted_and_cut_into_pages(room: SiteRoom) -> None:
     assert answer["id"] == "1:1"
     (loaded,) = [one for one in items(room, "/workers") if one["name"] == "w3"]
     assert (loaded["cpu"], loaded["memory_used"]) == (0.5, 3)
+    assert loaded["load"]["memory"] == 3
+    assert loaded["key"] == "worker/w3"
+    assert names("?sort=-memory_used&limit=1&q=w3") == ["w3"]
+    assert names("?q=worker/w7") == [], "a key is no text of what it names"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +96,13 @@ def test_lists_are_filtered_sorted_and_cut_into_pages(room: SiteRoom) -> None:
         ("/workers?where=1", "no parameter 'where' here: there are limit"),
         ("/workers?q=%ff", "no UTF-8"),
         (f"/workers?q={'x' * 5_000}", "a text of 1 to 4000 characters"),
+        ("/workers?host=", "a text of 1 to 4000 characters"),
+        (f"/runs?suite={'%00' * 4_001}", "a text of 1 to 4000 characters"),
+        ("/runs?status=lost", "one of running, passed"),
+        ("/queue?sort=--due", "one of due, -due"),
+        ("/series?step=2", "step='2': say one of"),
+        ("/timeline?start=-1", "a whole number from 0 to"),
+        ("/runs/r1/cases?outcome=x", "one of passed, failed"),
         ("/snapshot?x=1", "there are none"),
         ("/runs/r1/attempts", "case is missing"),
         ("/runs/r1/log?case=a&number=-1", "a whole number from 1"),
@@ -265,6 +278,10 @@ def test_attempts_with_what_they_wrote(room: SiteRoom, tmp_path: Path) -> None:
         ("/runs/r1/log?case=b&worker=w1", "on that worker"),
         ("/runs/..%2f..%2fetc%2fpasswd", "there is no run"),
         ("/runs/%00", "no run can be called"),
+        (f"/runs/{'x' * 10_000}", "there is no run 'xxx"),
+        (f"/runs/r1/log?case={'x' * 3_900}", "has no attempt 1 of 'xxx"),
+        ("/runs/nope/grid", "there is no run 'nope'"),
+        ("/timeline?run=nope", "there is no run 'nope'"),
         ("/cluster", "wait until one leads"),
         ("/nothing", "openapi.json"),
     ],
@@ -279,6 +296,41 @@ def test_what_is_not_there_is_said_not_to_be(
     answer = asked(room.address, path)
     assert answer.status == 404
     assert said in answer.json["detail"]
+
+
+def test_what_runs_have_come_to_is_kept_however_many_go_on(
+    room: SiteRoom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not counted again while nothing comes; and if that takes long, seldom.
+
+    Who asks for one run is told what is so now.
+    """
+    room.begin()
+    case = CaseId("a")
+    with ResultsStore.open(tmp_path / "results.sqlite") as store:
+        for n in range(9):
+            store.begin_run(Run(RunId(f"r{n}"), 10.0, suite="s"), [case])
+            store.add_attempts(f"r{n}", [Attempt(case, 1, Outcome.FAILED, worker="w")])
+        counted: list[int] = []
+        count = pages.count_outcomes
+
+        def noted(found: Any) -> Any:
+            counted.append(len(found))
+            return count(found)
+
+        monkeypatch.setattr(pages, "count_outcomes", noted)
+        monkeypatch.setattr(pages, "_LONG_S", math.inf)
+        for _ in range(3):
+            assert all(one["counts"]["failed"] == 1 for one in items(room, "/runs"))
+            assert len(counted) == 9
+        monkeypatch.setattr(pages, "_LONG_S", -1.0)
+        monkeypatch.setattr(pages, "_SHARE", 1e-9)  # whatever it took, that was long
+        passed = [Attempt(case, 2, Outcome.PASSED, worker="w")]
+        store.add_attempts("r3", passed)
+        assert len([n for n in items(room, "/runs") if n["counts"]["passed"]]) == 1
+        store.add_attempts("r3", [Attempt(case, 3, Outcome.FAILED, worker="w")])
+        assert len([n for n in items(room, "/runs") if n["counts"]["passed"]]) == 1
+        assert asked(room.address, "/runs/r3").json["counts"]["failed"] == 1
 
 
 def test_a_node_without_results_answers(room: SiteRoom) -> None:

@@ -32,6 +32,10 @@ def read(room: SiteRoom, path: str) -> tuple[int, str, str]:
         connection.close()
 
 
+def gpu(id: str) -> dict[str, object]:
+    return {"id": id, "util": 0.5, "memory": 3, "memory_total": 4, "temperature": 70}
+
+
 @pytest.fixture
 def filled(room: SiteRoom, tmp_path: Path) -> SiteRoom:
     """A site of a cluster in which there is something of each kind."""
@@ -49,6 +53,10 @@ def filled(room: SiteRoom, tmp_path: Path) -> SiteRoom:
         *(
             record("worker", f"w{n}", name=f"w{n}", status="running", shut="odd")
             for n in range(300)
+        ),
+        *(
+            record("load", f"w{n}", temperature=40.0 + n, gpus=[gpu("a"), gpu(f"b{n}")])
+            for n in range(2)
         ),
         record("run", "r", status="running", counts={"passed": 3}),
         record("breaker", "b", state="open"),
@@ -89,6 +97,10 @@ def test_the_cluster_and_the_node_are_told_in_prometheus_words(
     assert values["dtf_class_waiting", HOSTILE] == 7
     assert values["dtf_class_waited_seconds", HOSTILE] == pytest.approx(10, abs=60)
     assert values["dtf_workers_by_status", "running"] == 300
+    assert (values["dtf_gpus",], values["dtf_gpu_memory_used_bytes",]) == (3, 9)
+    assert values["dtf_gpu_utilization_ratio",] == 0.5
+    assert values["dtf_gpu_temperature_max_celsius",] == 70
+    assert values["dtf_worker_temperature_max_celsius",] == 41
     assert values["dtf_failover_without_leader_seconds",] == 0.4
     assert values["dtf_alerts", "warning", "worker-shut"] > 1
     assert "dtf_ledger_term" in families

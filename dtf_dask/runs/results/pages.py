@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,6 +36,10 @@ from dtf_dask.runs.results.verdicts import (
 TEXTS = ("exception", "traceback", "stdout", "stderr", "log")
 _EXCEPTION_CHARS = 2_000
 _VERDICTS_KEPT = 4
+_COUNTS_KEPT = 500
+_LONG_S = 0.02
+_SHARE = 0.05
+"""Of the time, for counting anew what a run that goes on has come to."""
 
 Row = dict[str, Any]
 
@@ -75,11 +80,19 @@ class _Case(NamedTuple):
     flaky: bool
 
 
+class _Counts(NamedTuple):
+    attempts: int
+    named: dict[str, int]
+    until: float
+    """So long they stand for what has come meanwhile."""
+
+
 class Pages:
     """Answers from a store; what a run came to is kept until it has more attempts."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, tuple[int, dict[int, _Case]]] = OrderedDict()
+        self._counts: OrderedDict[int, _Counts] = OrderedDict()
         self._mutex = threading.Lock()
 
     def runs(
@@ -90,7 +103,10 @@ class Pages:
         offset: int,
         limit: int,
     ) -> tuple[int, list[Row]]:
-        """How many runs there are, and a page of them, newest first."""
+        """How many runs there are, and a page of them, newest first.
+
+        What one that goes on has come to may be a little old, where that takes long.
+        """
         statement = queries.select_runs_of(suite) if suite else queries.select_runs()
         if status:
             statement = statement.where(runs.c.status == status)
@@ -99,7 +115,7 @@ class Pages:
         )
         total = connection.execute(counted).scalar_one()
         found = connection.execute(statement.limit(limit).offset(offset)).all()
-        return total, [self._run(connection, row) for row in found]
+        return total, [self._run(connection, row, exact=False) for row in found]
 
     def run(self, connection: sa.Connection, run_ref: str) -> Row:
         """One run, with its policy and environment.
@@ -111,7 +127,7 @@ class Pages:
         """
         row = queries.find_run(connection, run_ref)
         return {
-            **self._run(connection, row),
+            **self._run(connection, row, exact=True),
             "command": json.loads(row.command),
             "rootdir": row.rootdir,
             "snapshot": row.snapshot,
@@ -119,11 +135,10 @@ class Pages:
             "environment": json.loads(row.environment),
         }
 
-    def _run(self, connection: sa.Connection, row: sa.Row[Any]) -> Row:
+    def _run(self, connection: sa.Connection, row: sa.Row[Any], *, exact: bool) -> Row:
         if row.counts is None:  # it runs, or was killed before its end
-            found = self._cases(connection, row.key)
-            counts = count_outcomes({key: one.verdict for key, one in found.items()})
-            named = {outcome.value: n for outcome, n in counts.items()}
+            with self._mutex:
+                named = self._counted(connection, row.key, exact=exact)
         else:
             stored = json.loads(row.counts)
             named = {one.value: int(stored.get(one.value, 0)) for one in Outcome}
@@ -177,9 +192,28 @@ class Pages:
         with self._mutex:
             return self._known_cases(connection, run_key)
 
+    def _counted(
+        self, connection: sa.Connection, run_key: int, *, exact: bool
+    ) -> dict[str, int]:
+        count, kept = _attempt_count(connection, run_key), self._counts.get(run_key)
+        if kept is not None and (
+            kept.attempts == count or (not exact and time.monotonic() < kept.until)
+        ):
+            self._counts.move_to_end(run_key)
+            return kept.named
+        began = time.monotonic()
+        found = self._known_cases(connection, run_key)
+        counts = count_outcomes({key: one.verdict for key, one in found.items()})
+        named = {outcome.value: n for outcome, n in counts.items()}
+        now = time.monotonic()
+        rest_s = (now - began) / _SHARE if now - began > _LONG_S else 0.0
+        self._counts[run_key] = _Counts(count, named, now + rest_s)
+        while len(self._counts) > _COUNTS_KEPT:
+            self._counts.popitem(last=False)
+        return named
+
     def _known_cases(self, connection: sa.Connection, run_key: int) -> dict[int, _Case]:
-        counted = sa.select(sa.func.count()).where(attempts.c.run_key == run_key)
-        count = connection.execute(counted).scalar_one()
+        count = _attempt_count(connection, run_key)
         kept = self._kept.get(run_key)
         if kept is not None and kept[0] == count:
             self._kept.move_to_end(run_key)
@@ -199,6 +233,11 @@ class Pages:
         while len(self._kept) > _VERDICTS_KEPT:
             self._kept.popitem(last=False)
         return found
+
+
+def _attempt_count(connection: sa.Connection, run_key: int) -> int:
+    counted = sa.select(sa.func.count()).where(attempts.c.run_key == run_key)
+    return int(connection.execute(counted).scalar_one())
 
 
 def attempts_of(
@@ -317,6 +356,7 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
             attempts.c.duration_s,
             attempts.c.cpu_s,
             attempts.c.memory,
+            attempts.c.gpu_memory,
             head.label("why"),
             *more,
         )
@@ -329,7 +369,7 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 _FIELDS: Sequence[str] = (
     *("run", "run_started_at", "case_id", "number", "worker", "host", "outcome"),
-    *("detail", "started_at", "duration_s", "cpu_s", "memory"),
+    *("detail", "started_at", "duration_s", "cpu_s", "memory", "gpu_memory"),
 )
 
 

@@ -200,6 +200,7 @@ def _select_attempts() -> sa.Select[Any]:
             attempts.c.phases,
             attempts.c.cpu_s,
             attempts.c.memory,
+            attempts.c.gpu_memory,
             outputs.c.exception,
             outputs.c.traceback,
             outputs.c.stdout,
@@ -368,6 +369,7 @@ def _attempt(row: sa.Row[Any], refs: tuple[ArtifactRef, ...]) -> Attempt:
         artifacts=refs,
         cpu_s=row.cpu_s,
         memory=row.memory,
+        gpu_memory=row.gpu_memory,
     )
 
 

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeDecorator
 
 from dtf_dask.runs.codec import escape_text, unescape_text
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 
 VERSION_TABLE = "dtf_revision"
@@ -158,6 +158,7 @@ attempts = Table(
     Column("phases", Text(), nullable=False),
     Column("cpu_s", Double()),
     Column("memory", BigInteger()),
+    Column("gpu_memory", BigInteger()),
     ForeignKeyConstraint(["case_key"], [cases.c.key]),
     PrimaryKeyConstraint("run_key", "case_key", "number", "worker"),
     Index(None, "case_key", "run_key"),

@@ -252,6 +252,7 @@ def _narrow(attempt: Attempt) -> dict[str, Any]:
         "phases": json_line(phases_to_json(attempt.phases)) if attempt.phases else "",
         "cpu_s": attempt.cpu_s,
         "memory": attempt.memory,
+        "gpu_memory": attempt.gpu_memory,
     }
 
 

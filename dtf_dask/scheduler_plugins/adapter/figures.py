@@ -13,7 +13,10 @@ FACTS_MAX = 60
 _FIRST = ("os.", "cpu.", "memory", "gpu.", "disk.", "python.", "label.")
 _STALE_S = 30.0
 """A load is told after so long, though it is about the same."""
+MACHINE = "dtf_machine"
+"""What a worker with dtf measures besides, in its heartbeats."""
 _CPU_LITTLE = 0.1  # threads
+_CELSIUS_LITTLE = 2.0
 _SHARE_LITTLE = 0.05
 _BYTES_LITTLE = 1 << 20
 
@@ -23,6 +26,9 @@ _BUSY = {
     "net_in_bps": ("host_net_io", "read_bps"),
     "net_out_bps": ("host_net_io", "write_bps"),
 }
+
+
+_SIZES = ("memory", "spilled", *_BUSY)
 
 
 def load_of(metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -44,16 +50,26 @@ def load_of(metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
         found = number(_below(metrics, above, below))
         if found is not None:
             load[name] = round(found)
-    util = number(metrics.get("gpu_utilization"))
-    memory = number(metrics.get("gpu_memory_used"))
-    if util is not None or memory is not None:
-        load["gpus"] = [
-            {
-                "util": None if util is None else round(util / 100, 2),
-                "memory": None if memory is None else int(memory),
-            }
-        ]
+    celsius = number(_below(metrics, MACHINE, "temperature"))
+    if celsius is not None:
+        load["temperature"] = celsius
+    gpus = _below(metrics, MACHINE, "gpus")
+    if isinstance(gpus, list | tuple):
+        load["gpus"] = [_gpu(one) for one in gpus if isinstance(one, Mapping)]
+    elif (util := number(metrics.get("gpu_utilization"))) is not None:  # Dask's own
+        memory = metrics.get("gpu_memory_used")
+        load["gpus"] = [_gpu({"util": round(util / 100, 2), "memory": memory})]
     return load
+
+
+def _gpu(told: Mapping[str, Any]) -> dict[str, Any]:
+    texts = {name: str(told.get(name, "")) for name in ("id", "name")}
+    return texts | {
+        "util": number(told.get("util")),
+        "memory": _whole(told.get("memory")),
+        "memory_total": _whole(told.get("memory_total")),
+        "temperature": number(told.get("temperature")),
+    }
 
 
 def load_differs(told: Mapping[str, Any], load: Mapping[str, Any]) -> bool:
@@ -67,10 +83,34 @@ def load_differs(told: Mapping[str, Any], load: Mapping[str, Any]) -> bool:
     before, cpu = told["cpu"] or 0.0, load["cpu"] or 0.0
     if abs(before - cpu) > max(_CPU_LITTLE, _SHARE_LITTLE * before):
         return True
-    return any(
-        abs(told[name] - load[name]) > max(_BYTES_LITTLE, _SHARE_LITTLE * told[name])
-        for name in ("memory", "spilled", *_BUSY)
+    if any(_bytes_differ(told[name], load[name]) for name in _SIZES):
+        return True
+    if _by_much(told["temperature"], load["temperature"], _CELSIUS_LITTLE):
+        return True
+    gpus = list(zip(told["gpus"], load["gpus"], strict=False))
+    return len(told["gpus"]) != len(load["gpus"]) or any(
+        _gpu_differs(*pair) for pair in gpus
     )
+
+
+def _gpu_differs(told: Mapping[str, Any], gpu: Mapping[str, Any]) -> bool:
+    return (
+        told["id"] != gpu["id"]
+        or _by_much(told["util"], gpu["util"], _SHARE_LITTLE)
+        or _by_much(told["temperature"], gpu["temperature"], _CELSIUS_LITTLE)
+        or (told["memory"] is None) != (gpu["memory"] is None)
+        or _bytes_differ(told["memory"] or 0, gpu["memory"] or 0)
+    )
+
+
+def _bytes_differ(before: float, now: float) -> bool:
+    return abs(before - now) > max(_BYTES_LITTLE, _SHARE_LITTLE * before)
+
+
+def _by_much(before: float | None, now: float | None, little: float) -> bool:
+    if before is None or now is None:
+        return before is not now
+    return abs(before - now) > little
 
 
 def shown_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -114,6 +154,11 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) and 0 <= value < 2**53 else None
+
+
+def _whole(value: object) -> int | None:
+    found = number(value)
+    return None if found is None else int(found)
 
 
 def _below(metrics: Mapping[str, Any], above: str, below: str) -> object:

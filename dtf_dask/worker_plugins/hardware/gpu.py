@@ -6,12 +6,11 @@ for nothing, and nobody is shown its last values as if they were true.
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dtf_dask.worker_plugins.hardware.gpu_choice import (
     Device,
@@ -20,59 +19,23 @@ from dtf_dask.worker_plugins.hardware.gpu_choice import (
     together,
     visible,
 )
+from dtf_dask.worker_plugins.hardware.nvml import (
+    LIBRARY,
+    Nvml,
+    answer,
+    installed,
+    is_absent,
+    words_of,
+)
 
-LIBRARY = "libnvidia-ml.so.1"
 DEVICES_MAX = 32
 LISTED_MAX = 256
 _INSTANCES_MAX = 16
 _MODEL_LENGTH_MAX = 200
 
-# Return codes of NVML, from nvml.h.
-_DRIVER_NOT_LOADED = 9
-_LIBRARY_NOT_FOUND = 12
-_NO_ANSWER = frozenset({6, 10, 11, 15, 16, 17, 18, 28, 999})
-"""Not found, time-out, interrupt, lost, reset needed, system, versions, gone, unknown:
-with each of these nothing that a device said before can be relied upon."""
-
 # Clocks that heat or a failing supply holds down. A reached power cap is not among
 # them: that is how a GPU under full load is meant to run.
 _THROTTLED = 0x08 | 0x20 | 0x40 | 0x80
-
-
-class Nvml(Protocol):
-    """What is used of the module ``pynvml``; a test may give another."""
-
-    nvmlInit: Callable[[], None]
-    nvmlShutdown: Callable[[], None]
-    nvmlSystemGetDriverVersion: Callable[[], str]
-    nvmlSystemGetCudaDriverVersion: Callable[[], int]
-    nvmlDeviceGetCount: Callable[[], int]
-    nvmlDeviceGetHandleByIndex: Callable[[int], Any]
-    nvmlDeviceGetUUID: Callable[[Any], str]
-    nvmlDeviceGetName: Callable[[Any], str]
-    nvmlDeviceGetMemoryInfo: Callable[[Any], Any]
-    nvmlDeviceGetCudaComputeCapability: Callable[[Any], tuple[int, int]]
-    nvmlDeviceGetCurrentClocksThrottleReasons: Callable[[Any], int]
-    nvmlDeviceGetTemperature: Callable[[Any, int], int]
-    nvmlDeviceGetMigMode: Callable[[Any], list[int]]
-    nvmlDeviceGetMaxMigDeviceCount: Callable[[Any], int]
-    nvmlDeviceGetMigDeviceHandleByIndex: Callable[[Any, int], Any]
-
-
-def installed() -> Nvml | None:
-    """NVML, where a driver has brought its library; None elsewhere.
-
-    The library is looked for first: Python's module for it is long, and most machines
-    need not import it.
-    """
-    try:
-        ctypes.CDLL(LIBRARY)
-    except OSError:
-        return None
-    import pynvml
-
-    nvml: Nvml = pynvml
-    return nvml
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,6 +78,11 @@ class GpuProbe:
         self.sight = Sight()
         """The last look; replaced as a whole, so that other threads may read it."""
 
+    @property
+    def nvml(self) -> Nvml | None:
+        """NVML, while it answers: other threads may ask it, and may be refused."""
+        return self._nvml
+
     def facts(self) -> Mapping[str, Any]:
         """The facts below ``gpu``; `sight` is what they are about."""
         problems: list[str] = []
@@ -130,18 +98,17 @@ class GpuProbe:
                         devices.append(_device(nvml, index))
                     except Exception as error:
                         silent.add(index)
-                        problems.append(f"GPU {index}: {_words(error)}")
+                        problems.append(f"GPU {index}: {words_of(error)}")
             elif self._driver.exists():
                 problems.append(
                     f"NVIDIA's driver is loaded, but its library {LIBRARY} is not to"
                     " be found; install it, or show it to this container"
                 )
         except Exception as error:
-            absent = _code(error) in (_LIBRARY_NOT_FOUND, _DRIVER_NOT_LOADED)
-            if not absent or self._driver.exists():
-                problems.append(f"NVIDIA's driver: {_words(error)}")
+            if not is_absent(error) or self._driver.exists():
+                problems.append(f"NVIDIA's driver: {words_of(error)}")
         if problems:
-            self._close()  # the driver lists devices anew for who starts anew
+            self.close()  # the driver lists devices anew for who starts anew
         usable = visible(devices, self._environment.get("CUDA_VISIBLE_DEVICES"), silent)
         self.sight = self._seen(devices, usable, problems)
         facts = together(usable)
@@ -173,7 +140,8 @@ class GpuProbe:
             self._nvml = nvml
         return self._nvml
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of NVML until it looks again."""
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             try:
@@ -184,8 +152,8 @@ class GpuProbe:
 
 def _device(nvml: Nvml, index: int) -> Device:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    capability = _answer(nvml.nvmlDeviceGetCudaComputeCapability, handle)
-    reasons = _answer(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
+    capability = answer(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+    reasons = answer(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) or 0
     gpu = Gpu(
         id=nvml.nvmlDeviceGetUUID(handle),
         index=index,
@@ -193,16 +161,16 @@ def _device(nvml: Nvml, index: int) -> Device:
         memory=_memory(nvml, handle),
         capability=(0, 0) if capability is None else (capability[0], capability[1]),
         state="throttled" if reasons & _THROTTLED else "ok",
-        celsius=_answer(nvml.nvmlDeviceGetTemperature, handle, 0),
+        celsius=answer(nvml.nvmlDeviceGetTemperature, handle, 0),
     )
-    mode = _answer(nvml.nvmlDeviceGetMigMode, handle)
+    mode = answer(nvml.nvmlDeviceGetMigMode, handle)
     return Device(gpu, _instances(nvml, handle, gpu) if mode and mode[0] else None)
 
 
 def _instances(nvml: Nvml, handle: Any, gpu: Gpu) -> tuple[Gpu, ...]:
     """The MIG instances of a GPU; their places may be taken with gaps."""
     parts = []
-    places = _answer(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
+    places = answer(nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0
     for place in range(min(places, _INSTANCES_MAX)):
         try:
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
@@ -221,44 +189,23 @@ def _instances(nvml: Nvml, handle: Any, gpu: Gpu) -> tuple[Gpu, ...]:
 
 
 def _model(nvml: Nvml, handle: Any) -> str:
-    name = str(_answer(nvml.nvmlDeviceGetName, handle) or "")
+    name = str(answer(nvml.nvmlDeviceGetName, handle) or "")
     return name.strip()[:_MODEL_LENGTH_MAX]
 
 
 def _memory(nvml: Nvml, handle: Any) -> int:
     """Bytes; 0 for a GPU that shares the machine's memory."""
-    found = _answer(nvml.nvmlDeviceGetMemoryInfo, handle)
+    found = answer(nvml.nvmlDeviceGetMemoryInfo, handle)
     return 0 if found is None else int(found.total)
 
 
 def _versions(nvml: Nvml) -> dict[str, Any]:
-    driver = _answer(nvml.nvmlSystemGetDriverVersion)
-    cuda = _answer(nvml.nvmlSystemGetCudaDriverVersion)
+    driver = answer(nvml.nvmlSystemGetDriverVersion)
+    cuda = answer(nvml.nvmlSystemGetCudaDriverVersion)
     return {
         "gpu.driver": driver,
         "gpu.cuda": f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else None,
     }
-
-
-def _answer(ask: Callable[..., Any], *arguments: Any) -> Any:
-    """What is answered; None for what this device or driver does not know."""
-    try:
-        return ask(*arguments)
-    except Exception as error:
-        code = _code(error)
-        if code is None or code in _NO_ANSWER:
-            raise
-        return None
-
-
-def _code(error: Exception) -> int | None:
-    """The return code that an ``NVMLError`` stands for."""
-    code = getattr(error, "value", None)
-    return code if isinstance(code, int) else None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _lost(gpu: Gpu) -> Gpu:

@@ -30,6 +30,7 @@ from dtf_dask.worker_plugins.hardware.health import (
     installed_checks,
 )
 from dtf_dask.worker_plugins.hardware.probes import Probe, installed_probes
+from dtf_dask.worker_plugins.hardware.telemetry import METRIC, Telemetry
 from dtf_dask.worker_plugins.hardware.topic import TOPIC
 
 logger = logging.getLogger(__name__)
@@ -50,17 +51,22 @@ class HardwarePlugin(WorkerPlugin):
 
     And whether it is fit for work, by its health checks. Later adverts are events of
     the topic ``dtf-hardware``, sent when something has changed. The message
-    ``dtf_probe`` makes it look now, and answers with the advert.
+    ``dtf_probe`` makes it look now, and answers with the advert. How busy and warm the
+    machine is goes with the worker's heartbeats.
     """
 
     name = NAME
     idempotent = True
 
     def __init__(
-        self, probes: tuple[Probe, ...] | None = None, gpu: GpuProbe | None = None
+        self,
+        probes: tuple[Probe, ...] | None = None,
+        gpu: GpuProbe | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._probes = probes
-        self._gpu = gpu
+        self._gpu = gpu or GpuProbe()
+        self._telemetry = telemetry or Telemetry(self._gpu)
         self.failure = ""
 
     def __reduce__(self) -> Any:
@@ -82,6 +88,7 @@ class HardwarePlugin(WorkerPlugin):
         self._told: dict[str, Any] | None = None
         worker.handlers["dtf_probe"] = self.probe
         dask_seam.say_at_registration(worker, EXTRA, self._at_registration)
+        dask_seam.say_at_heartbeats(worker, METRIC, self._telemetry.metric)
         self._task = asyncio.create_task(self._watch(), name=NAME)
 
     async def teardown(self, worker: Worker) -> None:
@@ -175,7 +182,7 @@ class HardwarePlugin(WorkerPlugin):
         return Hardware(
             settings,
             probes,
-            self._gpu or GpuProbe(),
+            self._gpu,
             lambda: dask_seam.total_resources(worker),
             problems,
         )

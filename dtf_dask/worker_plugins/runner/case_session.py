@@ -85,7 +85,9 @@ class CaseSession:
                 result = CaseResult(Outcome.ERROR, exception=problem)
                 emit(_frame(job.number, result, started, spill))
             else:
-                emit(self._executed(job.number, case, workdir, limits, spill))
+                context = enter(self._spec.get("trace", ""), board)
+                frame = self._executed(job.number, case, workdir, limits, spill)
+                emit(frame | context)
             board.idle()
         emit({"op": "child_end", "stop": None})
 
@@ -94,7 +96,6 @@ class CaseSession:
     ) -> dict[str, Any]:
         """Run one case; what it wrote lies where it goes even if we are killed."""
         started = time.time()
-        context = enter(self._spec.get("trace", ""))
         usage = Usage()
         usage.begin()
         try:
@@ -106,7 +107,7 @@ class CaseSession:
         try:
             result = execute(case, workdir, spool=spool, limits=limits)
             frame = _frame(number, result, started, spill)
-            return frame | context | {"usage": usage.taken()}
+            return frame | {"usage": usage.taken()}
         finally:
             shutil.rmtree(spool, ignore_errors=True)
 

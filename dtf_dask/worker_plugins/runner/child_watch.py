@@ -20,6 +20,7 @@ from dtf_dask.worker_plugins.runner import (
     checkpoint,
     child_life,
     process_life,
+    trace_context,
 )
 from dtf_dask.worker_plugins.runner.progress import HANDED, THROUGH, ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Job, RunnerSession
@@ -372,7 +373,8 @@ class Child:
         # a culprit it would be started again and again.
         culprit = position if position >= 0 else max(board.last, 0)
         after_s = max(0.0, time.monotonic() - board.started)
-        end.crash = self._session.leftover() | {
+        end.crash = self._session.leftover() | trace_context.told(board)
+        end.crash |= {
             "op": "crash",
             "i": self._jobs[culprit].number,
             "cause": self._cause or process_life.death(status),

@@ -17,8 +17,9 @@ _TIMEOUT = struct.Struct("d")  # seconds allowed for it; 0 for no limit
 _LAST = struct.Struct("q")  # position of the last test that was begun; -1 none
 _TEARDOWN = struct.Struct("?")  # whether that test is over but for its teardown
 _HOOKED = struct.Struct("q")  # process that is to be told before that test is preempted
+_CONTEXT = struct.Struct("55s")  # of tracing, that this test has; zeros for none
 _LIMIT_AT, _STARTED_AT, _TIMEOUT_AT, _LAST_AT, _TEARDOWN_AT = 8, 16, 24, 32, 40
-_HOOKED_AT = 48
+_HOOKED_AT, _CONTEXT_AT = 48, 56
 THROUGH = -2  # the position of a child that has run all it will
 HANDED = -3  # that of one that was handed a batch and has not taken it up
 
@@ -37,7 +38,7 @@ class ProgressBoard:
         _LIMIT.pack_into(self._memory, _LIMIT_AT, count)
         _LAST.pack_into(self._memory, _LAST_AT, -1)
         _TEARDOWN.pack_into(self._memory, _TEARDOWN_AT, False)
-        self.hooked = 0
+        self.hooked, self.context = 0, ""
 
     def begin(self, position: int, started: float, timeout_s: float) -> bool:
         """The child is about to start a test; False when it must not.
@@ -49,7 +50,7 @@ class ProgressBoard:
         _STARTED.pack_into(self._memory, _STARTED_AT, started)
         _TIMEOUT.pack_into(self._memory, _TIMEOUT_AT, timeout_s)
         _TEARDOWN.pack_into(self._memory, _TEARDOWN_AT, False)
-        self.hooked = 0
+        self.hooked, self.context = 0, ""
         _POSITION.pack_into(self._memory, 0, position)
         if position >= self.limit:
             return False
@@ -92,6 +93,16 @@ class ProgressBoard:
     @hooked.setter
     def hooked(self, pid: int) -> None:
         _HOOKED.pack_into(self._memory, _HOOKED_AT, pid)
+
+    @property
+    def context(self) -> str:
+        """What that test has as ``TRACEPARENT``; empty if it has none."""
+        found: bytes = _CONTEXT.unpack_from(self._memory, _CONTEXT_AT)[0]
+        return found.rstrip(b"\0").decode("ascii", "replace")
+
+    @context.setter
+    def context(self, text: str) -> None:
+        _CONTEXT.pack_into(self._memory, _CONTEXT_AT, text.encode())
 
     @property
     def in_teardown(self) -> bool:

@@ -252,7 +252,7 @@ class _Record:
 
     def begin(self) -> None:
         self._frame = {"op": "case", "reports": [], "start": time.time()}
-        self._frame |= enter(self._trace)
+        self._frame |= enter(self._trace, self._board)
         self._sections: dict[str, tuple[str, str]] = {}  # whole and short, by title
         self._usage.begin()
         self._began = time.perf_counter()

@@ -15,6 +15,7 @@ from typing import Any
 from distributed import Worker
 
 from dtf_dask.frames import pack
+from dtf_dask.worker_plugins.hardware.gpu_memory import GpuMemory
 from dtf_dask.worker_plugins.runner.checkpoint import VARIABLE as CHECKPOINTS
 from dtf_dask.worker_plugins.runner.kept_events import KeptEvents
 from dtf_dask.worker_plugins.runner.kept_reports import forget, kept
@@ -27,6 +28,7 @@ from dtf_dask.worker_plugins.runner.process import (
 from dtf_dask.worker_plugins.runner.slots import Slots
 from dtf_dask.worker_plugins.runner.topics import topic
 
+_GPU_MEMORY = GpuMemory()  # of all runs in this process
 _CRASH_LIMIT = 3  # where the client names none
 _CRASH_LIMIT_MAX = 1000
 _FRAME_BYTES_MAX = 64 * 2**20  # of one frame that goes on to the scheduler
@@ -166,7 +168,11 @@ class WorkerRun:
             before = len(left)
             try:
                 link = self._conversing[batch] = await self._link(slot)
-                await self._converse(link, slot, batch, left, env)
+                _GPU_MEMORY.watch(link.pid)
+                try:
+                    await self._converse(link, slot, batch, left, env)
+                finally:
+                    _GPU_MEMORY.leave(link.pid)
                 return
             except RunnerLostError as error:
                 await self._drop_runner(slot)
@@ -205,6 +211,8 @@ class WorkerRun:
             op = frame["op"]
             if op in ("case", "crash"):
                 _drop(left, frame["i"])
+                if most := _GPU_MEMORY.taken(link.pid):
+                    raw = pack(frame | {"gpu_memory": most})
             if op == "revoked":
                 numbers = set(frame["numbers"])
                 left[:] = [entry for entry in left if entry[0] not in numbers]
