@@ -18,6 +18,7 @@ from dtf_dask.comm.address import PREFIX
 if TYPE_CHECKING:
     from dtf_dask.runs.results.store import ResultsStore
     from dtf_dask.settings import Settings
+    from dtf_dask.standby.actions import Actions
 
 logger = logging.getLogger(__name__)
 
@@ -31,24 +32,8 @@ async def dask_setup(server: Any) -> None:
     A nanny of workers of ``dtf://`` waits for whoever leads.
     """
     if isinstance(server, Scheduler):
-        from dtf_dask.config import load
-        from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
-        from dtf_dask.scheduler_plugins.adapter.observing import Observer
-        from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
-        from dtf_dask.scheduler_plugins.topics import NAME as TOPICS
-        from dtf_dask.scheduler_plugins.topics import TopicPlugin
-
-        if TOPICS not in server.plugins:
-            plugin = TopicPlugin()
-            await plugin.start(server)
-            server.add_plugin(plugin, name=TOPICS)
-        if SCHEDULING not in server.plugins:
-            settings = load()
-            scheduling = scheduling_plugin(settings.scheduling, _open_results(settings))
-            if scheduling is not None:
-                await scheduling.start(server)
-                server.add_plugin(scheduling, name=SCHEDULING)
-        Observer.install(server)
+        await add_to_scheduler(server)
+        _answer_faces(server)
     elif isinstance(server, Worker):
         from dtf_dask.worker_plugins.hardware.plugin import NAME as HARDWARE
         from dtf_dask.worker_plugins.hardware.plugin import HardwarePlugin
@@ -83,6 +68,55 @@ async def dask_setup(server: Any) -> None:
             MODULE,
             type(server).__name__,
         )
+
+
+async def add_to_scheduler(scheduler: Scheduler) -> None:
+    """Add what every scheduler of dtf has, alone or of a coordinator."""
+    from dtf_dask.config import load
+    from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
+    from dtf_dask.scheduler_plugins.adapter.observing import Observer
+    from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
+    from dtf_dask.scheduler_plugins.topics import NAME as TOPICS
+    from dtf_dask.scheduler_plugins.topics import TopicPlugin
+
+    if TOPICS not in scheduler.plugins:
+        plugin = TopicPlugin()
+        await plugin.start(scheduler)
+        scheduler.add_plugin(plugin, name=TOPICS)
+    if SCHEDULING not in scheduler.plugins:
+        settings = load()
+        scheduling = scheduling_plugin(settings.scheduling, _open_results(settings))
+        if scheduling is not None:
+            await scheduling.start(scheduler)
+            scheduler.add_plugin(scheduling, name=SCHEDULING)
+    Observer.install(scheduler)
+
+
+def _answer_faces(scheduler: Scheduler) -> None:
+    """Have a scheduler without coordinators do what its pages ask for.
+
+    What does it is loaded when the first one asks: most never do.
+    """
+    actions: Actions | None = None
+
+    async def act(asked: Any = None) -> dict[str, Any]:
+        nonlocal actions
+        if actions is None:
+            from dtf_dask.standby.acts_alone import actions_alone
+
+            actions = actions_alone(scheduler)
+        return await actions.ask(asked)
+
+    def pages(place: str = "") -> None:
+        from dtf_dask.scheduler_plugins.adapter.dashboard_link import link
+        from dtf_dask.web.paths import pages_url
+        from dtf_dask.web.visitors import is_loopback
+
+        host, _, port = str(place)[:100].rpartition(":")
+        if is_loopback(host) and port.isascii() and port.isdecimal():
+            link(scheduler, pages_url(place))
+
+    scheduler.handlers |= {"dtf_act": act, "dtf_pages": pages}
 
 
 def upgrade_workers(scheduler: Scheduler) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,12 +11,14 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from dtf_dask.cli.dev_alone import alone
+from dtf_dask.cli.dev_parts import end, started_workers
 from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.ha_running import until_stopped
 from dtf_dask.cli.scheduler_ports import require_free
 from dtf_dask.cli.web_option import web_option
-from dtf_dask.errors import ConfigurationError
+from dtf_dask.errors import ConfigurationError, UsageError
 from dtf_dask.ha.coordinators import COORDINATORS_MAX, numbered
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.node_config import (
@@ -33,18 +32,15 @@ from dtf_dask.ha.redundancy import RedundancyManager
 from dtf_dask.web.paths import pages_url
 
 _LOOPBACK = "127.0.0.1"
-_END_S = 10.0
-_LEVEL = "DASK_LOGGING__DISTRIBUTED"
-"""What workers log: each says in a dozen lines that it starts, if nobody says less."""
 
 
 @click.command()
 @click.option(
     "--coordinators",
-    type=click.IntRange(1, COORDINATORS_MAX),
+    type=click.IntRange(0, COORDINATORS_MAX),
     default=3,
     show_default=True,
-    help="How many; one of 3, or two of 5, may be killed.",
+    help="How many; one of 3, or two of 5, may be killed. 0: a scheduler alone.",
 )
 @click.option(
     "--workers",
@@ -63,7 +59,7 @@ _LEVEL = "DASK_LOGGING__DISTRIBUTED"
     default=f"{_LOOPBACK}:0",
     show_default=True,
     metavar="HOST:PORT",
-    help="Where the dashboard of who leads listens.",
+    help="Where the dashboard of the scheduler listens.",
 )
 @web_option("Where pages and API of the first are served, those of the others above")
 @click.pass_context
@@ -79,6 +75,11 @@ def dev(
 
     The first line on stdout is its address.
     """
+    if coordinators == 0:
+        if folder is not None:
+            raise UsageError("a scheduler alone keeps nothing: leave --folder out")
+        alone(workers, dashboard, web)
+        return
     with contextlib.ExitStack() as stack:
         if folder is None:
             temporary = tempfile.TemporaryDirectory(prefix="dtf-dev-")
@@ -101,10 +102,13 @@ def dev(
         click.echo(contact)
         sys.stdout.flush()
         click.echo(f"Starting {len(made)} coordinators in {folder}.", err=True)
-        stack.callback(_end, started := _started(contact, workers))
+        parts = started_workers(contact, workers)
+        for part in parts:
+            stack.callback(end, part)
 
         async def end_workers() -> None:
-            _end(started)
+            for part in parts:
+                end(part)
 
         def say() -> None:
             for config in made:
@@ -161,32 +165,3 @@ def _webs(first: Address | None, count: int) -> list[Address | None]:
             for _ in range(count)
         ]
         return [(host, one.getsockname()[1]) for one in servers]
-
-
-def _started(contact: str, workers: int) -> subprocess.Popen[bytes] | None:
-    """The process of workers: they look for who leads until they find him."""
-    if not workers:
-        return None
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "dtf_dask.cli.dev_workers", contact),
-            *("--nworkers", str(workers)),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        env={_LEVEL: "warning", **os.environ},
-        start_new_session=True,
-    )
-
-
-def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """End the workers, kindly at first."""
-    if process is None or process.stdin is None or process.stdin.closed:
-        return
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_END_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdin.close()

@@ -24,6 +24,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "top": ("dtf_dask.cli.top:top", "Watch what a cluster does."),
     "watch": ("dtf_dask.cli.watch:watch", "Watch a run to its end."),
+    "web": ("dtf_dask.cli.web:web", "Serve pages of a scheduler that is alone."),
     "status": ("dtf_dask.cli.status:status", "Show who leads, and what is wrong."),
     "scheduler": ("dtf_dask.cli.cluster:scheduler", "Start a scheduler."),
     "worker": ("dtf_dask.cli.cluster:worker", "Start a worker for a scheduler."),

@@ -15,6 +15,8 @@ from dtf_dask.errors import ProtocolError
 from dtf_dask.view.alerts import Alert, alerts
 from dtf_dask.view.read_model import ReadModel
 
+NOT_UNDERSTOOD = (KeyError, TypeError, ValueError, ProtocolError)
+"""What an answer that is none raises as it is read."""
 ASKED_S = 1.0
 ANSWER_S = 5.0
 _RATE_S = 15.0
@@ -29,6 +31,55 @@ class Unanswered(Exception):
         self.why = why
         self.known = known
         """Whether the scheduler knows the question."""
+
+
+class SchedulerLine:
+    """Asks a scheduler, over a connection that is made again when it broke."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._scheduler: Any = None
+
+    async def ask(self, op: str, limit_s: float, **said: Any) -> Any:
+        """What is answered to an operation.
+
+        Raises
+        ------
+        Unanswered
+            If there is no answer, or none that says anything.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                if self._scheduler is None:
+                    self._scheduler = reached(self.address, limit_s)
+                answer = await getattr(self._scheduler, op)(**said)
+        except (OSError, TimeoutError, ValueError) as error:
+            await self.close()
+            why = told(error) or str(error) or f"no answer within {limit_s:g} s"
+            # Who asks says the address too.
+            raise Unanswered(why.removeprefix(f"{self.address}: ")) from error
+        return answer
+
+    async def view(self, since: str) -> Any:
+        """What has changed; see `Observer.answer`.
+
+        Raises
+        ------
+        Unanswered
+            As `ask` says.
+        """
+        answer = await self.ask("dtf_view", ANSWER_S, since=since)
+        if answer is None:  # what a Dask server says to what it does not know
+            why = "the scheduler there does not tell what is to be seen of it"
+            raise Unanswered(why, known=False)
+        return answer
+
+    async def close(self) -> None:
+        """Hold no connection."""
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            with suppress(OSError):
+                await scheduler.close_rpc()
 
 
 class ViewLink:
@@ -53,7 +104,7 @@ class ViewLink:
         self._id = ""
         self._seen_at = time.monotonic()
         self._ended: deque[tuple[float, int]] = deque()
-        self._scheduler: Any = None
+        self._line = SchedulerLine(address)
 
     @property
     def age_s(self) -> float:
@@ -89,33 +140,18 @@ class ViewLink:
             If there is no answer, or none that says anything.
         """
         try:
-            async with asyncio.timeout(ANSWER_S):
-                if self._scheduler is None:
-                    self._scheduler = reached(self.address, ANSWER_S)
-                answer = await self._scheduler.dtf_view(since=self._id)
-        except (OSError, TimeoutError, ValueError) as error:
-            await self.close()
-            why = told(error) or str(error) or f"no answer within {ANSWER_S:g} s"
-            raise self._unanswered(why) from error
-        if answer is None:  # what a Dask server says to what it does not know
-            why = "the scheduler there does not tell what is to be seen of it"
-            raise self._unanswered(why, known=False)
-        try:
+            answer = await self._line.view(self._id)
             self._take(answer)
-        except (KeyError, TypeError, ValueError, ProtocolError) as error:
-            raise self._unanswered(f"it is not understood: {error}") from error
+        except Unanswered as error:
+            self.trouble = error.why
+            raise
+        except NOT_UNDERSTOOD as error:
+            self.trouble = f"it is not understood: {error}"
+            raise Unanswered(self.trouble) from error
 
     async def close(self) -> None:
         """Hold no connection."""
-        scheduler, self._scheduler = self._scheduler, None
-        if scheduler is not None:
-            with suppress(OSError):
-                await scheduler.close_rpc()
-
-    def _unanswered(self, why: str, *, known: bool = True) -> Unanswered:
-        why = why.removeprefix(f"{self.address}: ")  # who asks says it too
-        self.trouble = why
-        return Unanswered(why, known=known)
+        await self._line.close()
 
     def _take(self, answer: dict[str, Any]) -> None:
         life, number = map(int, answer["id"].split(":"))

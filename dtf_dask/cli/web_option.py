@@ -33,11 +33,12 @@ def web_value(
     return host, port
 
 
-def web_option(words: str) -> Callable[[Any], Any]:
+def web_option(words: str, default: str | None = None) -> Callable[[Any], Any]:
     """The option, with what it says of itself."""
     return click.option(
         "--web",
         callback=web_value,
         metavar="[HOST:]PORT",
-        help=f"{words}, to this machine only. [default: nowhere]",
+        default=default,
+        help=f"{words}, to this machine only. [default: {default or 'nowhere'}]",
     )

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
 from distributed import Scheduler
 
-from dtf_dask.durable import operations
-from dtf_dask.durable.operations import encode_operation
 from dtf_dask.errors import UsageError
 from dtf_dask.explanation import counted
-from dtf_dask.ha import scheduler_words as words
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
-from dtf_dask.standby.actions import UNKNOWN, Act, ActRefusedError
-from dtf_dask.standby.link import NodeLink
-from dtf_dask.standby.standing import Standing
+from dtf_dask.standby.actions import UNKNOWN, Act, ActRefusedError, Ledger
 from dtf_dask.view.actions import Asked
 from dtf_dask.view.records import record_key
 from dtf_dask.worker_plugins.runner.topics import stop_topic
 
 if TYPE_CHECKING:
     from dtf_dask.scheduler_plugins.adapter.keeper import Keeper
-    from dtf_dask.standby.durability import Durability
 
 QUARANTINES = "x/quarantine/"
 QUARANTINES_MAX = 1_000
 _AGAIN_S = 1.0
-_STOP_S, _HAND_OVER_S = 60.0, 6.0
+_STOP_S = 60.0
+
+
+class Hands(Ledger, Protocol):
+    """What differs between a coordinator's scheduler and one that is alone."""
+
+    async def cancel(self, keys: Sequence[Any], reason: str) -> None:
+        """Cancel tasks, whoever wants them."""
+
+    async def retry(self, keys: Sequence[Any]) -> None:
+        """Try tasks again that failed."""
+
+    async def transfer(self, asked: Asked) -> str:
+        """Have another coordinator lead."""
 
 
 class Acts:
@@ -39,19 +46,12 @@ class Acts:
 
     Parameters
     ----------
-    standing
-        What its node said last.
+    hands
+        What it is done with.
     """
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        durability: Durability,
-        standing: Standing,
-        link: NodeLink,
-    ) -> None:
-        self._scheduler, self._durability = scheduler, durability
-        self._standing, self._link = standing, link
+    def __init__(self, scheduler: Scheduler, hands: Hands) -> None:
+        self._scheduler, self._hands = scheduler, hands
 
     def by_name(self) -> Mapping[str, Act]:
         """What does each action."""
@@ -63,13 +63,13 @@ class Acts:
             "quarantine": self._quarantine,
             "release": self._release,
             "reprioritize": self._reprioritize,
-            "transfer-leadership": self._transfer,
+            "transfer-leadership": self._hands.transfer,
         }
 
     def recall(self) -> None:
         """Workers that were quarantined are, whoever leads."""
         keeper = self._keeper()
-        for _, value in self._durability.records(QUARANTINES):
+        for _, value in self._hands.records(QUARANTINES):
             worker, reason = msgpack.unpackb(value)
             if keeper is not None:
                 engine = keeper.holding.engine
@@ -82,7 +82,7 @@ class Acts:
         reason = f"cancelled by {asked.by}"
         if more := asked.fields.get("reason"):
             reason = f"{reason}: {more}"
-        await self._do(operations.CANCEL, tuple(found), True, reason)
+        await self._hands.cancel(found, reason)
         return f"{counted(len(found), 'task')} cancelled{unknown}"
 
     async def _rerun(self, asked: Asked) -> str:
@@ -94,7 +94,7 @@ class Acts:
         # What failed with others is tried again with those.
         blamed = [tasks[key].exception_blame for key in failed]
         keys = dict.fromkeys(one.key for one in blamed if one is not None)
-        await self._do(operations.RETRY, tuple(keys))
+        await self._hands.retry(tuple(keys))
         return f"{counted(len(failed), 'task')} tried again{unknown}"
 
     async def _reprioritize(self, asked: Asked) -> str:
@@ -102,6 +102,7 @@ class Acts:
         wishes = {k: v for k, v in asked.fields.items() if k != "keys"}
         if not wishes:
             raise ActRefusedError("say a priority_class, a priority or a deadline")
+        self._schedules()
         handler: Any = self._scheduler.handlers["dtf_reprioritize"]
         try:
             told = await handler(keys=found, **wishes)
@@ -122,10 +123,6 @@ class Acts:
             )
         lacks = sum(key not in tasks for key in said)
         return found, f"; {lacks} of {len(said)} are not known" if lacks else ""
-
-    async def _do(self, kind: int, *body: Any) -> None:
-        self._durability.append(encode_operation(kind, "", *body))
-        await self._durability.settled()
 
     # Runs.
 
@@ -162,11 +159,11 @@ class Acts:
     async def _quarantine(self, asked: Asked) -> str:
         name = asked.fields["worker"]
         self._worker(asked)
-        if len(self._durability.records(QUARANTINES)) >= QUARANTINES_MAX:
+        if len(self._hands.records(QUARANTINES)) >= QUARANTINES_MAX:
             raise ActRefusedError(f"{QUARANTINES_MAX} workers are quarantined already")
         reason = asked.fields.get("reason", "") or f"as {asked.by} asked for"
         keeper = self._schedules()
-        await self._durability.keep({_quarantine(name): msgpack.packb((name, reason))})
+        await self._hands.keep({_quarantine(name): msgpack.packb((name, reason))})
         engine = keeper.holding.engine
         engine.quarantine(name, reason, keeper.holding.clock())
         keeper.holding.wake()
@@ -174,10 +171,10 @@ class Acts:
 
     async def _release(self, asked: Asked) -> str:
         name, key = asked.fields["worker"], _quarantine(asked.fields["worker"])
-        if not self._durability.records(key):
+        if not self._hands.records(key):
             raise ActRefusedError(f"no worker {name:.100} is quarantined", UNKNOWN)
         keeper = self._schedules()
-        await self._durability.keep({key: None})
+        await self._hands.keep({key: None})
         keeper.holding.engine.quarantine(name, "", keeper.holding.clock())
         keeper.holding.wake()
         return "it gets work again"
@@ -194,30 +191,12 @@ class Acts:
     def _schedules(self) -> Keeper:
         keeper = self._keeper()
         if keeper is None:
-            raise ActRefusedError("Dask alone schedules here, and quarantines nobody")
+            raise ActRefusedError("Dask alone schedules here")
         return keeper
 
     def _keeper(self) -> Keeper | None:
         plugin: Any = self._scheduler.plugins.get(SCHEDULING)
         return getattr(plugin, "keeper", None)
-
-    # Coordinators.
-
-    async def _transfer(self, asked: Asked) -> str:
-        """It ends this process, if it comes about: the next one writes that it has."""
-        node, own = self._standing.number(asked.fields["node"]), self._standing.own
-        told = self._standing.node
-        if node is None or node not in told.get("voters", ()):
-            raise ActRefusedError(
-                f"no coordinator that votes is {asked.fields['node']:.100}", UNKNOWN
-            )
-        if node == own:
-            return "it leads already"
-        if node not in told.get("active", ()):
-            raise ActRefusedError("it was not heard of lately")
-        self._link.say(words.hand_over(node))
-        await asyncio.sleep(_HAND_OVER_S)
-        raise ActRefusedError("it did not take over: is its scheduler ready?")
 
 
 def _quarantine(worker: str) -> str:

@@ -295,21 +295,10 @@ class Applier:
     def _cancel(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:
         keys, force, reason = op.body
         self.living.denied(packed, ())
-        tasks = self.scheduler.tasks
-        above = {key: tasks[key] for key in keys if key in tasks}
-        stack = list(above.values())
-        while stack:
-            for dependent in stack.pop().dependents:
-                if dependent.key not in above:
-                    above[dependent.key] = dependent
-                    stack.append(dependent)
-        # From the top, or what is wanted below would be thought to be needed there.
-        by_client: dict[str, list[Key]] = {}
-        for ts in reversed(above.values()):
-            for cs in ts.who_wants or ():
-                if force or cs.client_key == op.client:
-                    by_client.setdefault(cs.client_key, []).append(ts.key)
-        for client, wanted in sorted(by_client.items()):
+        by_client = dask_moving.wanted_above(self.scheduler.tasks, keys)
+        for client, wanted in by_client.items():
+            if not force and client != op.client:
+                continue
             if self.leads:
                 # What it made void is written: a shadow may know fewer tasks above.
                 self._voids(client, tuple(wanted), at_s)

@@ -33,6 +33,27 @@ def release(
     scheduler.stimulus_queue_slots_maybe_opened(stimulus_id=why)
 
 
+def wanted_above(
+    tasks: Mapping[Any, TaskState], keys: Iterable[Key]
+) -> dict[str, list[Key]]:
+    """What clients want of some tasks, and of those that need them, by client.
+
+    From the top, or what is wanted below would be thought to be needed there.
+    """
+    above = {key: tasks[key] for key in keys if key in tasks}
+    stack = list(above.values())
+    while stack:
+        for dependent in stack.pop().dependents:
+            if dependent.key not in above:
+                above[dependent.key] = dependent
+                stack.append(dependent)
+    found: dict[str, list[Key]] = {}
+    for ts in reversed(above.values()):
+        for cs in ts.who_wants or ():
+            found.setdefault(cs.client_key, []).append(ts.key)
+    return dict(sorted(found.items()))
+
+
 def forget_unneeded(scheduler: Any, tasks: Iterable[TaskState], why: str) -> None:
     """Forget those of some tasks that nobody wants and nothing depends on."""
     recommended = {

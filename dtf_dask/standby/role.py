@@ -26,7 +26,7 @@ from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
-from dtf_dask.preload import dask_setup, upgrade_workers
+from dtf_dask.preload import add_to_scheduler, upgrade_workers
 from dtf_dask.scheduler_plugins.adapter.dashboard_link import link
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.standby import dask_clients, dask_makings, dask_seam, dask_start
@@ -34,6 +34,7 @@ from dtf_dask.standby.absence import away_terms
 from dtf_dask.standby.actions import Actions
 from dtf_dask.standby.actions_here import ActionsHere
 from dtf_dask.standby.acts import Acts
+from dtf_dask.standby.acts_led import Led
 from dtf_dask.standby.applying import Applier
 from dtf_dask.standby.away import Presence
 from dtf_dask.standby.clients import Clients
@@ -198,7 +199,7 @@ class StandbyScheduler:
         )
         self.web = WebHere(hello, line, lambda: self.shadow.records)
         scheduler.dtf_durability = self.durability  # type: ignore[attr-defined]
-        await dask_setup(scheduler)
+        await add_to_scheduler(scheduler)
         upgrade_workers(scheduler)
         for plugin in scheduler.plugins.values():
             if isinstance(plugin, Successor):
@@ -251,7 +252,7 @@ class StandbyScheduler:
         self.results.lead(
             self.durability, lambda run, seen: observer.put("run", run, seen)
         )
-        acts = Acts(scheduler, self.durability, self._standing, self.link)
+        acts = Acts(scheduler, Led(self.durability, self._standing, self.link))
         acts.recall()
         settled = await take_over(
             scheduler,

@@ -74,7 +74,8 @@ class Lines:
 
     def read(self, value: object) -> list[str]:
         """See `Field`."""
-        if isinstance(value, list) and 0 < len(value) <= self.count_max:
+        # Dask makes tuples of lists on their way to who leads.
+        if isinstance(value, list | tuple) and 0 < len(value) <= self.count_max:
             return [self.line.read(one) for one in value]
         raise ValueError(f"a list of 1 to {self.count_max} texts")
 

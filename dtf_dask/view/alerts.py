@@ -104,7 +104,7 @@ def alerts(
         By the clock of the scheduler: ``cluster.at``, and how old that is.
     coordinators
         How nodes stand, if one is asked: a `NodeStatus` of `dtf_dask.ha`, as a map, and
-        their ``name``.
+        their ``name``. Of a scheduler without them, why it is ``unanswered``.
 
     Examples
     --------
@@ -135,6 +135,8 @@ def _of_coordinators(told: Iterable[Mapping[str, Any]]) -> Iterator[Alert]:
             if one.get(word):
                 words = f"coordinator {name}: {one[word]}"
                 yield Alert("critical", rule, name, words)
+        if one.get("unanswered"):
+            yield Alert("critical", "no-scheduler", "", str(one["unanswered"]))
         for part in ("scheduler", "web"):
             alarm = one.get(part, {}).get("alarm")
             if alarm:

@@ -42,6 +42,8 @@ def hello(
 
     Parameters
     ----------
+    node
+        Its number; 0 for a process that shows a scheduler without coordinators.
     names
         What coordinators are called, by their number in text.
     listens_at
@@ -49,7 +51,7 @@ def hello(
     more
         ``tag``: what tells the cluster from others of its name. ``contact``: where
         workers and clients find who leads. ``results``: the folder of the node's
-        results store.
+        results store; ``store``: the store itself, if it is not a node's.
     """
     return {
         "op": HELLO,

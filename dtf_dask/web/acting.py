@@ -68,7 +68,7 @@ class Acting:
                 break
             await asyncio.sleep(_AGAIN_S)
         if answer is None:
-            answer = {"status": 503, "detail": "no coordinator leads that could do it"}
+            answer = {"status": 503, "detail": "no scheduler answers that could do it"}
         status, detail = int(answer["status"]), str(answer["detail"])
         if status == 503:
             raise refused(

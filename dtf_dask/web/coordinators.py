@@ -16,14 +16,15 @@ def coordinators(
 
     Of the others a node knows how far they are behind, and whether they are heard of,
     only while it leads; what it does not know is None. ``webs`` says where their web
-    processes serve, of those that have one.
+    processes serve, of those that have one. A scheduler that is alone has none: its web
+    process is of no node, whose number is 0.
     """
     own, names = hello["node"], hello["names"]
     leader = standing.get("leader", 0)
     lag, active = standing.get("lag", {}), standing.get("active", ())
     leads = standing.get("role") == "leader"
     items = []
-    for node in _members(standing) or [own]:
+    for node in _members(standing) or ([own] if own else []):
         here = node == own
         role = "leader" if node == leader else "other"
         items.append(

@@ -45,7 +45,7 @@ def dashboard() -> bytes:
 
 def figures(site: Site) -> Iterator[Figure]:
     """Those of a site, by its own clock and that of the scheduler."""
-    if site.standing:
+    if "role" in site.standing:
         yield from of_node(site.standing)
     told = [(one.level, one.rule) for one in site.alerts()]
     yield from of_cluster(site.model, site.now, told)

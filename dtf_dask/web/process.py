@@ -56,7 +56,7 @@ class WebProcess:
         """Let others in, now that there is something to be seen."""
         address = str(site.hello["listens_at"])
         try:
-            served(site).add_sockets(_bound(address))
+            served(site).add_sockets(bound(address))
         except (OSError, ValueError) as error:
             why = f"{address}: {error}"
             logger.error("this web process ends: %s", why)
@@ -66,7 +66,7 @@ class WebProcess:
         self.link.say(words.ready(os.getpid()))
 
 
-def _bound(address: str) -> list[socket.socket]:
+def bound(address: str) -> list[socket.socket]:
     """Sockets of ``host:port``, which is of this machine only."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")

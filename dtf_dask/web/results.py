@@ -39,10 +39,12 @@ class Results:
     ----------
     folder
         Of the node; empty for none.
+    store
+        The store itself, a file or a URL, if it is not a node's.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._path = Path(folder) / FILE if folder else None
+    def __init__(self, folder: str, store: str = "") -> None:
+        self._store = store or (str(Path(folder) / FILE) if folder else "")
         self._threads = ThreadPoolExecutor(THREADS, "dtf-web-results")
         self._mutex = threading.Lock()
         self._opened: tuple[ResultsStore, Pages] | None = None
@@ -93,7 +95,7 @@ class Results:
     def _open(self) -> tuple[ResultsStore, Pages]:
         with self._mutex:
             if self._opened is None:
-                if self._path is None or not self._path.exists():
+                if not self._is_there():
                     raise NoResultsError
                 # Imported here: a third of a second, and nobody may ever ask.
                 from dtf_dask.runs.results.pages import Pages
@@ -101,11 +103,16 @@ class Results:
 
                 try:
                     store = ResultsStore.open(
-                        self._path, create=False, busy_timeout_s=_BUSY_S
+                        self._store, create=False, busy_timeout_s=_BUSY_S
                     )
                 except ResultsUnavailableError:
-                    if self._path.exists():
+                    if self._is_there():
                         raise
                     raise NoResultsError from None
                 self._opened = (store, Pages())
             return self._opened
+
+    def _is_there(self) -> bool:
+        """Whether there is a store, as far as that can be said without opening it."""
+        found = self._store
+        return "://" in found or (found != "" and Path(found).exists())

@@ -50,9 +50,12 @@ class Site:
         self.model = ReadModel()
         self.series = Series()
         self.readers = Readers()
-        self.results = Results(str(hello.get("results", "")))
+        self.results = Results(
+            str(hello.get("results", "")), str(hello.get("store", ""))
+        )
         self.standing: dict[str, Any] = {}
-        """A `NodeStatus` of this node."""
+        """A `NodeStatus` of this node; of a scheduler that is alone, ``unanswered``:
+        why it says nothing."""
         self.standing_at = 0.0
         self.begun = False
         """Whether it has all there was when the process began."""

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -22,10 +22,12 @@ import pytest
 from click.testing import CliRunner
 
 from dtf_dask.cli import scheduler_ports
+from dtf_dask.cli.free_ports import free_ports
 from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.cli.main import dtf
 from dtf_dask.errors import ConfigurationError, DtfError
 from dtf_dask.ha.coordinators import numbered
+from dtf_dask.web.paths import api_url
 
 WAIT_S = 120.0
 DTF = (sys.executable, "-c", "from dtf_dask.cli.main import main; main()")
@@ -76,6 +78,20 @@ def dev(*words: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         process.stdout.close()
     _, left = psutil.wait_procs(family, WAIT_S)
     assert left == []
+
+
+def test_a_scheduler_alone_has_pages_too() -> None:
+    """The first line is its address, others may watch it; Ctrl-C ends all of it."""
+    (port,) = free_ports(1)
+    with dev("--coordinators", 0, "--workers", 0, "--web", port) as (address, process):
+        assert address.startswith("tcp://127.0.0.1:")
+        ends = time.monotonic() + WAIT_S
+        while True:
+            assert process.poll() is None
+            assert time.monotonic() < ends
+            with suppress(OSError), urlopen(f"{api_url(f'127.0.0.1:{port}')}cluster"):
+                break
+            time.sleep(0.1)
 
 
 def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> None:

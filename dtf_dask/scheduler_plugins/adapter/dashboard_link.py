@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "dtf"
 """Of the entry in the dashboard's bar, and of the path behind it."""
+_TO = "dtf_pages"
 _DASHBOARD = "distributed.dashboard.scheduler"
 
 
@@ -22,9 +23,13 @@ def link(scheduler: Scheduler, url: str) -> None:
     if dashboard is None:  # this scheduler has none
         return
     try:
-        to = {"url": url, "permanent": False}
-        rule = (rf"/{NAME}/?", RedirectHandler, to)
-        scheduler.http_application.add_handlers(".*$", [rule])
+        application = scheduler.http_application
+        to = application.settings.get(_TO)
+        if to is None:
+            to = application.settings[_TO] = {"permanent": False}
+            rule = (rf"/{NAME}/?", RedirectHandler, to)
+            application.add_handlers(".*$", [rule])
+        to["url"] = url  # another web process may serve by now
         shown = dashboard.template_variables(scheduler)["pages"]
         if NAME not in shown:
             shown.append(NAME)

@@ -20,7 +20,7 @@ class Coordinators {
     this.term = query.term ?? "";
     this.attempts = [];
     this.summary = el("p", { role: "status" });
-    this.nodes = new Table("Coordinators", NODES, { key: (row) => row.node, empty: "Nobody has said yet." });
+    this.nodes = new Table("Coordinators", NODES, { key: (row) => row.node, empty: "There are none, or none has said anything yet." });
     this.failovers = new Table("Failovers", FAILOVERS, {
       key: (row) => row.term,
       empty: "Nobody has had to take over in the time that is kept.",
@@ -73,6 +73,10 @@ class Coordinators {
 
   #now(told) {
     if (!told) return;
+    if (told.items.length === 0) {
+      setText(this.summary, "This scheduler is alone: there are no coordinators, and nobody takes over when it ends.");
+      return;
+    }
     const leader = told.items.find((one) => one.node === told.leader);
     const here = told.items.find((one) => one.here);
     const who = leader ? `${short(leader.name, 30)} leads in term ${told.term}` : `Nobody leads (term ${told.term})`;

@@ -92,7 +92,8 @@ function header() {
   const told = live.coordinators;
   const names = new Map((told?.items ?? []).map((one) => [one.node, one.name]));
   setText(document.getElementById("cluster"), told ? short(told.cluster, 30) : "");
-  const leader = told ? (told.leader === null ? "nobody leads" : `${short(names.get(told.leader) ?? told.leader, 20)} leads`) : "";
+  const alone = told?.items.length === 0;
+  const leader = told && !alone ? (told.leader === null ? "nobody leads" : `${short(names.get(told.leader) ?? told.leader, 20)} leads`) : "";
   setText(document.getElementById("leader"), leader);
   const dask = document.getElementById("dask");
   const url = live.cluster?.dashboard ?? "";

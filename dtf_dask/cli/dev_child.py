@@ -1,4 +1,4 @@
-"""``dtf worker`` for ``dtf dev``: ends when its input does, however that came about."""
+"""A command of dtf for ``dtf dev``: ends when its input does, however that came."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ if __name__ == "__main__":
     threading.Thread(target=_watch, daemon=True).start()
     from dtf_dask.cli.main import main
 
-    main(["worker", *sys.argv[1:]])
+    main(sys.argv[1:])
