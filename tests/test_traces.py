@@ -174,7 +174,8 @@ def test_traces_go_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> N
         assert path == "/v1/traces"
         told = trace_service_pb2.ExportTraceServiceRequest.FromString(body)
         for resource in told.resource_spans:
-            assert resource.resource.attributes[0].value.string_value == "dtf"
+            named = {one.key: one.value for one in resource.resource.attributes}
+            assert named["service.name"].string_value == "dtf"
             spans |= {one.name: one for s in resource.scope_spans for one in s.spans}
     assert set(spans) == {"run s", "c", "attempt 1"}
     assert {one.trace_id.hex() for one in spans.values()} == {PARENT.split("-")[1]}

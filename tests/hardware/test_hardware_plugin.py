@@ -189,7 +189,7 @@ def test_how_busy_and_warm_it_is_goes_with_heartbeats(
             for name, found in sensors.items()
         }
         plugin = HardwarePlugin((), probe, Telemetry(probe, lambda: shaped))
-        async with started(plugin) as (s, _):
+        async with started(plugin) as (s, w):
 
             async def seen(wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
                 async with asyncio.timeout(WAIT_S):
@@ -216,6 +216,9 @@ def test_how_busy_and_warm_it_is_goes_with_heartbeats(
             load = await seen(lambda load: load["gpus"][0]["util"] is None)
             assert load["gpus"][0]["temperature"] is None
             assert load["gpus"][1] == second
+            await ask(w)
+            cards[1].busy = 10
+            await seen(lambda load: load["gpus"][1]["util"] == 0.1)
 
     asyncio.run(run())
 

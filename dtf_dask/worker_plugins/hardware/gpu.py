@@ -75,6 +75,7 @@ class GpuProbe:
         self._environment = environment
         self._driver = driver
         self._nvml: Nvml | None = None
+        self._anew = False
         self.sight = Sight()
         """The last look; replaced as a whole, so that other threads may read it."""
 
@@ -85,6 +86,8 @@ class GpuProbe:
 
     def facts(self) -> Mapping[str, Any]:
         """The facts below ``gpu``; `sight` is what they are about."""
+        if self._anew:
+            self.close()  # the driver lists devices anew for who starts anew
         problems: list[str] = []
         devices: list[Device] = []
         silent: set[int] = set()
@@ -107,8 +110,7 @@ class GpuProbe:
         except Exception as error:
             if not is_absent(error) or self._driver.exists():
                 problems.append(f"NVIDIA's driver: {words_of(error)}")
-        if problems:
-            self.close()  # the driver lists devices anew for who starts anew
+        self._anew = bool(problems)
         usable = visible(devices, self._environment.get("CUDA_VISIBLE_DEVICES"), silent)
         self.sight = self._seen(devices, usable, problems)
         facts = together(usable)
