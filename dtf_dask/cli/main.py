@@ -16,6 +16,7 @@ from dtf_dask.errors import DtfError
 _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("dtf_dask.cli.run:run", "Run a test suite on a Dask cluster."),
     "resume": ("dtf_dask.cli.resume:resume", "Run what an earlier run left undone."),
+    "rerun": ("dtf_dask.cli.resume:rerun", "Run cases of an earlier run again."),
     "results": ("dtf_dask.cli.results:results", "Show, compare and export results."),
     "dev": ("dtf_dask.cli.dev:dev", "Run a whole cluster on this machine."),
     "coordinator": (

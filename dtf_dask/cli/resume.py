@@ -1,47 +1,63 @@
-"""``dtf resume``: the command of an earlier run again, for what it left undone."""
+"""``dtf resume`` and ``dtf rerun``: the command of an earlier run, for some cases.
+
+The code and the environment of a run are where it was started: so it is run again
+there, as a run of its own, and nothing of the earlier one changes.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
 from dtf_dask.errors import UsageError
-from dtf_dask.model import CaseId, Run
+from dtf_dask.model import CaseId, Outcome, Run
 
 # Of the earlier command line: they would name the new run as the old one.
 _NOT_AGAIN = ("--dtf-run-id", "--dtf-only", "--dtf-resumes")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run_ref", metavar="RUN", default="last")
-@click.option(
-    "--results",
-    "--db",
-    metavar="URL",
-    help="The results store that holds RUN [default: that of this folder's project].",
-)
-@click.option("-n", "--workers", metavar="N", help="Workers of a local cluster.")
-@click.option("--address", metavar="ADDRESS", help="A scheduler.")
-@click.argument("arguments", nargs=-1)
-def resume(
-    run_ref: str,
-    results: str | None,
-    workers: str | None,
-    address: str | None,
-    arguments: tuple[str, ...],
-) -> None:
+_FAILED = (Outcome.FAILED, Outcome.ERROR, Outcome.TIMEOUT, Outcome.LOST)
+_PROGRAM = "client.run_cases"
+
+
+def _command(function: Callable[..., None]) -> click.Command:
+    """A command with what both take."""
+    for decorate in (
+        click.argument("arguments", nargs=-1),
+        click.option("--address", metavar="ADDRESS", help="A scheduler."),
+        click.option(
+            "-n", "--workers", metavar="N", help="Workers of a local cluster."
+        ),
+        click.option(
+            "--results",
+            "--db",
+            metavar="URL",
+            help="The results store that holds RUN [default: that of this folder's"
+            " project].",
+        ),
+        click.argument("run_ref", metavar="RUN", default="last"),
+    ):
+        function = decorate(function)
+    made: click.Command = click.command(
+        context_settings={"help_option_names": ["-h", "--help"]}
+    )(function)
+    return made
+
+
+@_command
+def resume(run_ref: str, results: str | None, **more: Any) -> None:
     """Run what RUN planned and did not finish.
 
     RUN is an id, its beginning, or "last" (the default). Its command line is used
     again, but for what selected tests or stopped early; ARGUMENTS are added to it.
     What has ended, passed or failed, is not run again: `dtf run --lf` does that.
     """
-    from dtf_dask.cli.results_store import locate, open_store
-    from dtf_dask.cli.run import run_pytest
+    from dtf_dask.cli.results_store import open_store
 
     with open_store(results) as store:
         earlier = store.run(run_ref)
@@ -49,11 +65,73 @@ def resume(
     if not missing:
         click.echo(f"run {earlier.id} is complete: nothing to resume")
         return
+    _run(earlier, missing, "resuming", results, **more)
+
+
+@click.option(
+    "--case",
+    "names",
+    multiple=True,
+    metavar="CASE",
+    help="This one; a part of its id is enough if no other has it. May be repeated.",
+)
+@click.option("--failed", is_flag=True, help="Only those that did not pass.")
+@_command
+def rerun(
+    run_ref: str,
+    results: str | None,
+    failed: bool,
+    names: tuple[str, ...],
+    **more: Any,
+) -> None:
+    """Run cases of RUN again: all, those that failed, or some.
+
+    RUN is an id, its beginning, or "last" (the default). It is a run of its own, with
+    the same command line, but for what selected tests or stopped early; ARGUMENTS are
+    added to it. It is run where RUN was started: its code and environment are there.
+    """
+    from dtf_dask.cli.results_store import find_case, open_store
+
+    with open_store(results) as store:
+        earlier = store.run(run_ref)
+        outcomes = store.outcomes(earlier.id)
+        if names:
+            cases = [find_case(store, earlier, name).case_id for name in names]
+        elif failed:
+            cases = [one for one, outcome in outcomes.items() if outcome in _FAILED]
+        else:
+            cases = list(dict.fromkeys([*outcomes, *store.missing(earlier.id)]))
+    if not cases:
+        of = "has failed" if failed else "is known"
+        click.echo(f"no case of run {earlier.id} {of}: nothing to run again")
+        return
+    _run(earlier, list(dict.fromkeys(cases)), "running again", results, **more)
+
+
+def _run(
+    earlier: Run,
+    cases: Sequence[CaseId],
+    doing: str,
+    results: str | None,
+    *,
+    workers: str | None,
+    address: str | None,
+    arguments: tuple[str, ...],
+) -> None:
+    """Become the run of these cases; returns never."""
+    from dtf_dask.cli.results_store import locate
+    from dtf_dask.cli.run import run_pytest
+
+    if earlier.command[:1] == (_PROGRAM,):
+        raise UsageError(
+            f"run {earlier.id} was started by a program, with {_PROGRAM}: that runs it"
+            " again"
+        )
     folder = _folder(earlier)
     click.echo(
-        f"resuming {earlier.id}: {len(missing):,} of {earlier.cases_planned:,} cases"
+        f"{doing} {earlier.id}: {len(cases):,} of {earlier.cases_planned:,} cases"
     )
-    names = _names(missing)
+    names = _names(cases)
     words = [
         *_again(earlier.command[1:]),
         *arguments,
@@ -81,13 +159,13 @@ def _folder(earlier: Run) -> Path:
     return folder
 
 
-def _names(missing: list[CaseId]) -> IO[bytes]:
+def _names(cases: Sequence[CaseId]) -> IO[bytes]:
     """A file of the cases, with no name to clean up; NUL parts them.
 
     The process that takes this one's place inherits it.
     """
     file = tempfile.TemporaryFile(prefix="dtf-only-")  # noqa: SIM115
-    file.write("\0".join(missing).encode("utf-8", "surrogatepass"))
+    file.write("\0".join(cases).encode("utf-8", "surrogatepass"))
     file.flush()
     file.seek(0)
     os.set_inheritable(file.fileno(), True)

@@ -34,6 +34,7 @@ Examples:
 Afterwards:
   dtf results               what came of it (show, compare, flaky, slowest, export)
   dtf resume                run what was interrupted, or stopped by -x
+  dtf rerun --failed        run again what failed
 
 Exit codes 0 to 5 are pytest's: passed, failed, interrupted, internal error, wrong
 usage, no tests. From 9 on they are dtf's, and it says what to do: 9 configuration, 11

@@ -243,7 +243,7 @@ def _runs(seen: Screen, columns: int) -> list[Text]:
 def _classes(seen: Screen, columns: int) -> list[Text]:
     rows = []
     for one in seen.of("class"):
-        if not (one["waiting"] or one["running"] or one["ended"]):
+        if not any(one[n] for n in ("waiting", "held", "running", "ended")):
             continue
         slack = Text("")
         if one["latest"] is not None:
@@ -255,6 +255,7 @@ def _classes(seen: Screen, columns: int) -> list[Text]:
             (
                 named(one["name"]),
                 f"{one['waiting']:,}",
+                f"{one['held']:,}" if one["held"] else "",
                 f"{one['running']:,}",
                 roughly(max(0.0, seen.now - one["since"])) if one["since"] else "-",
                 slack,
@@ -264,8 +265,8 @@ def _classes(seen: Screen, columns: int) -> list[Text]:
         )
     if not rows:
         return []
-    head = ("CLASS", "WAITING", "RUNNING", "LONGEST", "TIME LEFT", "ENDED", "FAILED")
-    return table(head, rows, columns, cut=0, right=(1, 2, 3, 4, 5, 6))
+    head = ("CLASS", "WAITING", "HELD", "RUNNING", "LONGEST", "TIME LEFT", "ENDED")
+    return table((*head, "FAILED"), rows, columns, cut=0, right=range(1, 8))
 
 
 def _kinds(seen: Screen, columns: int) -> list[Text]:

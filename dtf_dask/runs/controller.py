@@ -72,9 +72,8 @@ class Controller:
             config.hook.pytest_deselected(items=left)
         if gone:
             self.notice(
-                f"the suite has changed: {len(gone)} cases that run"
-                f" {option.dtf_resumes} left undone are no more, {one_line(gone[0])}"
-                " for one"
+                f"the suite has changed: {len(gone)} cases of run"
+                f" {option.dtf_resumes} are no more, {one_line(gone[0])} for one"
             )
 
     @pytest.hookimpl(tryfirst=True)

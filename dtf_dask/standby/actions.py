@@ -87,7 +87,8 @@ class Kept:
     def seen(self) -> dict[str, Any]:
         """As it is to be seen."""
         names = ("id", "action", "by", "state", "subject", "result")
-        return {name: getattr(self, name) for name in (*names, "at", "finished_at")}
+        seen = {name: getattr(self, name) for name in (*names, "at", "finished_at")}
+        return seen | {"asked": self.asked.hex()}
 
 
 class Actions:

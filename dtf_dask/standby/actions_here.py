@@ -19,10 +19,13 @@ _ANSWER_S = 15.0
 class ActionsHere:
     """What the scheduler process of a node does with them."""
 
-    def __init__(self, link: NodeLink, line: LeaderLine) -> None:
+    def __init__(
+        self, link: NodeLink, line: LeaderLine, handlers: dict[str, Any]
+    ) -> None:
         self._link, self._line = link, line
         self._actions: Actions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        handlers[OP] = self._asked
 
     def take(self, frame: Frame) -> None:
         """The node says `ask`."""
@@ -30,22 +33,19 @@ class ActionsHere:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def lead(
-        self, actions: Actions, leads: str, handlers: dict[str, Any]
-    ) -> None:
+    async def lead(self, actions: Actions, leads: str) -> None:
         """From now on they are done here."""
         await actions.lead(leads)
         self._actions = actions
-        handlers[OP] = self._asked
 
     def close(self) -> None:
         """Answer nobody any more."""
         for task in self._tasks:
             task.cancel()
 
-    async def _asked(self, asked: Any = None) -> dict[str, Any]:
-        assert self._actions is not None
-        return await self._actions.ask(asked)
+    async def _asked(self, asked: Any = None) -> dict[str, Any] | None:
+        """Of another node (Dask calls this); None while this one takes over."""
+        return None if self._actions is None else await self._actions.ask(asked)
 
     async def _answer(self, number: int, asked: Mapping[str, Any]) -> None:
         if self._actions is not None:

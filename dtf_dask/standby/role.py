@@ -184,7 +184,7 @@ class StandbyScheduler:
         self._standing = Standing(scheduler, hello)
         line = LeaderLine(scheduler, hello)
         self.results = ResultsHere(scheduler, hello, line)
-        self.actions = ActionsHere(self.link, line)
+        self.actions = ActionsHere(self.link, line, scheduler.handlers)
         self.presence = Presence(scheduler, away_terms(load().ha))
         self.presence.begin()
         self.applier = Applier(scheduler, self._more)
@@ -279,7 +279,7 @@ class StandbyScheduler:
                 acts.by_name(),
                 lambda id, seen: observer.put("action", id, seen),
             ),
-            *(self._standing.name(hello["node"]), scheduler.handlers),
+            self._standing.name(hello["node"]),
         )
         self.link.say(
             words.settled(

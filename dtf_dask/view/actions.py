@@ -202,6 +202,10 @@ class Asked:
         plain = json.dumps([self.action, dict(self.fields)], sort_keys=True)
         return hashlib.blake2b(plain.encode(), digest_size=16).digest()
 
+    def is_done(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record that is to be seen says that just this was done."""
+        return record["state"] == "done" and record["asked"] == self.digest.hex()
+
     def plain(self) -> dict[str, Any]:
         """As `read_asked` reads it."""
         return {

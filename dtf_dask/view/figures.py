@@ -117,6 +117,7 @@ _CLUSTER: dict[str, tuple[str, str]] = {
 
 _CLASS: dict[str, tuple[str, Callable[[Record, float], float | None]]] = {
     "waiting": ("Tasks of a class that wait.", lambda row, now: row["waiting"]),
+    "held": ("Tasks of a class that are held back.", lambda row, now: row["held"]),
     "running": ("Tasks of a class that run.", lambda row, now: row["running"]),
     "ended_total": ("Tasks of a class that ended.", lambda row, now: row["ended"]),
     "failed_total": ("Tasks of a class that failed.", lambda row, now: row["failed"]),

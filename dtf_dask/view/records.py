@@ -115,6 +115,7 @@ SHAPES = MappingProxyType(
         "class": shape(
             ("name",),
             waiting=Whole(),
+            held=Whole(),
             running=Whole(),
             since=Maybe(_AT),
             latest=Maybe(_AT),
@@ -163,7 +164,7 @@ SHAPES = MappingProxyType(
             since=_AT,
         ),
         "action": shape(
-            ("id", "action", "by", "state"),
+            ("id", "action", "by", "state", "asked"),
             subject=_LONG,
             result=_LONG,
             at=_AT,
@@ -189,6 +190,8 @@ SHAPES = MappingProxyType(
 Times are in seconds since 1970, by the clock of the scheduler that wrote it, as is
 ``cluster.at``: who wants to know how long something lasts subtracts from that.
 
+``class.held``
+    Tasks that wait for others to end, or for the rest of their gang, and no worker.
 ``class.since``, ``class.latest``
     Since when the task waits that has waited longest, and until when the one must begin
     that has least time left for its deadline; of those that are next in their lines.
@@ -204,6 +207,8 @@ Times are in seconds since 1970, by the clock of the scheduler that wrote it, as
 ``load.temperature``, ``load.gpus``
     Of the machine's processor, in °C; of each GPU that the worker may use how much of
     its time (0 to 1) and memory is taken, by whomever. None for what is not known.
+``action.asked``
+    A digest of what was asked for: two that have it asked for the same.
 ``run.counts``
     How many cases there are of each outcome.
 """

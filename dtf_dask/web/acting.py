@@ -1,7 +1,8 @@
 """Actions that are asked for here, and done by whoever leads: see `view.actions`.
 
 While nobody leads it is asked again, with the same id: so it is done once, whoever died
-in between.
+in between. Who led until he was asked to hand over cannot answer any more, nor can this
+node until its next scheduler process runs: then it is the record that says it is done.
 """
 
 from __future__ import annotations
@@ -31,15 +32,18 @@ class Acting:
     ----------
     say
         Says a word to the node.
+    seen
+        The record of an action, by its id, if there is one.
     """
 
     def __init__(
         self,
         say: Callable[[Mapping[str, Any]], None],
+        seen: Callable[[str], Mapping[str, Any] | None],
         *,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._say, self._patience_s = say, patience_s
+        self._say, self._seen, self._patience_s = say, seen, patience_s
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
 
@@ -80,13 +84,22 @@ class Acting:
         return status, dict(answer["record"])
 
     async def _ask(self, asked: Asked, limit_s: float) -> Any:
+        """What the node answers, or a record of it; None if there is neither."""
         self._number += 1
-        number = self._number
-        waits = self._waiting[number] = asyncio.get_running_loop().create_future()
+        number, loop = self._number, asyncio.get_running_loop()
+        ends_at = loop.time() + limit_s
+        waits = self._waiting[number] = loop.create_future()
         self._say(words.ask(number, asked.plain()))
         try:
-            return await asyncio.wait_for(waits, limit_s)
-        except TimeoutError:
+            while (left_s := ends_at - loop.time()) > 0:
+                await asyncio.wait([waits], timeout=min(_AGAIN_S, left_s))
+                if waits.done() and waits.result() is not None:
+                    return waits.result()
+                record = self._seen(asked.id)
+                if record is not None and asked.is_done(record):
+                    return {"status": 200, "detail": "", "record": record}
+                if waits.done():
+                    break
             return None
         finally:
             del self._waiting[number]

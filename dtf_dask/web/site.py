@@ -13,6 +13,7 @@ from typing import Any
 from dtf_dask.view import feed_words as words
 from dtf_dask.view.alerts import Alert, alerts
 from dtf_dask.view.read_model import EventId, ReadModel, Snapshot
+from dtf_dask.view.records import record_key
 from dtf_dask.view.series import Series
 from dtf_dask.web import wire
 from dtf_dask.web.acting import Acting
@@ -45,9 +46,9 @@ class Site:
         self, hello: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]
     ) -> None:
         self.hello = hello
-        self.acting = Acting(say)
         self.tag = str(hello.get("tag", ""))
         self.model = ReadModel()
+        self.acting = Acting(say, lambda id: self.model.get(record_key("action", id)))
         self.series = Series()
         self.readers = Readers()
         self.results = Results(

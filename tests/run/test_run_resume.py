@@ -75,7 +75,8 @@ def test_interrupt_and_resume(slow):
 
 
 def test_stopped_early_then_resumed_by_many_names(tmp_path):
-    """-x leaves 100 cases; resume runs those, without -x, over a changed suite."""
+    """-x leaves 100 cases; resume runs those, without -x, over a changed suite; what
+    failed in a run, or one case of it, is run again by that run's command."""
     text = (
         "import pytest\n"
         "def test_first(): assert 0\n"
@@ -97,6 +98,14 @@ def test_stopped_early_then_resumed_by_many_names(tmp_path):
     assert "test_m.py::test_many[1999] for one" in ended.out
     assert len(attempts(tmp_path)) == 2001 - kept
     assert "dtf.toml::echo" in attempts(tmp_path)
+    resumed = kept_run(tmp_path).id
+    ended = run(tmp_path, dtf("rerun", resumed, "--case", "nobody"))
+    assert (ended.code, "contains 'nobody'" in ended.out) == (4, True)
+    ended = run(tmp_path, dtf("rerun", "--failed", "--", "-q"))
+    assert f"running again {resumed}: 1 of {2002 - kept} cases" in ended.out
+    assert (ended.code, list(attempts(tmp_path))) == (1, ["test_m.py::test_many[3]"])
+    ended = run(tmp_path, dtf("rerun", earlier.id[:-1], "--case", "test_first"))
+    assert (ended.code, list(attempts(tmp_path))) == (1, ["test_m.py::test_first"])
     tmp_path.rename(gone)
     store = gone / ".dtf" / "results.sqlite"
     ended = run(gone, dtf("resume", earlier.id, "--results", store))

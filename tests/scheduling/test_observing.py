@@ -89,10 +89,12 @@ def test_what_waits_runs_and_has_ended_is_seen() -> None:
             assert cluster["threads_used"] == 1
             (kind,) = looker.of("kind")
             assert (kind["waiting"], kind["waits_for"]) == (3, "room")
+            assert cluster["at"] - 1 < kind["eta"] < cluster["at"] + 600
             assert cluster["at"] - 60 < kind["since"] <= cluster["at"] + 1
             normal = looker.model.get("class/normal")
             assert normal is not None
             assert (normal["waiting"], normal["running"], normal["ended"]) == (3, 1, 0)
+            assert (normal["held"], cluster["held"]) == (0, 0)
             (worker,) = looker.of("worker")
             assert (worker["name"], worker["status"]) == ("w0", "running")
             assert worker["labels"] == ["board=rpi"]
@@ -129,6 +131,7 @@ def test_why_a_kind_waits_is_said() -> None:
             (kind,) = looker.of("kind")
             assert kind["waits_for"] == "a worker that can run it"
             assert "w0" in kind["why"]
+            assert kind["eta"] is None
             assert kind["help"].startswith("start a worker with")
             del future
 

@@ -10,6 +10,7 @@ import pytest
 
 from dtf_dask.standby import actions
 from dtf_dask.standby.actions import Actions, ActRefusedError
+from dtf_dask.view.actions import read_asked
 from dtf_dask.view.records import formed
 
 
@@ -160,3 +161,15 @@ def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len((await book.leader())._kept) == 3
 
     live(check)
+
+
+def test_what_came_by_another_scheduler_is_the_same() -> None:
+    """Dask has lists arrive as tuples: it is the same that is asked for."""
+    by_list, by_tuple = (
+        read_asked(
+            {"id": "c", "action": "cancel", "by": "me", "fields": {"keys": keys}}
+        )
+        for keys in (["a", "b"], ("a", "b"))
+    )
+    assert by_list == by_tuple
+    assert by_list.digest == by_tuple.digest

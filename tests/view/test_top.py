@@ -55,7 +55,8 @@ def busy(name: str, workers: int) -> ReadModel:
         deadlines_missed=2,
         problem=name,
     )
-    put("class", name=name, waiting=3, since=NOW - 9, latest=NOW - 1, failed=2)
+    row = {"waiting": 3, "held": 2, "since": NOW - 9, "latest": NOW - 1, "failed": 2}
+    put("class", name=name, **row)
     why = {"waits_for": name, "why": name, "needs": name, "tenant": name, "class": name}
     put("kind", waiting=3, due=NOW, since=NOW - 9, **why)
     for number in range(workers):
@@ -104,6 +105,7 @@ def test_what_matters_less_is_left_out_first() -> None:
     assert "2.5 of 4" in large
     assert "  50%  " in large
     assert "50% 1 GiB 60°C  51°C" in "\n".join(shown(busy("w", 5), 160, 60))
+    assert re.search(r"CLASS +WAITING +HELD .*\nw +3 +2 ", large)
     small = "\n".join(shown(busy("w", 5), 80, 16))
     assert "\nWORKER" in small
     assert "TERM  LED" not in small

@@ -9,6 +9,7 @@ async (own) => {
   const { groupsOf, scarceOf } = await from("scheduling");
   const { touchedBy } = await from("coordinators");
   const { elsewhere } = await from("link");
+  const { commandOf } = await from("again");
   const found = {};
 
   const mirror = new Mirror();
@@ -83,5 +84,7 @@ async (own) => {
   const attempt = (case_id, number, outcome, at) => ({ run: "r", case_id, number, outcome, worker: "w", started_at: at, duration_s: 5 });
   const ran = [attempt("a", 1, "passed", 8), attempt("b", 1, "lost", 8), attempt("b", 2, "passed", 14), attempt("c", 1, "passed", 20)];
   found.touched = touchedBy(ran, { start: 10, end: 12 }).map((one) => [one.case_id, one.cost]);
+  const run = { run: "r-1", rootdir: "/a b", policy: { cwd: "below" } };
+  found.command = commandOf(run, ["--case", "t.py::t['$(x)']"]);
   return found;
 }

@@ -10,6 +10,7 @@ from following import Answer, asked
 from room_actions import room_actions
 from site_room import SiteRoom, record
 
+from dtf_dask.view.actions import Asked
 from dtf_dask.view.records import SHAPES
 from dtf_dask.web import acting
 
@@ -64,6 +65,29 @@ def test_while_nobody_leads_it_waits_and_then_says_so(
     room.site.acting._patience_s = acting.PATIENCE_S
     assert post(room, "release", {"worker": "w"}, Idempotency_Key="k-1").status == 200
     assert len(done) == 1
+
+
+def test_what_was_done_is_said_though_nobody_answers(room: SiteRoom) -> None:
+    """Who is to hand over cannot say that he has: the record of it does, of this and of
+    nothing else that has its id."""
+    room.begin()
+    room.site.acting._patience_s = 0.6
+    asked_for = Asked("k-1", "transfer-leadership", "me", {"node": "b"})
+
+    def seen(state: str) -> tuple[str, bytes]:
+        fields = {"id": "k-1", "action": "transfer-leadership", "result": "b leads"}
+        digest = asked_for.digest.hex()
+        return record("action", "k-1", **fields, state=state, asked=digest)
+
+    def told(node: str) -> Answer:
+        return post(room, "transfer-leadership", {"node": node}, Idempotency_Key="k-1")
+
+    room.change(seen("begun"))
+    assert told("b").status == 503
+    room.change(seen("done"))
+    found = told("b")
+    assert (found.status, found.json["result"]) == (200, "b leads")
+    assert told("c").status == 503
 
 
 @pytest.mark.parametrize(

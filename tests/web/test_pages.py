@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
 from browser import NARROW, begun, chromium, page_of
+from following import asked
 
+from dtf_dask import Client
 from dtf_dask.cli.free_ports import free_ports
 
 _COORDINATORS = str(Path(__file__).parents[1] / "coordinators")
@@ -168,6 +173,101 @@ def test_from_a_run_to_what_an_attempt_wrote(stage: Stage, browser: Any) -> None
         page.wait_for_selector("pre:text('<b>what it wrote</b>')", state="visible")
         page.go_back()
         page.wait_for_selector("h2:text('Run ')")
+
+
+def test_actions_are_done_once_whichever_node_is_asked(stage: Stage) -> None:
+    """Of one that follows, of the one that leads, of one that led: with the same id
+    each is done once, and answered with its first outcome."""
+
+    def ask(at: str, action: str, id: str, **fields: Any) -> Any:
+        url = urlsplit(at)
+        told = asked(
+            *((str(url.hostname), int(url.port or 0)), f"/actions/{action}", "POST"),
+            body=json.dumps(fields).encode(),
+            Content_Type="application/json",
+            Idempotency_Key=id,
+        )
+        assert told.status == 200, told.json
+        return told.json
+
+    leads, follows = place(stage, leads=True), place(stage, leads=False)
+    first = ask(follows, "quarantine", "q-1", worker="w2", reason="it is odd")
+    assert (first["state"], first["by"][:10]) == ("done", "127.0.0.1 ")
+    again = ask(leads, "quarantine", "q-1", worker="w2", reason="it is odd")
+    assert again == first
+    ask(follows, "release", "q-2", worker="w2")
+
+    async def cancelled() -> None:
+        async with Client(stage.made.contact, asynchronous=True) as client:
+            future = client.submit(time.sleep, 600, key="sleeps")
+            await client.flush()
+            told = [
+                await asyncio.to_thread(ask, at, "cancel", "c-1", keys=["sleeps"])
+                for at in (follows, leads)
+            ]
+            assert told[0] == told[1]
+            assert told[0]["result"] == "1 task cancelled"
+            while future.status != "cancelled":
+                await asyncio.sleep(0.02)
+
+    stage.do(cancelled())
+    to = next(
+        one.config.names[one.config.node]
+        for one in stage.made.coordinators.values()
+        if one is not stage.do(stage.made.leader())
+    )
+    # Who leads until then ends its scheduler by it, and says all the same what came
+    # of it; so do the others, and nothing is handed over again.
+    handed = [ask(at, "transfer-leadership", "t-1", node=to) for at in (leads, follows)]
+    assert handed[0] == handed[1]
+    assert handed[0]["result"] == f"{to} leads"
+    leader = stage.do(stage.made.leader())
+    assert leader.config.names[leader.config.node] == to
+
+
+def test_a_worker_is_quarantined_on_its_page(stage: Stage, browser: Any) -> None:
+    """By keyboard: it is asked about first, and nothing is done if it is left; what
+    came of it and who asked stands there, and an accessibility checker finds nothing
+    wrong while it is asked."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    with page_of(browser) as page:
+        page.goto(place(stage, leads=False) + "workers?worker=w1")
+        begun(page)
+        reached(page, "button:text-is('Quarantine…')")
+        page.wait_for_selector("dialog[open] :text('Quarantine w1?')")
+        assert page.evaluate("document.activeElement.textContent") == "No, leave it"
+        assert axe.run(page).response["violations"] == []
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+        assert page.evaluate("document.activeElement.textContent") == "Quarantine…"
+        assert page.locator(".outcome").count() == 0
+        page.keyboard.press("Enter")
+        page.fill("dialog input", "<b>too</b> hot")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("dialog", state="detached")
+        said = "it gets nothing until it is released (asked for by 127.0.0.1 at "
+        page.wait_for_selector(f".outcome:has-text('{said}')")
+        page.wait_for_selector("dd:text('it is quarantined: <b>too</b> hot')")
+        page.wait_for_selector("td:has-text('127.0.0.1 at ')")
+        reached(page, "button:text-is('Release')")
+        page.wait_for_selector(".outcome:has-text('it gets work again')")
+        page.wait_for_selector("button:text-is('Release')", state="hidden")
+
+
+def test_another_coordinator_is_made_to_lead_on_a_page(
+    stage: Stage, browser: Any
+) -> None:
+    """A page of the one that led goes on, and says who leads now."""
+    with page_of(browser) as page:
+        page.goto(place(stage, leads=True) + "coordinators")
+        begun(page)
+        row = page.locator("tr:has(button)").first
+        name = row.locator("th").inner_text().split()[0]
+        row.locator("button").click()
+        page.click("dialog button:text-is('Hand over')")
+        page.wait_for_selector(f"#leader:text-is('{name} leads')")
+        page.wait_for_selector(f".outcome:has-text('): {name} leads')")
+        page.locator("td:has-text('Hand over leadership')").first.wait_for()
 
 
 def reached(page: Any, selector: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from browser import begun, chromium, page_of
 from following import asked
+from room_actions import room_actions
 from site_room import SiteRoom, record, site_room
 from test_api import filled
 
@@ -70,6 +72,34 @@ def url(room: SiteRoom, path: str = "") -> str:
     return f"http://{host}:{port}/dtf/{path}"
 
 
+def test_what_is_asked_with_such_a_name_is_done_once(
+    served: SiteRoom, browser: Any
+) -> None:
+    """A worker of that name: the dialog shows it as text, and it is asked for by that
+    name, again with the same id as no answer comes; it is done once."""
+    with page_of(browser) as page:
+        page.goto(url(served, f"workers?worker={quote(HOSTILE)}"))
+        begun(page)
+        served.actions, done = room_actions()
+        ids: list[str] = []
+
+        def first_is_lost(route: Any) -> None:
+            ids.append(route.request.headers["idempotency-key"])
+            route.abort() if len(ids) == 1 else route.continue_()
+
+        page.route("**/actions/retire-worker", first_is_lost)
+        page.click("button:text-is('Retire…')")
+        page.wait_for_selector("dialog h2:has-text('</script><img')")
+        page.click("dialog button:text-is('Retire it')")
+        said = "done (asked for by 127.0.0.1 at a)"
+        page.wait_for_selector(f".outcome:has-text('{said}')")
+        assert [one.subject for one in done] == [HOSTILE]
+        assert len(ids) == 2
+        assert len(set(ids)) == 1
+        assert page.locator("img").count() == 0
+        assert page.title() == "Workers · dtf"
+
+
 PATHS = [
     *("", "runs", "runs?run=r1", "workers", "scheduling", "flaky", "coordinators"),
     "trends",
@@ -125,6 +155,9 @@ def test_what_the_pages_reckon(served: SiteRoom, browser: Any) -> None:
     room = "room on workers that fit"
     assert found["groups"] == [["a GPU", 5, 5, "buy one"], [room, 3, 9, ""]]
     assert found["scarce"] == ["arm", "gpu"]
+    assert shlex.split(found["command"]) == [
+        *("cd", "/a b/below", "&&", "dtf", "rerun", "r-1", "--case", "t.py::t['$(x)']")
+    ]
     assert found["touched"] == [
         ["b", "lost, and run again"],
         ["a", "nothing: it went on"],

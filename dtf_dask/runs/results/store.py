@@ -295,6 +295,12 @@ class ResultsStore:
             found = connection.execute(queries.select_missing(run.key)).scalars()
             return [CaseId(case_id) for case_id in found]
 
+    def outcomes(self, run_ref: str) -> dict[CaseId, Outcome]:
+        """Return what each case of a run came to that has an attempt."""
+        with engines.guarded(self._url), self._engine.begin() as connection:
+            found = _case_verdicts(connection, queries.find_run(connection, run_ref))
+        return {case_id: one.outcome for case_id, one in found.items()}
+
     def durations(self, suite: str) -> Mapping[CaseId, float]:
         """Return the learned duration of each case in seconds.
 

@@ -102,7 +102,7 @@ class Sight:
         known = set() if keeper is None else keeper.holding.engine.tables.class_rows()
         for _, record in list(board.of_kind("class")):
             if record["name"] not in known:  # what has ended of it is counted still
-                still = {**record, "waiting": 0, "running": 0}
+                still = {**record, "waiting": 0, "held": 0, "running": 0}
                 still |= {"since": None, "latest": None}
                 board.put("class", record["name"], still, now)
         names = [seen.name for seen in self._workers.values()]
@@ -250,8 +250,7 @@ class Sight:
             ended, failed, missed = self._classes.get(name, (0, 0, 0))
             fields = {
                 "name": name,
-                "waiting": row["waiting"],
-                "running": row["running"],
+                **{count: row[count] for count in ("waiting", "held", "running")},
                 "since": _wall(row["ready_at"], ahead),
                 "latest": _wall(row["latest"], ahead),
                 "ended": ended + row["ended"],

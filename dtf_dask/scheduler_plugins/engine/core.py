@@ -178,7 +178,7 @@ class Core:
     def hold(self, task: Task) -> None:
         """It waits for something other than a worker."""
         task.state = "held"
-        self.lanes.tasks[task.key] = task
+        self.lanes.hold(task)
 
     def lane_of(self, task: Task) -> Lane:
         """The lane of tasks like this one."""
@@ -291,7 +291,7 @@ class Core:
         self.parked = {}
         for task in tasks:
             if task.lane is None:
-                self.lanes.tasks[task.key] = task
+                self.lanes.hold(task)
             else:
                 self.wait(task, now)
 

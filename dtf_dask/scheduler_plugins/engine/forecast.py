@@ -57,11 +57,12 @@ class Forecast:
         most urgent task.
         """
         head = lane.head()
-        if head is None or not lane.threads:
+        if head is None or lane in self._core.parked or self._is_shut(lane):
             return None
         left_s = self.running_s(lane, now)
         if not left_s:
-            return 0.0
+            # What has no room where nothing of ours runs is kept from it by others.
+            return 0.0 if self._has_room(lane) else None
         for other, share in self._sharing(lane, now):
             first = other.head()
             if (
@@ -74,10 +75,8 @@ class Forecast:
 
     def running_s(self, lane: Lane, now: float) -> float:
         """Seconds of work left on its workers; 0 if there is room for one of it."""
-        shape = lane.want.shape
-        for group in lane.groups:
-            if group.free and group.stall(shape).has_free():
-                return 0.0
+        if self._has_room(lane):
+            return 0.0
         if now - self._reckoned_at > _KEPT_S:
             self._running_s.clear()
             self._reckoned_at = now
@@ -85,6 +84,17 @@ class Forecast:
         if left_s is None:
             left_s = self._running_s[lane] = self._left_s(lane, now)
         return left_s
+
+    def _has_room(self, lane: Lane) -> bool:
+        shape = lane.want.shape
+        return any(
+            group.free and group.stall(shape).has_free() for group in lane.groups
+        )
+
+    def _is_shut(self, lane: Lane) -> bool:
+        """Whether nobody who could run it gets anything, if there is anybody."""
+        places = (one for group in lane.groups for one in group.members.values())
+        return all(place.barred for place in places)
 
     def _left_s(self, lane: Lane, now: float) -> float:
         core = self._core

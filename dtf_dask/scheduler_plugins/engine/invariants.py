@@ -127,8 +127,12 @@ def _check_tasks(core: Core) -> None:
         assert task.key == key
         assert task.state in ("waiting", "held"), task.state
         assert (task.lane is not None) is (task.state == "waiting")
-    held_back = sum(task.state == "held" for task in core.lanes.tasks.values())
-    assert core.lanes.held == held_back, "tasks that are held back are miscounted"
+    held_back = Counter(
+        task.ask.priority_class
+        for task in core.lanes.tasks.values()
+        if task.state == "held"
+    )
+    assert core.lanes.held_of == held_back, "tasks that are held back are miscounted"
     for lane in core.lanes:
         assert lane.live == sum(1 for _ in lane.tasks()), "a lane is miscounted"
     queued = [key for place in core.places for key in place.queue]

@@ -13,6 +13,7 @@ laxity at once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Literal
@@ -215,6 +216,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self.tasks: dict[Key, Task] = {}
+        self.held_of: Counter[str] = Counter()  # by class
         self._lanes: dict[tuple[Any, ...], Lane] = {}
         self._serial = 0
         self._race: list[tuple[float, int, int, Lane]] = []
@@ -228,7 +230,7 @@ class Lanes:
     @property
     def held(self) -> int:
         """How many tasks wait for something other than a worker."""
-        return len(self.tasks) - sum(lane.live for lane in self._lanes.values())
+        return self.held_of.total()
 
     def find(self, key: tuple[Any, ...]) -> Lane | None:
         """The lane of tasks that are alike in this."""
@@ -243,12 +245,19 @@ class Lanes:
         self._lanes[key] = lane
         return lane
 
+    def hold(self, task: Task) -> None:
+        """A task waits for something other than a worker."""
+        self.tasks[task.key] = task
+        self.held_of[task.ask.priority_class] += 1
+
     def take(self, task: Task) -> None:
         """A task waits no longer."""
         del self.tasks[task.key]
         lane, task.lane = task.lane, None
         if lane is not None:
             lane.removed(task)
+        else:
+            self.held_of[task.ask.priority_class] -= 1
 
     def race(
         self, lane: Lane, key: float, seq: int, source: Stall | None = None
@@ -278,6 +287,7 @@ class Lanes:
     def clear(self) -> None:
         """Forget everything."""
         self.tasks.clear()
+        self.held_of.clear()
         self._lanes.clear()
         self._race.clear()
 

@@ -12,7 +12,13 @@ from dtf_dask.scheduler_plugins.engine.lanes import Lane
 from dtf_dask.scheduler_plugins.engine.match import needs_text
 from dtf_dask.scheduler_plugins.engine.tallies import Tally
 
-_NONE = {"waiting": 0, "ready_at": math.inf, "latest": math.inf, **asdict(Tally())}
+_NONE = {
+    "waiting": 0,
+    "held": 0,
+    "ready_at": math.inf,
+    "latest": math.inf,
+    **asdict(Tally()),
+}
 
 
 class Tables:
@@ -58,17 +64,19 @@ class Tables:
         return sum(bool(lane.live) for lane in self._core.lanes)
 
     def class_rows(self) -> dict[str, dict[str, Any]]:
-        """The classes: what waits, runs and has ended; without a walk over tasks.
+        """The classes: what waits, is held back, runs, has ended; no walk over tasks.
 
         ``ready_at`` and ``latest`` are of those that are first in their lanes: since
         when the one has waited that has done so for longest, and when the one must
         begin that has least time left for its deadline.
         """
         core = self._core
-        names = dict.fromkeys((*core.rank, *core.tallies.of))
-        tallies = core.tallies.of
+        held, tallies = core.lanes.held_of, core.tallies.of
+        names = dict.fromkeys((*core.rank, *held, *tallies))
         rows: dict[str, dict[str, Any]] = {
-            name: _NONE | (asdict(tallies[name]) if name in tallies else {})
+            name: _NONE
+            | (asdict(tallies[name]) if name in tallies else {})
+            | {"held": held[name]}
             for name in names
         }
         for lane in core.lanes:

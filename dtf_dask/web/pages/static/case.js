@@ -1,5 +1,6 @@
 // One case of a run: its attempts, what one of them wrote, how it did before.
 
+import { again } from "./again.js";
 import { card, el, link, setChildren } from "./dom.js";
 import { count, duration, moment, short, shortEnd } from "./format.js";
 import { api } from "./live.js";
@@ -14,6 +15,7 @@ export class CaseView {
     this.failure = el("p", { class: "note", role: "status" });
     this.attempts = new Table("Attempts", this.#columns(), { key: (row) => `${row.number} ${row.worker}`, empty: "No attempt is known here yet." });
     this.left = el("div");
+    this.again = el("div");
     this.history = new Table("In all runs, the newest first", HISTORY, { key: (row) => `${row.run} ${row.number} ${row.worker}`, empty: "It was never run before." });
     this.element = card(
       `Case ${shortEnd(name, 100)}`,
@@ -21,6 +23,7 @@ export class CaseView {
       this.failure,
       this.attempts.element,
       this.left,
+      this.again,
       el("h3", {}, "History"),
       this.history.element,
     );
@@ -43,13 +46,14 @@ export class CaseView {
     const { run, name } = this.asked;
     const path = `/runs/${encodeURIComponent(run)}`;
     try {
-      const [{ items }, { suite }] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path)]);
+      const [{ items }, found] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path)]);
       if (this.gone) return;
       this.attempts.update(items);
       const chosen = items.find((one) => String(one.number) === this.asked.number && (!this.asked.worker || one.worker === this.asked.worker));
       const last = chosen ?? items.at(-1);
       if (last) await this.#texts(path, last);
-      const past = await api("/history", { suite, case: name, limit: 50 });
+      setChildren(this.again, again(found, [{ words: "this case", options: ["--case", name] }]));
+      const past = await api("/history", { suite: found.suite, case: name, limit: 50 });
       if (!this.gone) this.history.update(past.items);
     } catch (error) {
       this.failure.textContent = `It cannot be read: ${error.message}`;

@@ -1,8 +1,9 @@
 // Who leads, how far the others are behind, and what its failovers cost the tests.
 
+import { Acts, Asked } from "./acts.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
 import { clock, count, counted, duration, moment, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
 import { Timeline } from "./timeline.js";
@@ -20,7 +21,9 @@ class Coordinators {
     this.term = query.term ?? "";
     this.attempts = [];
     this.summary = el("p", { role: "status" });
-    this.nodes = new Table("Coordinators", NODES, { key: (row) => row.node, empty: "There are none, or none has said anything yet." });
+    this.acts = new Acts();
+    this.asked = new Asked({ of: (one) => one.action === "transfer-leadership" });
+    this.nodes = new Table("Coordinators", [...NODES, { name: "Action", of: (row) => this.#button(row) }], { key: (row) => row.node, empty: "There are none, or none has said anything yet." });
     this.failovers = new Table("Failovers", FAILOVERS, {
       key: (row) => row.term,
       empty: "Nobody has had to take over in the time that is kept.",
@@ -32,32 +35,28 @@ class Coordinators {
       empty: "No test is known here that ran while nobody led.",
     });
     root.append(
-      card("Now", this.summary, this.nodes.element),
+      card("Now", this.summary, this.nodes.element, this.acts.element),
       card("Elections and failovers", this.failovers.element),
       card("Laid over the tests", this.title, this.timeline.element, this.touched.element),
+      card("Hand-overs that were asked for", this.asked.element),
     );
-    this.#poll();
+    this.poll = new Poll((current) => this.#read(current), () => 3000);
   }
 
-  async #poll() {
-    clearTimeout(this.timer);
-    if (this.shown) {
-      const start = Math.floor(this.shown.at - this.shown.without_leader_s - BEFORE_S);
-      const end = Math.ceil(this.shown.at + this.shown.settled_after_s + AFTER_S);
-      try {
-        const told = await api("/timeline", { start, end, limit: 3000 });
-        if (this.gone) return;
-        this.attempts = told.items;
-        if (this.live) this.update(this.live);
-      } catch {
-        // It goes on when somebody answers.
-      }
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#poll(), 3000);
+  async #read(current) {
+    if (!this.shown) return;
+    const start = Math.floor(this.shown.at - this.shown.without_leader_s - BEFORE_S);
+    const end = Math.ceil(this.shown.at + this.shown.settled_after_s + AFTER_S);
+    const told = await api("/timeline", { start, end, limit: 3000 });
+    if (!current()) return;
+    this.attempts = told.items;
+    this.update(this.live);
   }
 
   update(live) {
     this.live = live;
+    this.acts.update(live);
+    this.asked.update(live);
     this.#now(live.coordinators);
     const rows = live.mirror.rows("failover").sort((one, other) => other.term - one.term);
     this.failovers.update(rows.map((one) => ({ ...one, chosen: this.shown?.term === one.term })));
@@ -65,7 +64,7 @@ class Coordinators {
     if (chosen?.term !== this.shown?.term) {
       this.shown = chosen;
       this.attempts = [];
-      this.#poll();
+      this.poll.now();
     }
     if (this.shown) this.#lay(this.shown, live);
     else setText(this.title, "When a leader dies, what ran meanwhile is shown here.");
@@ -86,6 +85,21 @@ class Coordinators {
     this.nodes.update(told.items.map((one) => ({ ...one, leads: one.node === told.leader })));
   }
 
+  #button(row) {
+    if (!row.votes || row.leads) return "";
+    const named = short(row.name, 40);
+    return this.acts.button("Make it lead", {
+      action: "transfer-leadership",
+      about: named,
+      fields: () => ({ node: String(row.node) }),
+      dialog: () => ({
+        title: `Have ${named} lead?`,
+        words: "The leader hands over, and its scheduler starts anew. For a second or so nothing is scheduled; tests that run go on, and nothing is run again.",
+        yes: "Hand over",
+      }),
+    });
+  }
+
   #lay(one, live) {
     const gap = { start: one.at - one.without_leader_s, end: one.at };
     const start = gap.start - BEFORE_S;
@@ -104,8 +118,7 @@ class Coordinators {
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.timeline.close();
   }
 }

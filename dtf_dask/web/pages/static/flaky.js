@@ -1,8 +1,8 @@
 // Tests that sometimes fail, and tests that take long, on which hardware.
 
-import { card, el, link, meter } from "./dom.js";
+import { card, el, link, meter, setText } from "./dom.js";
 import { count, duration, moment, percent, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { SuiteChoice } from "./suite_choice.js";
 import { Table } from "./table.js";
 
@@ -15,38 +15,38 @@ class Flaky {
     this.failure = el("p", { class: "note", role: "status" });
     this.flaky = new Table("Flaky", FLAKY, { key: (row) => row.case_id, empty: "No case passed and failed on the same code in the last 20 runs." });
     this.slowest = new Table("Slowest", SLOWEST, { key: (row) => row.case_id, empty: "No case has passed yet." });
-    this.choice = new SuiteChoice("flaky", query, (suite) => this.#read(suite));
+    this.choice = new SuiteChoice("flaky", query, () => this.poll.now());
     root.append(
       this.choice.element,
       this.failure,
       card("Flaky in the last 20 runs", this.flaky.element),
       card("Slowest in the last 20 runs", this.slowest.element),
     );
+    this.poll = new Poll(
+      (current) => this.#read(current),
+      () => 15000,
+      (error) => setText(this.failure, `It cannot be read: ${error.message}`),
+    );
   }
 
-  async #read(suite) {
-    clearTimeout(this.timer);
-    try {
-      const query = { suite, runs: 20 };
-      const [flaky, slowest] = await Promise.all([
-        api("/flaky", query),
-        api("/slowest", { ...query, limit: 25 }),
-      ]);
-      if (this.gone || suite !== this.choice.suite) return;
-      this.failure.textContent = "";
-      this.flaky.update(flaky.items.map((one) => ({ ...one, suite })));
-      this.slowest.update(slowest.items.map((one) => ({ ...one, suite })));
-    } catch (error) {
-      this.failure.textContent = `It cannot be read: ${error.message}`;
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#read(suite), 15000);
+  async #read(current) {
+    const { suite } = this.choice;
+    if (!suite) return;
+    const query = { suite, runs: 20 };
+    const [flaky, slowest] = await Promise.all([
+      api("/flaky", query),
+      api("/slowest", { ...query, limit: 25 }),
+    ]);
+    if (!current()) return;
+    setText(this.failure, "");
+    this.flaky.update(flaky.items.map((one) => ({ ...one, suite })));
+    this.slowest.update(slowest.items.map((one) => ({ ...one, suite })));
   }
 
   update() {}
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.choice.close();
   }
 }

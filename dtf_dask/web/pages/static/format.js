@@ -48,6 +48,11 @@ export function bytes(n) {
   return `${n < 10 && unit ? n.toFixed(1) : Math.round(n)} ${UNITS[unit]}`;
 }
 
+// Null where nobody says it.
+export function degrees(celsius) {
+  return celsius === null || celsius === undefined ? null : `${Math.round(celsius)} °C`;
+}
+
 const two = (n) => String(n).padStart(2, "0");
 
 export function clock(at) {

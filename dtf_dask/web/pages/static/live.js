@@ -90,3 +90,64 @@ export async function api(path, query = {}) {
   if (!answer.ok) throw new Error(told.detail ?? `it answers ${answer.status}`);
   return told;
 }
+
+// Asks again and again, until it is closed; what nobody sees is not asked for.
+//
+// `ask(current)` reads what there is: once `current()` is false it was asked for anew, or
+// is not wanted any more.
+export class Poll {
+  constructor(ask, pauseMs, failed = () => {}) {
+    this.ask = ask;
+    this.pauseMs = pauseMs;
+    this.failed = failed;
+    this.turn = 0;
+    this.now();
+  }
+
+  async now() {
+    clearTimeout(this.timer);
+    const turn = (this.turn += 1);
+    const current = () => this.turn === turn;
+    if (!document.hidden || turn === 1) {
+      try {
+        await this.ask(current);
+      } catch (error) {
+        // The line at the top says if nobody answers; it goes on when somebody does.
+        if (current()) this.failed(error);
+      }
+    }
+    if (current()) this.timer = setTimeout(() => this.now(), this.pauseMs());
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.turn += 1;
+  }
+}
+
+// Nobody can say whether it was done: it may be asked again, with the same id.
+export class NoAnswer extends Error {}
+
+// Have something done; the record of it.
+export async function act(action, fields, id) {
+  let answer;
+  let told;
+  try {
+    answer = await fetch(`/dtf/api/v1/actions/${action}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Idempotency-Key": id },
+      body: JSON.stringify(fields),
+    });
+    told = await answer.json();
+  } catch {
+    throw new NoAnswer("this node does not answer");
+  }
+  if (answer.status === 503) throw new NoAnswer(told.detail);
+  if (!answer.ok) throw new Error(told.detail ?? `it answers ${answer.status}`);
+  return told;
+}
+
+export function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return [...bytes].map((one) => one.toString(16).padStart(2, "0")).join("");
+}

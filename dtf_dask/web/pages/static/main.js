@@ -1,5 +1,6 @@
 // The page around the pages: which is shown, how old all of it is, light or dark.
 
+import { underWay } from "./acts.js";
 import * as coordinators from "./coordinators.js";
 import * as flaky from "./flaky.js";
 import * as overview from "./overview.js";
@@ -7,7 +8,7 @@ import * as runs from "./runs.js";
 import * as scheduling from "./scheduling.js";
 import * as trends from "./trends.js";
 import * as workers from "./workers.js";
-import { el, setText } from "./dom.js";
+import { el, link, setText } from "./dom.js";
 import { duration, short } from "./format.js";
 import { Live } from "./live.js";
 import * as theme from "./theme.js";
@@ -117,6 +118,7 @@ function ageWords() {
 // This node is gone: on with another, at the same place.
 function go(url) {
   const words = new URLSearchParams({ from: location.host, theme: theme.chosen() });
+  if (underWay.size) words.set("asked", "");
   location.replace(`${url}${location.pathname}${location.search}#${words}`);
 }
 
@@ -129,6 +131,7 @@ function arrive() {
   const close = () => note.remove();
   const button = el("button", { type: "button", onclick: close }, "Dismiss");
   const said = `${short(from, 60)} does not answer: this is read from ${location.host} now. `;
-  const note = el("p", { class: "moved", role: "status" }, said, button);
+  const asked = words.has("asked") ? [link("", {}, "What you asked for"), " may not have been done. "] : [];
+  const note = el("p", { class: "moved", role: "status" }, said, asked, button);
   document.getElementById("notes").append(note);
 }

@@ -1,9 +1,10 @@
 // The whole at a glance.
 
+import { Asked } from "./acts.js";
 import { areaChart, lineChart } from "./charts.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
 import { axisTime, count, counted, duration, percent, rate, short } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { SeriesBuffer, stacked } from "./series.js";
 import { Table } from "./table.js";
@@ -24,6 +25,7 @@ class Overview {
     this.buffer = new SeriesBuffer(this.span.points);
     this.tiles = {};
     this.names = [];
+    this.held = new Map();
     const tiles = el("div", { class: "tiles" }, [
       this.#tile("ending", "Ending per second"),
       this.#tile("waiting", "Waiting"),
@@ -60,6 +62,7 @@ class Overview {
       empty: "No run of tests goes on.",
       limit: 8,
     });
+    this.asked = new Asked();
     root.append(
       tiles,
       card("Alerts", this.alerts),
@@ -73,9 +76,10 @@ class Overview {
         card("Deadline slack", this.slack.element),
       ),
       card("Runs", this.runs.element),
+      card("Asked for lately", this.asked.element),
     );
     this.#queueChart([]);
-    this.#poll();
+    this.poll = new Poll((current) => this.#read(current), () => 1000 * Math.min(this.span.step, 10));
   }
 
   #tile(name, label) {
@@ -92,29 +96,17 @@ class Overview {
       for (const one of this.spans.children) {
         one.setAttribute("aria-pressed", String(one.textContent === span.words));
       }
-      this.#poll();
+      this.poll.now();
     };
     const pressed = String(span === this.span);
     return el("button", { type: "button", "aria-pressed": pressed, onclick: choose }, span.words);
   }
 
-  async #poll() {
-    clearTimeout(this.timer);
-    const { span, buffer } = this;
-    if (!document.hidden || !buffer.length) {
-      try {
-        const query = { step: span.step, since: Math.floor(buffer.since) };
-        const told = await api("/series", query);
-        if (this.gone || span !== this.span) return;
-        buffer.add(told);
-        this.#draw();
-      } catch {
-        // The line at the top says that nobody answers; it goes on when somebody does.
-      }
-    }
-    if (!this.gone && span === this.span) {
-      this.timer = setTimeout(() => this.#poll(), 1000 * Math.min(span.step, 10));
-    }
+  async #read(current) {
+    const told = await api("/series", { step: this.span.step, since: Math.floor(this.buffer.since) });
+    if (!current()) return;
+    this.buffer.add(told);
+    this.#draw();
   }
 
   #draw() {
@@ -147,9 +139,11 @@ class Overview {
     const names = buffer.classes("waiting");
     if (names.join("\n") !== this.names.join("\n")) this.#queueChart(names);
     const edges = stacked(buffer, names, (name) => `class/${name}/waiting`);
-    const waiting = names.map(
-      (name) => `${name} ${count(Math.round(buffer.lately(`class/${name}/waiting`, 1) ?? 0))}`,
-    );
+    const waiting = names.map((name) => {
+      const held = this.held.get(name);
+      const now = Math.round(buffer.lately(`class/${name}/waiting`, 1) ?? 0);
+      return `${short(name, 40)} ${count(now)}${held ? ` and ${count(held)} held back` : ""}`;
+    });
     this.areas.update({ at, ...edges }, waiting.length ? `Waiting: ${waiting.join(", ")}.` : "Nothing waits.");
   }
 
@@ -163,6 +157,8 @@ class Overview {
   update(live) {
     const cluster = live.cluster;
     this.#alerts(live.alerts);
+    this.asked.update(live);
+    this.held = new Map(live.mirror.rows("class").map((one) => [one.name, one.held]));
     this.runs.update(liveRuns(live));
     if (!cluster) return;
     const put = (name, value, more) => {
@@ -198,8 +194,7 @@ class Overview {
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     for (const one of [this.throughput, this.taken, this.slack, this.areas]) one.close();
   }
 }

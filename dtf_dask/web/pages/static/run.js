@@ -1,9 +1,11 @@
 // One run: what each case came to, in it and before; down to what an attempt wrote.
 
+import { Acts } from "./acts.js";
+import { again } from "./again.js";
 import { CaseView } from "./case.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
 import { count, duration, moment, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { countsOf, mark, square } from "./outcomes.js";
 import { leftOf } from "./overview.js";
 import { Table } from "./table.js";
@@ -18,12 +20,28 @@ const SORTS = [
   ["case_id", "by name"],
 ];
 const ROWS_MAX = 30;
+const AGAIN = [
+  { words: "what failed", options: ["--failed"] },
+  { words: "all of it", options: [] },
+];
 
 export class OneRun {
   constructor(root, { query }) {
     this.run = query.run;
     this.asked = { outcome: query.outcome ?? "", q: "", sort: "order", limit: PAGE, offset: 0 };
     this.head = el("div");
+    this.again = el("div");
+    this.acts = new Acts();
+    this.stop = this.acts.button("Stop", {
+      action: "stop-run",
+      fields: () => ({ run: this.run }),
+      dialog: () => ({
+        title: `Stop run ${short(this.run, 60)}?`,
+        words: "What runs is killed, and nothing more begins, as by Ctrl-C where it was started. What has ended is kept; dtf resume runs the rest.",
+        yes: "Stop it",
+      }),
+    });
+    this.stop.hidden = true;
     this.failure = el("p", { class: "note", role: "status" });
     this.timeline = new Timeline("Which worker ran what");
     this.grid = new Table("Cases, with what they came to in earlier runs", this.#columns(), {
@@ -35,12 +53,16 @@ export class OneRun {
     this.case = query.case ? new CaseView(query) : null;
     root.append(
       el("p", {}, link("runs", {}, "← All runs")),
-      card(`Run ${short(this.run, 60)}`, this.head, this.failure),
+      card(`Run ${short(this.run, 60)}`, this.head, this.failure, el("div", { class: "choice" }, this.stop), this.acts.element, this.again),
       ...(this.case ? [this.case.element] : []),
       card("Timeline", this.timeline.element),
       card("Cases", this.#filters(), this.grid.element, this.pages),
     );
-    this.#poll();
+    this.poll = new Poll(
+      (current) => this.#read(current),
+      () => (this.kept && this.kept.status !== "running" ? 15000 : 2000),
+      (error) => setText(this.failure, `It cannot be read: ${error.message}`),
+    );
   }
 
   #columns() {
@@ -66,7 +88,7 @@ export class OneRun {
   #filters() {
     const ask = (changes) => {
       this.asked = { ...this.asked, offset: 0, ...changes };
-      this.#poll();
+      this.poll.now();
     };
     const choices = CHOICES.map((one) => {
       const outcome = one === "all" ? "" : one;
@@ -88,29 +110,22 @@ export class OneRun {
     );
   }
 
-  async #poll() {
-    clearTimeout(this.timer);
-    const { asked } = this;
-    try {
-      const path = `/runs/${encodeURIComponent(this.run)}`;
-      const [run, grid, timeline] = await Promise.all([
-        api(path),
-        api(`${path}/grid`, asked),
-        api("/timeline", { run: this.run, start: 1, limit: 3000 }),
-      ]);
-      if (this.gone || asked !== this.asked) return;
-      this.failure.textContent = "";
-      this.kept = run;
-      this.runs = grid.runs;
-      this.grid.update(grid.items);
-      this.#pages(grid);
-      this.#timeline(timeline.items);
-      if (this.live) this.update(this.live);
-    } catch (error) {
-      this.failure.textContent = `It cannot be read: ${error.message}`;
-    }
-    const pause = this.kept && this.kept.status !== "running" ? 15000 : 2000;
-    if (!this.gone) this.timer = setTimeout(() => this.#poll(), pause);
+  async #read(current) {
+    const path = `/runs/${encodeURIComponent(this.run)}`;
+    const [run, grid, timeline] = await Promise.all([
+      api(path),
+      api(`${path}/grid`, this.asked),
+      api("/timeline", { run: this.run, start: 1, limit: 3000 }),
+    ]);
+    if (!current()) return;
+    setText(this.failure, "");
+    if (!this.kept) setChildren(this.again, again(run, AGAIN));
+    this.kept = run;
+    this.runs = grid.runs;
+    this.grid.update(grid.items);
+    this.#pages(grid);
+    this.#timeline(timeline.items);
+    if (this.live) this.update(this.live);
   }
 
   #pages({ total, offset, limit }) {
@@ -141,9 +156,11 @@ export class OneRun {
 
   update(live) {
     this.live = live;
+    this.acts.update(live);
     const seen = live.mirror.rows("run").find((one) => one.run === this.run);
     const run = this.kept?.status === "running" && seen ? { ...this.kept, ...seen } : (this.kept ?? seen);
     if (!run) return;
+    this.stop.hidden = run.status !== "running";
     const took = (run.finished_at ?? live.now) - run.started_at;
     const left = run.status === "running" ? `, about ${leftOf(run, live.now)} left` : "";
     const words = `${moment(run.started_at)}, took ${duration(took)}${left}`;
@@ -163,8 +180,7 @@ export class OneRun {
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.timeline.close();
     this.case?.close();
   }

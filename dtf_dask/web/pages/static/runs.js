@@ -1,9 +1,9 @@
 // Runs of tests: the list of them, or one of them with its cases.
 
 import { lineChart } from "./charts.js";
-import { card, el, link } from "./dom.js";
+import { card, el, link, setText } from "./dom.js";
 import { axisTime, duration, moment, short } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { leftOf } from "./overview.js";
 import { OneRun } from "./run.js";
@@ -32,22 +32,19 @@ class Runs {
       card("Over time", this.chart.element),
       card("Runs", this.failure, this.table.element),
     );
-    this.#poll();
+    this.poll = new Poll(
+      (current) => this.#read(current),
+      () => 4000,
+      (error) => setText(this.failure, `The list cannot be read: ${error.message}`),
+    );
   }
 
-  async #poll() {
-    clearTimeout(this.timer);
-    if (!document.hidden) {
-      try {
-        this.kept = (await api("/runs", { limit: LIST_MAX })).items;
-        if (this.gone) return;
-        this.failure.textContent = "";
-        if (this.live) this.update(this.live);
-      } catch (error) {
-        this.failure.textContent = `The list cannot be read: ${error.message}`;
-      }
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#poll(), 4000);
+  async #read(current) {
+    const { items } = await api("/runs", { limit: LIST_MAX });
+    if (!current()) return;
+    this.kept = items;
+    setText(this.failure, "");
+    if (this.live) this.update(this.live);
   }
 
   update(live) {
@@ -69,8 +66,7 @@ class Runs {
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.chart.close();
   }
 }

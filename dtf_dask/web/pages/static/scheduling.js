@@ -1,21 +1,22 @@
 // Why does it wait? What waits, grouped by what it waits for, and what is scarce.
 
-import { card, el, meter, setChildren, setText } from "./dom.js";
+import { card, el, link, meter, setChildren, setText } from "./dom.js";
 import { count, counted, duration, percent, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { SeriesBuffer } from "./series.js";
 import { Table } from "./table.js";
+import { TasksByKey } from "./tasks.js";
 
 const ROOM = "room";
 const LATELY_S = 60;
 
-export function mount(root) {
-  return new Scheduling(root);
+export function mount(root, page) {
+  return new Scheduling(root, page);
 }
 
 class Scheduling {
-  constructor(root) {
+  constructor(root, { query }) {
     this.series = new SeriesBuffer(LATELY_S + 10);
     this.summary = el("p", { role: "status" });
     this.pressure = el("div");
@@ -25,7 +26,11 @@ class Scheduling {
     this.scarce = new Table("What few workers have", SCARCE, { key: (row) => row.needs, empty: "Nothing waits for hardware that few have." });
     this.tokens = new Table("Tokens", TOKENS, { key: (row) => row.name, empty: "No tokens are set up." });
     this.breakers = new Table("Circuit breakers that are not closed", BREAKERS, { key: (row) => row.name, empty: "All are closed." });
+    this.tasks = new TasksByKey(query.key);
+    // Who comes with a key wants to do something with it.
+    const [first, last] = query.key ? [[this.tasks.element], []] : [[], [this.tasks.element]];
     root.append(
+      ...first,
       card("Why is it pending?", this.summary, this.reasons.element),
       card("Priority classes", this.pressure, this.classes.element),
       card("What waits, the most urgent first", this.kinds.element),
@@ -36,19 +41,12 @@ class Scheduling {
         card("Tokens", this.tokens.element),
       ),
       card("Circuit breakers", this.breakers.element),
+      ...last,
     );
-    this.#poll();
-  }
-
-  async #poll() {
-    clearTimeout(this.timer);
-    try {
+    this.poll = new Poll(async () => {
       const since = Math.floor(Math.max(this.series.since, Date.now() / 1000 - 2 * LATELY_S));
       this.series.add(await api("/series", { step: 1, since }));
-    } catch {
-      // It goes on when somebody answers.
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#poll(), 3000);
+    }, () => 3000);
   }
 
   update(live) {
@@ -66,6 +64,7 @@ class Scheduling {
     const tokens = Object.entries(live.cluster?.tokens ?? {});
     this.tokens.update(tokens.map(([name, one]) => ({ name, ...one })));
     this.breakers.update(live.mirror.rows("breaker").map((one) => ({ ...one, now })));
+    this.tasks.update(live);
     this.#queue(live.cluster?.pressure);
   }
 
@@ -82,8 +81,7 @@ class Scheduling {
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
   }
 }
 
@@ -99,6 +97,7 @@ const REASONS = [
 const CLASSES = [
   { name: "Class", of: (row) => short(row.name, 40) },
   { name: "Waiting", kind: "number", of: (row) => count(row.waiting) },
+  { name: "Held back", kind: "number", of: (row) => count(row.held) },
   { name: "Running", kind: "number", of: (row) => count(row.running) },
   { name: "Longest wait", kind: "number", of: (row) => (row.since === null ? "–" : duration(Math.max(0, row.now - row.since))) },
   { name: "Left to begin", kind: "number", of: (row) => (row.latest === null ? "no deadline" : duration(row.latest - row.now)) },
@@ -116,7 +115,7 @@ const KINDS = [
   { name: "Fit", kind: "number", of: (row) => counted(row.workers, "worker") },
   { name: "Why", kind: "wide", of: (row) => short(whyOf(row), 300) },
   { name: "Begins in", kind: "number", of: (row) => (row.eta ? `about ${duration(Math.max(0, row.eta - row.now))}` : "–") },
-  { name: "Next", kind: "wide", of: (row) => shortEnd(row.next, 80) },
+  { name: "Next", kind: "wide", of: (row) => (row.next ? link("scheduling", { key: row.next }, shortEnd(row.next, 80)) : "–") },
 ];
 const SCARCE = [
   { name: "Needs", kind: "wide", of: (row) => short(row.needs, 160) },

@@ -1,9 +1,9 @@
 // How runs and cases did from run to run: how long they took, and what failed.
 
 import { lineChart } from "./charts.js";
-import { card, el, link, setChildren } from "./dom.js";
+import { card, el, link, setChildren, setText } from "./dom.js";
 import { axisTime, duration, percent, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { SuiteChoice } from "./suite_choice.js";
 import { Table } from "./table.js";
@@ -27,7 +27,7 @@ class Trends {
     ], { marks: true, fromZero: true });
     this.case = el("div");
     this.table = new Table("Runs", RUNS, { key: (row) => row.run, empty: "No run has ended yet.", limit: RUNS_MAX });
-    this.choice = new SuiteChoice("trends", query, (suite) => this.#read(suite));
+    this.choice = new SuiteChoice("trends", query, () => this.poll.now());
     root.append(
       this.choice.element,
       this.failure,
@@ -36,6 +36,11 @@ class Trends {
       card("Runs", this.table.element),
     );
     if (this.name) this.#open();
+    this.poll = new Poll(
+      (current) => this.#read(current),
+      () => 10000,
+      (error) => setText(this.failure, `It cannot be read: ${error.message}`),
+    );
   }
 
   #open() {
@@ -47,19 +52,15 @@ class Trends {
     setChildren(this.case, card(`Case ${shortEnd(this.name, 100)}`, this.one.element, this.attempts.element));
   }
 
-  async #read(suite) {
-    clearTimeout(this.timer);
-    try {
-      const { items } = await api("/runs", { suite, limit: RUNS_MAX });
-      const past = this.name ? (await api("/history", { suite, case: this.name, limit: 200 })).items : [];
-      if (this.gone || suite !== this.choice.suite) return;
-      this.failure.textContent = "";
-      this.#draw(items.filter((one) => one.finished_at !== null).reverse());
-      if (this.name) this.#drawCase(past.reverse());
-    } catch (error) {
-      this.failure.textContent = `It cannot be read: ${error.message}`;
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#read(suite), 10000);
+  async #read(current) {
+    const { suite } = this.choice;
+    if (!suite) return;
+    const { items } = await api("/runs", { suite, limit: RUNS_MAX });
+    const past = this.name ? (await api("/history", { suite, case: this.name, limit: 200 })).items : [];
+    if (!current()) return;
+    setText(this.failure, "");
+    this.#draw(items.filter((one) => one.finished_at !== null).reverse());
+    if (this.name) this.#drawCase(past.reverse());
   }
 
   #draw(runs) {
@@ -84,8 +85,7 @@ class Trends {
   update() {}
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.choice.close();
     for (const one of [this.took, this.failed, this.one]) one?.close();
   }

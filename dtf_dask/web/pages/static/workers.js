@@ -1,16 +1,15 @@
 // The workers: what they are, how busy they are, and what ran where.
 
-import { lineChart } from "./charts.js";
-import { address, card, el, link, meter, setChildren, setText } from "./dom.js";
-import { axisTime, bytes, count, counted, duration, moment, percent, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { address, card, el, link, meter, setText } from "./dom.js";
+import { bytes, count, counted, degrees, duration, percent, short, shortEnd } from "./format.js";
+import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
 import { Timeline } from "./timeline.js";
+import { heatOf, OneWorker, utilOf } from "./worker.js";
 
 const SPAN_S = 600;
 const ROWS_MAX = 30;
-const KEPT_MAX = 600;
 const HOT_C = 83;
 
 export function mount(root, page) {
@@ -22,7 +21,6 @@ class Workers {
     this.name = query.worker ?? "";
     this.part = "";
     this.attempts = [];
-    this.history = [];
     const find = el("input", {
       type: "search",
       placeholder: "name, host, kind, label",
@@ -37,54 +35,22 @@ class Workers {
       key: (row) => row.key,
       empty: "There is no worker that fits.",
     });
-    this.one = el("div");
+    this.one = this.name ? new OneWorker(this.name) : null;
     const above = el("div", { class: "bar-above" }, el("label", {}, "Find ", find), this.counts);
     root.append(
-      this.one,
+      ...(this.one ? [this.one.element] : []),
       above,
       card("Timeline", this.timeline.element),
       card("All workers", this.table.element),
     );
-    if (this.name) this.#open();
-    this.#poll();
+    this.poll = new Poll((current) => this.#read(current), () => 3000);
   }
 
-  // One worker, above all others.
-  #open() {
-    this.facts = el("dl", { class: "facts" });
-    this.busy = lineChart(
-      "Since this page was opened",
-      [
-        { name: "cpu", label: "CPU %", colour: "green" },
-        { name: "memory", label: "memory %", colour: "orange", dash: "dashed" },
-        { name: "gpu", label: "GPU %", colour: "purple", dash: "dotted" },
-        { name: "heat", label: "hottest GPU °C", colour: "vermillion", dash: "dashdot" },
-      ],
-      { y_range: [0, 105] },
-    );
-    setChildren(
-      this.one,
-      card(
-        `Worker ${short(this.name, 60)}`,
-        el("div", { class: "columns" }, this.facts, this.busy.element),
-        el("p", {}, link("workers", {}, "Close")),
-      ),
-    );
-  }
-
-  async #poll() {
-    clearTimeout(this.timer);
-    if (!document.hidden) {
-      try {
-        const told = await api("/timeline", { limit: 2000 });
-        if (this.gone) return;
-        this.attempts = told.items;
-        if (this.live) this.update(this.live);
-      } catch {
-        // It goes on when somebody answers.
-      }
-    }
-    if (!this.gone) this.timer = setTimeout(() => this.#poll(), 3000);
+  async #read(current) {
+    const told = await api("/timeline", { limit: 2000 });
+    if (!current()) return;
+    this.attempts = told.items;
+    if (this.live) this.update(this.live);
   }
 
   update(live) {
@@ -96,49 +62,13 @@ class Workers {
     const shown = rows.filter((one) => one.left_at === null).slice(0, ROWS_MAX);
     const bars = barsOf(this.attempts, shown, live);
     this.timeline.update(shown.map((one) => one.name), bars, live.now - SPAN_S, live.now);
-    if (this.name) this.#show(all.find((one) => one.name === this.name));
-  }
-
-  #show(row) {
-    if (!row) {
-      setChildren(this.facts, el("dt", {}, "There is no such worker any more."));
-      return;
-    }
-    const facts = Object.entries(row.facts).sort(([one], [other]) => (one < other ? -1 : 1));
-    const told = [
-      ["address", row.address],
-      ["kind", row.kind],
-      ["since", moment(row.since)],
-      ["labels", row.labels.join(", ")],
-      ["gets nothing", row.shut],
-      ["kept for", row.kept_for],
-      ["problems", row.problems.join("; ")],
-      ...facts.map(([name, value]) => [name, factWords(name, value)]),
-    ].filter(([, value]) => value !== "" && value !== null);
-    const said = JSON.stringify(told);
-    if (said !== this.said) {
-      this.said = said;
-      setChildren(this.facts, told.flatMap(([name, value]) => [el("dt", {}, short(name, 60)), el("dd", {}, short(value, 300))]));
-    }
-    const load = row.load;
-    if (!load || load.at === this.history.at(-1)?.at) return;
-    this.history.push(load);
-    this.history = this.history.slice(-KEPT_MAX);
-    const share = (part, whole) => (part === null || !whole ? NaN : (100 * part) / whole);
-    this.busy.update({
-      at: this.history.map((one) => axisTime(one.at)),
-      cpu: this.history.map((one) => share(one.cpu, row.threads)),
-      memory: this.history.map((one) => share(one.memory, row.memory)),
-      gpu: this.history.map((one) => share(utilOf(one), 1)),
-      heat: this.history.map((one) => heatOf(one) ?? NaN),
-    });
+    this.one?.update(all.find((one) => one.name === this.name) ?? null, live);
   }
 
   close() {
-    this.gone = true;
-    clearTimeout(this.timer);
+    this.poll.close();
     this.timeline.close();
-    this.busy?.close();
+    this.one?.close();
   }
 }
 
@@ -147,7 +77,7 @@ const COLUMNS = [
   { name: "Standing", of: standingOf },
   { name: "Host", kind: "name", of: (row) => short(row.host, 30) },
   { name: "Hardware", of: hardwareOf, kind: "some" },
-  { name: "CPU", of: (row) => row.load && row.load.cpu !== null ? meter(row.load.cpu / row.threads, `${row.load.cpu.toFixed(1)} of ${row.threads}`) : "–" },
+  { name: "CPU", of: (row) => row.load && row.load.cpu !== null ? meter(row.load.cpu / row.threads, cpuWords(row)) : "–" },
   { name: "Memory", of: (row) => row.load && row.memory ? meter(row.load.memory / row.memory, `${bytes(row.load.memory)} of ${bytes(row.memory)}`, row.load.memory > 0.85 * row.memory ? "much" : "") : "–" },
   { name: "GPU", of: gpuWords },
   { name: "Tasks", kind: "number", of: (row) => count(row.load?.processing ?? 0) },
@@ -185,14 +115,9 @@ function hardwareOf(row) {
   return short(all.join(", "), 80);
 }
 
-function utilOf(load) {
-  const known = load.gpus.map((one) => one.util).filter((one) => one !== null);
-  return known.length ? known.reduce((all, one) => all + one, 0) / known.length : null;
-}
-
-function heatOf(load) {
-  const known = load.gpus.map((one) => one.temperature).filter((one) => one !== null);
-  return known.length ? Math.max(...known) : null;
+function cpuWords(row) {
+  const words = [`${row.load.cpu.toFixed(1)} of ${row.threads}`, degrees(row.load.temperature)];
+  return words.filter(Boolean).join(", ");
 }
 
 function gpuWords(row) {
@@ -200,7 +125,7 @@ function gpuWords(row) {
   const util = row.load ? utilOf(row.load) : null;
   const heat = row.load ? heatOf(row.load) : null;
   const hot = row.facts["gpu.throttled"] === true || (heat !== null && heat >= HOT_C);
-  const words = [util === null ? "" : percent(util), heat === null ? "" : `${Math.round(heat)} °C`, hot ? "hot" : ""];
+  const words = [util === null ? "" : percent(util), degrees(heat), hot ? "hot" : ""];
   return words.filter(Boolean).join(", ") || "–";
 }
 
@@ -212,12 +137,6 @@ function runsNow(row) {
   });
   const more = running.length - words.length;
   return `${words.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
-}
-
-function factWords(name, value) {
-  if (Array.isArray(value)) return value.join(", ");
-  const isSize = /memory|disk|\.free$|\.total$/.test(name) && typeof value === "number";
-  return isSize ? bytes(value) : String(value);
 }
 
 // What ran, and what runs, as bars of a timeline.

@@ -1,0 +1,169 @@
+// One worker: what it is, how busy it is, what it runs, and what may be done with it.
+
+import { Acts, Asked } from "./acts.js";
+import { lineChart } from "./charts.js";
+import { card, el, link, meter, setChildren } from "./dom.js";
+import { axisTime, bytes, degrees, duration, moment, percent, short, shortEnd } from "./format.js";
+import { Table } from "./table.js";
+
+const KEPT_MAX = 600;
+const QUARANTINED = "it is quarantined";
+const ABOUT_WORKERS = new Set(["retire-worker", "quarantine", "release"]);
+
+export class OneWorker {
+  constructor(name) {
+    this.name = name;
+    this.history = [];
+    this.acts = new Acts();
+    this.facts = el("dl", { class: "facts" });
+    this.busy = lineChart(
+      "Since this page was opened",
+      [
+        { name: "cpu", label: "CPU %", colour: "green" },
+        { name: "memory", label: "memory %", colour: "orange", dash: "dashed" },
+        { name: "gpu", label: "GPU %", colour: "purple", dash: "dotted" },
+        { name: "heat", label: "hottest GPU °C", colour: "vermillion", dash: "dashdot" },
+      ],
+      { y_range: [0, 105] },
+    );
+    this.gpus = new Table("GPUs", GPUS, { key: (row) => row.key, empty: "" });
+    this.gpusPart = el("div", { hidden: true }, el("h3", {}, "GPUs"), this.gpus.element);
+    this.running = new Table("What it runs now", this.#columns(), { key: (row) => row.key, empty: "It runs nothing." });
+    this.asked = new Asked({ of: (one) => ABOUT_WORKERS.has(one.action) && one.subject === name, empty: "Nothing was asked for about it lately." });
+    this.element = card(
+      `Worker ${short(name, 60)}`,
+      el("div", { class: "bar-above" }, link("workers", {}, "← All workers"), this.#buttons()),
+      this.acts.element,
+      el("div", { class: "columns" }, this.facts, this.busy.element),
+      this.gpusPart,
+      el("h3", {}, "Runs now"),
+      this.running.element,
+      el("h3", {}, "Asked for about it"),
+      this.asked.element,
+    );
+  }
+
+  #buttons() {
+    const named = short(this.name, 60);
+    const fields = () => ({ worker: this.name });
+    this.quarantine = this.acts.button("Quarantine", {
+      action: "quarantine",
+      fields,
+      dialog: () => ({
+        title: `Quarantine ${named}?`,
+        words: "It is sent nothing more, until it is released: also by the next leader, and when it comes back. What it runs goes on.",
+        reason: "Why, for those who see it",
+        yes: "Quarantine it",
+      }),
+    });
+    this.release = this.acts.button("Release", { action: "release", fields });
+    this.retire = this.acts.button("Retire", {
+      action: "retire-worker",
+      fields,
+      dialog: () => ({
+        title: `Retire ${named}?`,
+        words: "It hands over the results it holds, and ends. What it runs begins anew elsewhere.",
+        yes: "Retire it",
+      }),
+    });
+    return el("span", { class: "choice" }, this.quarantine, this.release, this.retire);
+  }
+
+  #columns() {
+    const cancel = (row) =>
+      this.acts.button("Cancel", {
+        action: "cancel",
+        about: shortEnd(row.key, 60),
+        fields: () => ({ keys: [row.key] }),
+        dialog: () => ({
+          title: "Cancel this task?",
+          words: `${shortEnd(row.key, 300)}, and whatever needs it, whoever wants it. What it has done so far is lost.`,
+          reason: "Why, for those who wait for it",
+          yes: "Cancel it",
+        }),
+      });
+    return [
+      { name: "Task", kind: "wide", of: (row) => shortEnd(row.key, 120) },
+      { name: "Class", of: (row) => short(row.class, 40) || "–" },
+      { name: "For", kind: "number", of: (row) => (row.since === null ? "–" : duration(Math.floor(Math.max(0, row.now - row.since)))) },
+      { name: "Action", of: cancel },
+    ];
+  }
+
+  // `row` is the worker, null if there is none.
+  update(row, live) {
+    this.acts.update(live);
+    this.asked.update(live);
+    const here = row !== null && row.left_at === null;
+    const quarantined = here && row.shut.startsWith(QUARANTINED);
+    this.quarantine.hidden = !here || quarantined;
+    this.release.hidden = !quarantined;
+    this.retire.hidden = !here;
+    const running = here ? (row.load?.running ?? []) : [];
+    this.running.update(running.map((one) => ({ ...one, now: live.now })));
+    const gpus = (here && row.load?.gpus) || [];
+    this.gpusPart.hidden = gpus.length === 0;
+    this.gpus.update(gpus.map((one, at) => ({ key: at, at, ...one })));
+    if (row === null) setChildren(this.facts, el("dt", {}, "There is no such worker any more."));
+    else this.#show(row);
+  }
+
+  #show(row) {
+    const facts = Object.entries(row.facts).sort(([one], [other]) => (one < other ? -1 : 1));
+    const told = [
+      ["address", row.address],
+      ["kind", row.kind],
+      ["since", moment(row.since)],
+      ["labels", row.labels.join(", ")],
+      ["gets nothing", row.shut],
+      ["kept for", row.kept_for],
+      ["problems", row.problems.join("; ")],
+      ["temperature", degrees(row.load?.temperature) ?? ""],
+      ...facts.map(([name, value]) => [name, factWords(name, value)]),
+    ].filter(([, value]) => value !== "" && value !== null);
+    const said = JSON.stringify(told);
+    if (said !== this.said) {
+      this.said = said;
+      setChildren(this.facts, told.flatMap(([name, value]) => [el("dt", {}, short(name, 60)), el("dd", {}, short(value, 300))]));
+    }
+    const load = row.load;
+    if (!load || load.at === this.history.at(-1)?.at) return;
+    this.history.push(load);
+    this.history = this.history.slice(-KEPT_MAX);
+    const share = (part, whole) => (part === null || !whole ? NaN : (100 * part) / whole);
+    this.busy.update({
+      at: this.history.map((one) => axisTime(one.at)),
+      cpu: this.history.map((one) => share(one.cpu, row.threads)),
+      memory: this.history.map((one) => share(one.memory, row.memory)),
+      gpu: this.history.map((one) => share(utilOf(one), 1)),
+      heat: this.history.map((one) => heatOf(one) ?? NaN),
+    });
+  }
+
+  close() {
+    this.busy.close();
+  }
+}
+
+const GPUS = [
+  { name: "GPU", of: (row) => short(row.name, 60) || `number ${row.at}` },
+  { name: "Busy", of: (row) => (row.util === null ? "–" : meter(row.util, percent(row.util), "")) },
+  { name: "Memory used", kind: "number", of: (row) => bytes(row.memory) },
+  { name: "Temperature", kind: "number", of: (row) => degrees(row.temperature) ?? "–" },
+];
+
+export function utilOf(load) {
+  const known = load.gpus.map((one) => one.util).filter((one) => one !== null);
+  return known.length ? known.reduce((all, one) => all + one, 0) / known.length : null;
+}
+
+export function heatOf(load) {
+  const known = load.gpus.map((one) => one.temperature).filter((one) => one !== null);
+  return known.length ? Math.max(...known) : null;
+}
+
+function factWords(name, value) {
+  if (Array.isArray(value)) return value.join(", ");
+  const isSize = /memory|disk|\.free$|\.total$/.test(name) && typeof value === "number";
+  return isSize ? bytes(value) : String(value);
+}
