@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 from browser import begun, chromium, page_of
@@ -125,6 +126,12 @@ def test_names_that_are_markup_are_text(served: SiteRoom, browser: Any) -> None:
         assert page.title() == "Workers · dtf"
     policy = asked(served.address, "/../..").headers  # any answer of the API
     assert policy["Content-Security-Policy"].startswith("default-src 'none'")
+    policies = set()
+    for _ in range(2):
+        with urlopen(url(served)) as answer:
+            policies.add(answer.headers["Content-Security-Policy"])
+    assert len(policies) == 2  # of a nonce each
+    assert not any("unsafe" in one for one in policies)
 
 
 LOGIC = (Path(__file__).parent / "pages_logic.js").read_text("utf-8")

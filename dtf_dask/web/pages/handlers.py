@@ -6,6 +6,7 @@ They hold nothing of the cluster: the browser reads that of the API, and draws i
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import Any
 
 from dtf_dask.web.pages.assets import Asset, Assets
@@ -23,8 +24,7 @@ _POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        # BokehJS puts its styles into the roots of what it draws.
-        "style-src 'self' 'unsafe-inline'",
+        "style-src 'self'{more}",
         "img-src 'self' data:",
         # Other nodes of this machine are asked whether they are there.
         "connect-src 'self' http://127.0.0.1:* http://localhost:*",
@@ -39,9 +39,10 @@ _POLICY = "; ".join(
 class Sends(Visitor):
     """What sends files."""
 
-    async def send(self, asset: Asset) -> None:
-        """Answer with a file."""
-        self.set_header("Content-Security-Policy", _POLICY)
+    async def send(self, asset: Asset, nonce: str = "") -> None:
+        """Answer with a file; styles that are made have the nonce, if there is one."""
+        more = f" 'nonce-{nonce}'" if nonce else ""
+        self.set_header("Content-Security-Policy", _POLICY.format(more=more))
         self.set_header("Content-Type", asset.content_type)
         self.set_header("Vary", "Accept-Encoding")
         body = asset.body
@@ -57,7 +58,11 @@ class Page(Sends):
 
     async def get(self) -> None:
         """Answer; which page it is, is read by the browser."""
-        await self.send(self.settings["assets"].shell)
+        # What BokehJS makes of styles has it: see bokeh_styles.js.
+        nonce = secrets.token_urlsafe(16)
+        shell: Asset = self.settings["assets"].shell
+        body = shell.body.replace(b"{nonce}", nonce.encode())
+        await self.send(Asset(body, shell.content_type), nonce)
 
     head = get
 

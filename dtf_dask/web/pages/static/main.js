@@ -1,5 +1,6 @@
 // The page around the pages: which is shown, how old all of it is, light or dark.
 
+import "./bokeh_styles.js";
 import { underWay } from "./acts.js";
 import * as coordinators from "./coordinators.js";
 import * as flaky from "./flaky.js";
