@@ -23,10 +23,10 @@ WITHOUT_IMPORT = {
     "keyring": "where passwords of results stores and tokens will be kept",
     "numpy": "Dask's arrays need it, and the scheduling engine will",
     "psycopg": "SQLAlchemy loads it for PostgreSQL's URLs",
-    "pyside6-essentials": "the desktop monitor's toolkit",
 }
-# Imported only where a suite's own pytest plugin has brought it.
-OPTIONAL = {"coverage"}
+# Imported only where something else has brought it: a suite's own pytest plugin, or
+# who wants to save tables as Parquet.
+OPTIONAL = {"coverage", "pyarrow"}
 # What the tests of the seams look at: pytest is built on these.
 BROUGHT_BY_PYTEST = {"packaging", "pluggy"}
 

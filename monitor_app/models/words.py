@@ -1,0 +1,132 @@
+"""Numbers, times and foreign texts as people read them."""
+
+from __future__ import annotations
+
+import re
+import time
+
+NOTHING = "–"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_ODD = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def count(n: float | None) -> str:
+    """How many.
+
+    Examples
+    --------
+    >>> count(12345), count(None)
+    ('12,345', '–')
+    """
+    return NOTHING if n is None else f"{n:,.0f}"
+
+
+def rate(per_s: float | None) -> str:
+    """How many in a second.
+
+    Examples
+    --------
+    >>> rate(1234.5), rate(12.3), rate(0.25), rate(0)
+    ('1,234', '12', '0.2', '0')
+    """
+    if per_s is None:
+        return NOTHING
+    return f"{per_s:,.0f}" if per_s >= 10 or not per_s else f"{per_s:.1f}"
+
+
+def percent(share: float | None) -> str:
+    """A share.
+
+    Examples
+    --------
+    >>> percent(0.256), percent(0.9975)
+    ('26 %', '99.8 %')
+    """
+    if share is None:
+        return NOTHING
+    # What is nearly all is not all.
+    return f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """How long.
+
+    Examples
+    --------
+    >>> [duration(one) for one in (0.0123, 5, 75, 3000, 90000, -5)]
+    ['12 ms', '5.0 s', '75 s', '50 min', '25 h', '-5.0 s']
+    """
+    if seconds is None:
+        return NOTHING
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if seconds == 0:
+        return "0 s"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6_000:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3_600
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
+
+
+def size(n: float | None) -> str:
+    """Bytes.
+
+    Examples
+    --------
+    >>> size(1536), size(10 * 2**30)
+    ('1.5 KiB', '10 GiB')
+    """
+    if n is None:
+        return NOTHING
+    unit = 0
+    while n >= 1024 and unit < len(_UNITS) - 1:
+        n, unit = n / 1024, unit + 1
+    return f"{n:.1f} {_UNITS[unit]}" if n < 10 and unit else f"{n:.0f} {_UNITS[unit]}"
+
+
+def clock(at: float | None) -> str:
+    """A time of the day, here."""
+    return _written("%H:%M:%S", at)
+
+
+def moment(at: float | None) -> str:
+    """A day and a time, here."""
+    return _written("%Y-%m-%d %H:%M", at)
+
+
+def _written(form: str, at: float | None) -> str:
+    if not at:
+        return NOTHING
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return NOTHING
+
+
+def plain(text: object) -> str:
+    """A foreign text as one line; what would move it or hide in it is made visible.
+
+    Examples
+    --------
+    >>> plain("a" + chr(10) + "b" + chr(0x202E) + "c")
+    'a⏎b\\\\x202ec'
+    """
+    return _ODD.sub(_shown, str(text))
+
+
+def _shown(odd: re.Match[str]) -> str:
+    return "⏎" if odd.group() == "\n" else f"\\x{ord(odd.group()):x}"
+
+
+def short(text: object, chars: int = 80) -> str:
+    """Its beginning."""
+    found = plain(str(text)[: 4 * chars])
+    return found if len(found) <= chars else f"{found[: chars - 1]}…"

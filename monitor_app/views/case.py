@@ -1,0 +1,229 @@
+"""One case: its attempts in a run, what they wrote, and how it went elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from monitor_app.feed import asked
+from monitor_app.feed.questions import Ticket
+from monitor_app.models.case_columns import (
+    ATTEMPT_COLUMNS,
+    HISTORY_COLUMNS,
+    attempt_row,
+)
+from monitor_app.models.language import tr
+from monitor_app.models.session import Session
+from monitor_app.models.table import Row, RowsModel
+from monitor_app.models.words import count, plain
+from monitor_app.views.card import Card, label
+from monitor_app.views.log_view import LogView
+from monitor_app.views.table_view import TableView
+from monitor_app.views.theme import Theme
+from monitor_app.views.view import View
+
+HISTORY_MAX = 200
+CHARS = 400_000
+FOLLOWED_S = 2
+"""While its run goes on, one asks so often whether there is another attempt."""
+
+
+class Case(View):
+    """The view."""
+
+    kinds = frozenset({"run"})
+    timed = True
+
+    def __init__(
+        self, session: Session, theme: Theme, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(session, theme, parent)
+        self._where: dict[str, str] = {}
+        self._tickets: dict[str, Ticket | None] = {}
+        self._past: dict[str, Row] = {}
+        self._shown = ""
+        self._followed = True
+        self._seconds = 0
+        self.title = label(tr("No case is chosen"), "title")
+        self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.title.setMinimumWidth(100)
+        self.said = label(
+            tr("Choose one in the view of runs, and press Enter."),
+            "muted",
+            wrapped=True,
+        )
+        self.attempts = RowsModel(ATTEMPT_COLUMNS, theme.brush, self)
+        self.attempts_table = TableView(
+            self.attempts,
+            theme,
+            tr("Attempts"),
+            stretched=len(ATTEMPT_COLUMNS) - 1,
+        )
+        self.attempts_table.chosen.connect(self._attempt_chosen)
+        self.log = LogView()
+        self.history = RowsModel(
+            HISTORY_COLUMNS, theme.brush, self, sorted_by=0, descending=True
+        )
+        self.history_table = TableView(
+            self.history,
+            theme,
+            tr("In all runs"),
+            stretched=len(HISTORY_COLUMNS) - 1,
+        )
+        self.history_table.setSortingEnabled(True)
+        self.history_table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+        self.summary = label("", "muted", wrapped=True)
+        splitter = QSplitter(Qt.Orientation.Vertical)
+        splitter.setChildrenCollapsible(False)
+        splitter.addWidget(Card(tr("Attempts in this run"), self.attempts_table))
+        splitter.addWidget(Card(tr("What the attempt left"), self.log))
+        splitter.addWidget(
+            Card(tr("In all runs, on all hardware"), self.summary, self.history_table)
+        )
+        splitter.setSizes([150, 380, 200])
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(18, 14, 18, 14)
+        layout.addWidget(self.title)
+        layout.addWidget(self.said)
+        layout.addWidget(splitter, 1)
+
+    # What it does.
+
+    def go(self, where: Mapping[str, str]) -> None:
+        """See `View`."""
+        if dict(where) == self._where:
+            return
+        self._where = dict(where)
+        self._shown = ""
+        self._followed = True
+        for ticket in self._tickets.values():
+            if ticket is not None:
+                ticket.drop()
+        self._tickets.clear()
+        self.attempts.show({})
+        self.history.show({})
+        self.log.clear()
+        self.title.setText(plain(where["case"]))
+        self.title.setToolTip(plain(where["case"]))
+        self.said.setText(
+            tr(
+                "{suite}, run {run}",
+                suite=plain(where["suite"]),
+                run=plain(where["run"]),
+            )
+        )
+        self.line()
+
+    def search(self) -> None:
+        """See `View`."""
+        self.log.part.setFocus(Qt.FocusReason.ShortcutFocusReason)
+        self.log.part.selectAll()
+
+    def line(self) -> None:
+        """See `View`."""
+        if not self._where or self.session.line.state not in ("live", "connecting"):
+            return
+        self._ask_attempts()
+        where = self._where
+        call = asked.pages(
+            "/history", HISTORY_MAX, suite=where["suite"], case=where["case"]
+        )
+        self._ask("history", call, self._history_told)
+
+    def tick(self) -> None:
+        """See `View`."""
+        self._seconds += 1
+        if self._where and self._seconds % FOLLOWED_S == 0 and self._goes_on():
+            self._ask_attempts()
+
+    def _goes_on(self) -> bool:
+        rows = self.session.picture.kind("run").values()
+        return any(
+            row["run"] == self._where["run"] and row["status"] == "running"
+            for row in rows
+        )
+
+    def _ask_attempts(self) -> None:
+        where = self._where
+        call = asked.one(
+            asked.of_run(where["run"], "/attempts"), case=where["case"], limit=500
+        )
+        self._ask("attempts", call, self._attempts_told)
+
+    def _ask(self, name: str, call: Any, answered: Any) -> None:
+        if self._tickets.get(name) is not None:
+            return
+
+        def over() -> None:
+            self._tickets[name] = None
+
+        def failed(why: str) -> None:
+            over()
+            (self.summary if name == "history" else self.said).setText(plain(why))
+
+        self._tickets[name] = self.session.ask(call, answered, failed, over)
+
+    def _attempts_told(self, told: Mapping[str, Any]) -> None:
+        rows: dict[str, Row] = {}
+        for one in told["items"]:
+            row = attempt_row(one)
+            key = f"{row['number']:06}/{row['worker']}"
+            before = self.attempts.row(self.attempts.place(key))
+            rows[key] = row if before is None or before != row else before
+        new = len(rows) > self.attempts.rowCount()
+        self.attempts.show(rows)
+        if new and self._followed and rows:
+            # The last is what one wants to see, until another is chosen.
+            self.attempts_table.choose(self.attempts.rowCount() - 1)
+
+    def _attempt_chosen(self, place: int) -> None:
+        row = self.attempts.row(place)
+        if row is None:
+            return
+        self._followed = place == self.attempts.rowCount() - 1
+        key = self.attempts.key(place)
+        if key == self._shown:
+            return
+        self._shown = key
+        ticket = self._tickets.get("log")
+        if ticket is not None:
+            ticket.drop()
+            self._tickets["log"] = None
+        self.log.clear()
+        call = asked.one(
+            asked.of_run(self._where["run"], "/log"),
+            case=self._where["case"],
+            number=row["number"],
+            worker=row["worker"],
+            chars=CHARS,
+        )
+        self._ask("log", call, self.log.show_texts)
+
+    def _history_told(self, told: Mapping[str, Any]) -> None:
+        kinds = {
+            row["name"]: row["kind"]
+            for row in self.session.picture.kind("worker").values()
+        }
+        rows: dict[str, Row] = {}
+        for one in told["items"]:
+            row = dict(attempt_row(one))
+            row["kind"] = kinds.get(row["worker"], "")
+            rows[f"{row['run']}/{row['number']}/{row['worker']}"] = row
+        self._past = rows if told["offset"] == 0 else {**self._past, **rows}
+        self.history.show(self._past)
+        self.summary.setText(_summary(self._past.values()))
+
+
+def _summary(rows: Any) -> str:
+    """How it went on which kind of worker."""
+    kinds: dict[str, list[int]] = {}
+    for row in rows:
+        counts = kinds.setdefault(row["kind"] or row["host"], [0, 0])
+        counts[row["outcome"] != "passed"] += 1
+    return "   ".join(
+        tr("{kind}: {n} passed, {m} not", kind=plain(kind), n=count(n), m=count(m))
+        for kind, (n, m) in sorted(kinds.items())[:12]
+    )

@@ -1,0 +1,38 @@
+"""Every word that the window says is said in each language that is shipped."""
+
+from __future__ import annotations
+
+import string
+
+import collect_words
+import pytest
+from PySide6.QtWidgets import QApplication
+
+from monitor_app.models import language
+from monitor_app.models.language import speak, tr
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("name", collect_words.LANGUAGES)
+def test_every_word_is_translated(qapp: QApplication, name: str) -> None:
+    """Each has words in the language, the same places for values, and is compiled."""
+    known, words = collect_words.translations(name), collect_words.said()
+    assert sorted(known) == words, "run python tests/monitor/collect_words.py"
+    try:
+        assert speak(name) == name
+        for source in words:
+            assert known[source], source
+            assert fields(known[source]) == fields(source), source
+            assert tr(source) == known[source], "run collect_words.py"
+    finally:
+        speak("en")
+    assert tr("passed") == "passed"
+
+
+def test_a_language_that_is_not_shipped_is_english(qapp: QApplication) -> None:
+    """Whatever the system speaks, the window says something."""
+    assert speak("xx") == "en"
+    assert ("en", *collect_words.LANGUAGES) == language.LANGUAGES
