@@ -36,6 +36,8 @@ MARKS = MappingProxyType(
         "open": Mark("✗", "failed"),
         "half-open": Mark("~", "timeout"),
         "left": Mark("–", "skipped"),
+        "shut": Mark("✗", "failed"),
+        "odd": Mark("!", "timeout"),
         "paused": Mark("‖", "timeout"),
         "begun": Mark("▸", "running"),
         "done": Mark("✓", "passed"),

@@ -12,6 +12,10 @@
    <translation>&amp;Cluster</translation>
   </message>
   <message>
+   <source>&amp;Deadline from now on</source>
+   <translation>&amp;Frist von jetzt an</translation>
+  </message>
+  <message>
    <source>&amp;Find</source>
    <translation>&amp;Suchen</translation>
   </message>
@@ -22,6 +26,14 @@
   <message>
    <source>&amp;Look at …</source>
    <translation>&amp;Ansehen …</translation>
+  </message>
+  <message>
+   <source>&amp;Notify me of new alerts</source>
+   <translation>&amp;Neue Meldungen anzeigen</translation>
+  </message>
+  <message>
+   <source>&amp;Priority within it</source>
+   <translation>&amp;Vorrang darin</translation>
   </message>
   <message>
    <source>&amp;Quit</source>
@@ -36,6 +48,10 @@
    <translation>&amp;Ansicht</translation>
   </message>
   <message>
+   <source>1 GPU</source>
+   <translation>1 GPU</translation>
+  </message>
+  <message>
    <source>10 min</source>
    <translation>10 min</translation>
   </message>
@@ -48,12 +64,28 @@
    <translation>7 Tage</translation>
   </message>
   <message>
+   <source>A priority is a number.</source>
+   <translation>Ein Vorrang ist eine Zahl.</translation>
+  </message>
+  <message>
+   <source>Action</source>
+   <translation>Handlung</translation>
+  </message>
+  <message>
    <source>Address</source>
    <translation>Adresse</translation>
   </message>
   <message>
    <source>Alerts</source>
    <translation>Warnungen</translation>
+  </message>
+  <message>
+   <source>All back after</source>
+   <translation>Alle zurück nach</translation>
+  </message>
+  <message>
+   <source>All that fit are busy: it is its turn next.</source>
+   <translation>Alle passenden sind beschäftigt: Es kommt als Nächstes dran.</translation>
   </message>
   <message>
    <source>As the system</source>
@@ -80,12 +112,20 @@
    <translation>Zurück</translation>
   </message>
   <message>
+   <source>Begins in</source>
+   <translation>Beginnt in</translation>
+  </message>
+  <message>
    <source>CPU</source>
    <translation>CPU</translation>
   </message>
   <message>
    <source>Cancel</source>
    <translation>Abbrechen</translation>
+  </message>
+  <message>
+   <source>Cancel the next one …</source>
+   <translation>Die nächste abbrechen …</translation>
   </message>
   <message>
    <source>Case</source>
@@ -108,8 +148,20 @@
    <translation>Einen auswählen oder schreiben, wo einer ist.</translation>
   </message>
   <message>
+   <source>Class</source>
+   <translation>Klasse</translation>
+  </message>
+  <message>
    <source>Clusters on this machine, and of late</source>
    <translation>Cluster auf dieser Maschine und zuletzt angesehene</translation>
+  </message>
+  <message>
+   <source>Coordinator</source>
+   <translation>Koordinator</translation>
+  </message>
+  <message>
+   <source>Coordinators</source>
+   <translation>Koordinatoren</translation>
   </message>
   <message>
    <source>Dark</source>
@@ -128,16 +180,36 @@
    <translation>Fristen gehalten</translation>
   </message>
   <message>
+   <source>Disk</source>
+   <translation>Platte</translation>
+  </message>
+  <message>
    <source>Done</source>
    <translation>Fertig</translation>
+  </message>
+  <message>
+   <source>Due</source>
+   <translation>Fällig</translation>
   </message>
   <message>
    <source>Earlier runs, this one last</source>
    <translation>Frühere Läufe, dieser zuletzt</translation>
   </message>
   <message>
+   <source>Elections and failovers</source>
+   <translation>Wahlen und Ausfälle</translation>
+  </message>
+  <message>
+   <source>Ended</source>
+   <translation>Beendet</translation>
+  </message>
+  <message>
    <source>Ending / s</source>
    <translation>Enden / s</translation>
+  </message>
+  <message>
+   <source>Entries behind</source>
+   <translation>Einträge zurück</translation>
   </message>
   <message>
    <source>Errors</source>
@@ -148,12 +220,28 @@
    <translation>Ausnahme</translation>
   </message>
   <message>
+   <source>Failed</source>
+   <translation>Fehlgeschlagen</translation>
+  </message>
+  <message>
+   <source>Failovers</source>
+   <translation>Ausfälle</translation>
+  </message>
+  <message>
    <source>Find a case</source>
    <translation>Testfall suchen</translation>
   </message>
   <message>
    <source>Find a case (Ctrl+F)</source>
    <translation>Testfall suchen (Strg+F)</translation>
+  </message>
+  <message>
+   <source>Find a worker</source>
+   <translation>Worker suchen</translation>
+  </message>
+  <message>
+   <source>Find a worker (Ctrl+F)</source>
+   <translation>Worker suchen (Strg+F)</translation>
   </message>
   <message>
    <source>Find in what it wrote</source>
@@ -164,6 +252,14 @@
    <translation>In der Ausgabe suchen (Strg+F)</translation>
   </message>
   <message>
+   <source>Find what waits</source>
+   <translation>Wartendes suchen</translation>
+  </message>
+  <message>
+   <source>Find what waits (Ctrl+F)</source>
+   <translation>Wartendes suchen (Strg+F)</translation>
+  </message>
+  <message>
    <source>GPU</source>
    <translation>GPU</translation>
   </message>
@@ -172,8 +268,32 @@
    <translation>GPUs</translation>
   </message>
   <message>
+   <source>Hardware</source>
+   <translation>Hardware</translation>
+  </message>
+  <message>
+   <source>Have it lead</source>
+   <translation>Führen lassen</translation>
+  </message>
+  <message>
+   <source>Heard of</source>
+   <translation>Zu hören</translation>
+  </message>
+  <message>
+   <source>Heat</source>
+   <translation>Wärme</translation>
+  </message>
+  <message>
    <source>Host</source>
    <translation>Rechner</translation>
+  </message>
+  <message>
+   <source>How busy it is</source>
+   <translation>Wie beschäftigt er ist</translation>
+  </message>
+  <message>
+   <source>How busy {name} is</source>
+   <translation>Wie beschäftigt {name} ist</translation>
   </message>
   <message>
    <source>In all runs</source>
@@ -184,16 +304,72 @@
    <translation>In allen Läufen, auf aller Hardware</translation>
   </message>
   <message>
+   <source>It hands over what it holds, and ends.</source>
+   <translation>Er gibt ab, was er hält, und endet.</translation>
+  </message>
+  <message>
+   <source>It hands over what it holds, and ends. What it runs begins anew elsewhere.</source>
+   <translation>Er gibt ab, was er hält, und endet. Was er ausführt, beginnt anderswo von vorn.</translation>
+  </message>
+  <message>
+   <source>It is sent nothing more; what it runs goes on.</source>
+   <translation>Er bekommt nichts mehr; was er ausführt, geht weiter.</translation>
+  </message>
+  <message>
+   <source>It is sent work again.</source>
+   <translation>Er bekommt wieder Arbeit.</translation>
+  </message>
+  <message>
    <source>It left nothing here.</source>
    <translation>Hier hat er nichts hinterlassen.</translation>
+  </message>
+  <message>
+   <source>It waits for</source>
+   <translation>Es wartet auf</translation>
+  </message>
+  <message>
+   <source>Its pages</source>
+   <translation>Seine Seiten</translation>
+  </message>
+  <message>
+   <source>Its scheduler</source>
+   <translation>Sein Scheduler</translation>
   </message>
   <message>
    <source>Kind</source>
    <translation>Art</translation>
   </message>
   <message>
+   <source>Kinds of work that wait</source>
+   <translation>Arten wartender Arbeit</translation>
+  </message>
+  <message>
+   <source>Laid over the tests</source>
+   <translation>Über die Tests gelegt</translation>
+  </message>
+  <message>
+   <source>Leader</source>
+   <translation>Führender</translation>
+  </message>
+  <message>
+   <source>Leave it</source>
+   <translation>Lassen</translation>
+  </message>
+  <message>
+   <source>Led after</source>
+   <translation>Führte nach</translation>
+  </message>
+  <message>
+   <source>Left to begin</source>
+   <translation>Zeit zum Beginn</translation>
+  </message>
+  <message>
    <source>Let it go on</source>
    <translation>Weiterlaufen lassen</translation>
+  </message>
+  <message>
+   <source>Level</source>
+   <translation>Stufe</translation>
   </message>
   <message>
    <source>Light</source>
@@ -202,6 +378,10 @@
   <message>
    <source>Log</source>
    <translation>Protokoll</translation>
+  </message>
+  <message>
+   <source>Longest</source>
+   <translation>Längste</translation>
   </message>
   <message>
    <source>Look</source>
@@ -228,6 +408,18 @@
    <translation>Speicher</translation>
   </message>
   <message>
+   <source>Missed</source>
+   <translation>Versäumt</translation>
+  </message>
+  <message>
+   <source>Needs</source>
+   <translation>Braucht</translation>
+  </message>
+  <message>
+   <source>Network</source>
+   <translation>Netz</translation>
+  </message>
+  <message>
    <source>Next</source>
    <translation>Weiter</translation>
   </message>
@@ -248,6 +440,10 @@
    <translation>Auf dieser Maschine zeigt sich kein Cluster. Einer, der so gestartet wird, tut es: dtf dev --web 8700</translation>
   </message>
   <message>
+   <source>No coordinator has said anything yet.</source>
+   <translation>Noch hat kein Koordinator etwas gesagt.</translation>
+  </message>
+  <message>
    <source>No run is chosen.</source>
    <translation>Kein Lauf ist gewählt.</translation>
   </message>
@@ -260,12 +456,48 @@
    <translation>Nr.</translation>
   </message>
   <message>
+   <source>Nobody has had to take over in the time that is kept.</source>
+   <translation>In der aufgehobenen Zeit musste niemand übernehmen.</translation>
+  </message>
+  <message>
+   <source>Nobody leads (term {term})</source>
+   <translation>Niemand führt (Amtszeit {term})</translation>
+  </message>
+  <message>
+   <source>Nobody leads for a moment, mostly less than a second. What runs goes on.</source>
+   <translation>Einen Moment lang führt niemand, meist kürzer als eine Sekunde. Was läuft, geht weiter.</translation>
+  </message>
+  <message>
+   <source>Not back</source>
+   <translation>Nicht zurück</translation>
+  </message>
+  <message>
    <source>Nothing has been heard yet.</source>
    <translation>Noch ist nichts bekannt.</translation>
   </message>
   <message>
    <source>Nothing is kept yet.</source>
    <translation>Noch ist nichts aufgehoben.</translation>
+  </message>
+  <message>
+   <source>Nothing ran here.</source>
+   <translation>Hier lief nichts.</translation>
+  </message>
+  <message>
+   <source>Nothing waits.</source>
+   <translation>Nichts wartet.</translation>
+  </message>
+  <message>
+   <source>Notify me of new alerts</source>
+   <translation>Neue Meldungen anzeigen</translation>
+  </message>
+  <message>
+   <source>Now</source>
+   <translation>Jetzt</translation>
+  </message>
+  <message>
+   <source>Of</source>
+   <translation>Von</translation>
   </message>
   <message>
    <source>On this machine, and of late</source>
@@ -288,12 +520,56 @@
    <translation>Überblick</translation>
   </message>
   <message>
+   <source>Priority &amp;class</source>
+   <translation>Vorrang&amp;klasse</translation>
+  </message>
+  <message>
+   <source>Priority classes</source>
+   <translation>Vorrangklassen</translation>
+  </message>
+  <message>
+   <source>Quarantine</source>
+   <translation>Quarantäne</translation>
+  </message>
+  <message>
+   <source>Queue</source>
+   <translation>Warteschlange</translation>
+  </message>
+  <message>
    <source>Queue by class</source>
    <translation>Warteschlange nach Klasse</translation>
   </message>
   <message>
    <source>Queue: tasks that wait, by class</source>
    <translation>Warteschlange: wartende Aufgaben, nach Klasse</translation>
+  </message>
+  <message>
+   <source>Reasons</source>
+   <translation>Gründe</translation>
+  </message>
+  <message>
+   <source>Release</source>
+   <translation>Freigeben</translation>
+  </message>
+  <message>
+   <source>Reprioritise</source>
+   <translation>Vorrang ändern</translation>
+  </message>
+  <message>
+   <source>Reprioritise the next one …</source>
+   <translation>Vorrang der nächsten ändern …</translation>
+  </message>
+  <message>
+   <source>Retire</source>
+   <translation>Ausmustern</translation>
+  </message>
+  <message>
+   <source>Role</source>
+   <translation>Rolle</translation>
+  </message>
+  <message>
+   <source>Rule</source>
+   <translation>Regel</translation>
   </message>
   <message>
    <source>Run</source>
@@ -310,6 +586,10 @@
   <message>
    <source>Runs</source>
    <translation>Läufe</translation>
+  </message>
+  <message>
+   <source>Runs now</source>
+   <translation>Führt jetzt aus</translation>
   </message>
   <message>
    <source>Runs of late</source>
@@ -340,12 +620,28 @@
    <translation>Gespeichert: {path}</translation>
   </message>
   <message>
+   <source>Say what is to be otherwise.</source>
+   <translation>Sagen Sie, was anders werden soll.</translation>
+  </message>
+  <message>
+   <source>Share</source>
+   <translation>Anteil</translation>
+  </message>
+  <message>
    <source>Show only: {outcome}</source>
    <translation>Nur zeigen: {outcome}</translation>
   </message>
   <message>
+   <source>Since</source>
+   <translation>Seit</translation>
+  </message>
+  <message>
    <source>Speed</source>
    <translation>Tempo</translation>
+  </message>
+  <message>
+   <source>Standing</source>
+   <translation>Stand</translation>
   </message>
   <message>
    <source>Started</source>
@@ -356,8 +652,40 @@
    <translation>Stand</translation>
   </message>
   <message>
+   <source>Stop the run</source>
+   <translation>Lauf beenden</translation>
+  </message>
+  <message>
    <source>Suite</source>
    <translation>Suite</translation>
+  </message>
+  <message>
+   <source>Tasks</source>
+   <translation>Aufgaben</translation>
+  </message>
+  <message>
+   <source>Tasks kept</source>
+   <translation>Aufgaben behalten</translation>
+  </message>
+  <message>
+   <source>Tasks that need it are cancelled, too, whoever wants them. That is not undone.</source>
+   <translation>Aufgaben, die sie brauchen, werden auch abgebrochen, wer sie auch will. Das wird nicht rückgängig gemacht.</translation>
+  </message>
+  <message>
+   <source>Tenant</source>
+   <translation>Mandant</translation>
+  </message>
+  <message>
+   <source>Term</source>
+   <translation>Amtszeit</translation>
+  </message>
+  <message>
+   <source>Term {term}, {at}: nobody led for {time} (the band).</source>
+   <translation>Amtszeit {term}, {at}: Niemand führte {time} lang (das Band).</translation>
+  </message>
+  <message>
+   <source>Tests that ran while the leader changed</source>
+   <translation>Tests, die liefen, als der Führende wechselte</translation>
   </message>
   <message>
    <source>The change after</source>
@@ -368,12 +696,28 @@
    <translation>Die Änderung davor</translation>
   </message>
   <message>
+   <source>The queue holds {n} of at most {m}.</source>
+   <translation>In der Schlange stehen {n} von höchstens {m}.</translation>
+  </message>
+  <message>
    <source>There are no runs yet: `dtf run` and `pytest --dtf` make some.</source>
    <translation>Es gibt noch keine Läufe: `dtf run` und `pytest --dtf` machen welche.</translation>
   </message>
   <message>
+   <source>There are no workers: `dtf worker ADDRESS` starts some.</source>
+   <translation>Es gibt keine Worker: `dtf worker ADRESSE` startet welche.</translation>
+  </message>
+  <message>
    <source>There is no table here.</source>
    <translation>Hier ist keine Tabelle.</translation>
+  </message>
+  <message>
+   <source>This desktop has no place for notifications.</source>
+   <translation>Diese Oberfläche hat keinen Platz für Meldungen.</translation>
+  </message>
+  <message>
+   <source>This scheduler is alone: nobody takes over when it ends.</source>
+   <translation>Dieser Scheduler ist allein: Niemand übernimmt, wenn er endet.</translation>
   </message>
   <message>
    <source>Threads taken</source>
@@ -412,6 +756,18 @@
    <translation>Traceback</translation>
   </message>
   <message>
+   <source>Try again</source>
+   <translation>Noch einmal</translation>
+  </message>
+  <message>
+   <source>Undo</source>
+   <translation>Rückgängig</translation>
+  </message>
+  <message>
+   <source>Undo the last action</source>
+   <translation>Die letzte Handlung rückgängig machen</translation>
+  </message>
+  <message>
    <source>Utilisation</source>
    <translation>Auslastung</translation>
   </message>
@@ -424,16 +780,80 @@
    <translation>Ansichten</translation>
   </message>
   <message>
+   <source>Votes</source>
+   <translation>Stimmt ab</translation>
+  </message>
+  <message>
    <source>Waiting</source>
    <translation>Warten</translation>
+  </message>
+  <message>
+   <source>What came of it</source>
+   <translation>Was daraus wurde</translation>
+  </message>
+  <message>
+   <source>What has ended is kept; the rest is not run.</source>
+   <translation>Was zu Ende ist, bleibt; der Rest wird nicht ausgeführt.</translation>
+  </message>
+  <message>
+   <source>What is wrong</source>
+   <translation>Was nicht stimmt</translation>
+  </message>
+  <message>
+   <source>What ran where</source>
+   <translation>Was wo lief</translation>
+  </message>
+  <message>
+   <source>What ran where in the last 10 minutes</source>
+   <translation>Was in den letzten 10 Minuten wo lief</translation>
   </message>
   <message>
    <source>What the attempt left</source>
    <translation>Was der Versuch hinterließ</translation>
   </message>
   <message>
+   <source>What waits, the most urgent first</source>
+   <translation>Was wartet, das Dringendste zuerst</translation>
+  </message>
+  <message>
+   <source>What was asked for</source>
+   <translation>Was verlangt wurde</translation>
+  </message>
+  <message>
+   <source>What would help</source>
+   <translation>Was helfen würde</translation>
+  </message>
+  <message>
+   <source>When</source>
+   <translation>Wann</translation>
+  </message>
+  <message>
+   <source>When a leader dies, what ran meanwhile is shown here.</source>
+   <translation>Wenn ein Führender stirbt, steht hier, was währenddessen lief.</translation>
+  </message>
+  <message>
+   <source>Who</source>
+   <translation>Wer</translation>
+  </message>
+  <message>
    <source>Why</source>
    <translation>Warum</translation>
+  </message>
+  <message>
+   <source>Why is it pending?</source>
+   <translation>Warum wartet es?</translation>
+  </message>
+  <message>
+   <source>Why it waits</source>
+   <translation>Warum es wartet</translation>
+  </message>
+  <message>
+   <source>Why {name} gets no work, for those who see it:</source>
+   <translation>Warum {name} keine Arbeit bekommt, für alle, die es sehen:</translation>
+  </message>
+  <message>
+   <source>Without leader</source>
+   <translation>Ohne Führenden</translation>
   </message>
   <message>
    <source>Worker</source>
@@ -444,8 +864,32 @@
    <translation>Worker</translation>
   </message>
   <message>
+   <source>Workers that fit</source>
+   <translation>Passende Worker</translation>
+  </message>
+  <message>
    <source>You look at {time}. What happens now is kept meanwhile. Back to now: Ctrl+L.</source>
    <translation>Zu sehen ist {time}. Was jetzt geschieht, wird so lange aufgehoben. Zurück zu jetzt: Strg+L.</translation>
+  </message>
+  <message>
+   <source>about {time}</source>
+   <translation>etwa {time}</translation>
+  </message>
+  <message>
+   <source>any worker</source>
+   <translation>irgendein Worker</translation>
+  </message>
+  <message>
+   <source>as it is</source>
+   <translation>wie es ist</translation>
+  </message>
+  <message>
+   <source>as it is; or: 10 min</source>
+   <translation>wie es ist; oder: 10 min</translation>
+  </message>
+  <message>
+   <source>ask the leader</source>
+   <translation>den Führenden fragen</translation>
   </message>
   <message>
    <source>begun</source>
@@ -476,8 +920,20 @@
    <translation>dtf-Monitor {version}</translation>
   </message>
   <message>
+   <source>dtf: alerts</source>
+   <translation>dtf: Meldungen</translation>
+  </message>
+  <message>
+   <source>dtf: {rule}</source>
+   <translation>dtf: {rule}</translation>
+  </message>
+  <message>
    <source>ended</source>
    <translation>beendet</translation>
+  </message>
+  <message>
+   <source>ended {n} times</source>
+   <translation>{n}-mal geendet</translation>
   </message>
   <message>
    <source>error</source>
@@ -508,8 +964,16 @@
    <translation>unterbrochen</translation>
   </message>
   <message>
+   <source>it has begun, and takes longer</source>
+   <translation>es hat begonnen und dauert länger</translation>
+  </message>
+  <message>
    <source>it is not there</source>
    <translation>das steht dort nicht</translation>
+  </message>
+  <message>
+   <source>its circuit breaker is {state}</source>
+   <translation>sein Schutzschalter ist {state}</translation>
   </message>
   <message>
    <source>leader</source>
@@ -532,6 +996,22 @@
    <translation>Speicher</translation>
   </message>
   <message>
+   <source>next: {key}</source>
+   <translation>als Nächstes: {key}</translation>
+  </message>
+  <message>
+   <source>no</source>
+   <translation>nein</translation>
+  </message>
+  <message>
+   <source>no cluster is looked at</source>
+   <translation>es wird kein Cluster angesehen</translation>
+  </message>
+  <message>
+   <source>no deadline</source>
+   <translation>keine Frist</translation>
+  </message>
+  <message>
    <source>no numbers yet</source>
    <translation>noch keine Zahlen</translation>
   </message>
@@ -540,12 +1020,24 @@
    <translation>niemand führt</translation>
   </message>
   <message>
+   <source>none</source>
+   <translation>keiner</translation>
+  </message>
+  <message>
    <source>none is seen</source>
    <translation>keine zu sehen</translation>
   </message>
   <message>
    <source>none yet</source>
    <translation>noch keine</translation>
+  </message>
+  <message>
+   <source>nothing is wrong</source>
+   <translation>alles in Ordnung</translation>
+  </message>
+  <message>
+   <source>odd</source>
+   <translation>seltsam</translation>
   </message>
   <message>
    <source>of all workers'</source>
@@ -584,6 +1076,10 @@
    <translation>läuft</translation>
   </message>
   <message>
+   <source>shut</source>
+   <translation>gesperrt</translation>
+  </message>
+  <message>
    <source>skipped</source>
    <translation>übersprungen</translation>
   </message>
@@ -604,6 +1100,22 @@
    <translation>Warnung</translation>
   </message>
   <message>
+   <source>yes</source>
+   <translation>ja</translation>
+  </message>
+  <message>
+   <source>{first}; most cannot be reached.</source>
+   <translation>{first}; die meisten sind nicht erreichbar.</translation>
+  </message>
+  <message>
+   <source>{first}; none may fail.</source>
+   <translation>{first}; keiner darf ausfallen.</translation>
+  </message>
+  <message>
+   <source>{first}; {n} may fail.</source>
+   <translation>{first}; {n} dürfen ausfallen.</translation>
+  </message>
+  <message>
    <source>{glyph} {age} old</source>
    <translation>{glyph} {age} alt</translation>
   </message>
@@ -612,20 +1124,44 @@
    <translation>{kind}: {n} bestanden, {m} nicht</translation>
   </message>
   <message>
+   <source>{name} (read from)</source>
+   <translation>{name} (von hier gelesen)</translation>
+  </message>
+  <message>
    <source>{name} leads</source>
    <translation>{name} führt</translation>
+  </message>
+  <message>
+   <source>{name} leads in term {term}</source>
+   <translation>{name} führt in Amtszeit {term}</translation>
   </message>
   <message>
    <source>{name}, on this machine: {where}</source>
    <translation>{name}, auf dieser Maschine: {where}</translation>
   </message>
   <message>
+   <source>{n} GPUs</source>
+   <translation>{n} GPUs</translation>
+  </message>
+  <message>
+   <source>{n} alerts, {m} of them critical. Enter shows what one is about.</source>
+   <translation>{n} Meldungen, davon {m} kritisch. Die Eingabetaste zeigt, worum es geht.</translation>
+  </message>
+  <message>
    <source>{n} are to be read</source>
    <translation>{n} sind zu lesen</translation>
   </message>
   <message>
+   <source>{n} bars in {m} rows, from {start} to {end}</source>
+   <translation>{n} Balken in {m} Zeilen, von {start} bis {end}</translation>
+  </message>
+  <message>
    <source>{n} failed in all</source>
    <translation>{n} insgesamt fehlgeschlagen</translation>
+  </message>
+  <message>
+   <source>{n} gone of late</source>
+   <translation>{n} neulich gegangen</translation>
   </message>
   <message>
    <source>{n} held back</source>
@@ -648,12 +1184,28 @@
    <translation>{n} von {m} Testfällen</translation>
   </message>
   <message>
+   <source>{n} tasks wait.</source>
+   <translation>{n} Aufgaben warten.</translation>
+  </message>
+  <message>
+   <source>{n} threads</source>
+   <translation>{n} Threads</translation>
+  </message>
+  <message>
+   <source>{n} workers</source>
+   <translation>{n} Worker</translation>
+  </message>
+  <message>
    <source>{path} cannot be written</source>
    <translation>{path} kann nicht geschrieben werden</translation>
   </message>
   <message>
    <source>{run}: {n} of {m} cases are read</source>
    <translation>{run}: {n} von {m} Testfällen gelesen</translation>
+  </message>
+  <message>
+   <source>{size}/s</source>
+   <translation>{size}/s</translation>
   </message>
   <message>
    <source>{span} are kept</source>
@@ -666,6 +1218,18 @@
   <message>
    <source>{time}, {ago} ago</source>
    <translation>{time}, vor {ago}</translation>
+  </message>
+  <message>
+   <source>{what}: asked …</source>
+   <translation>{what}: verlangt …</translation>
+  </message>
+  <message>
+   <source>{what}: {outcome}, on {row}, {start}, {took}</source>
+   <translation>{what}: {outcome}, auf {row}, {start}, {took}</translation>
+  </message>
+  <message>
+   <source>{what}?</source>
+   <translation>{what}?</translation>
   </message>
   <message>
    <source>{where}: {why}. Another address: Ctrl+O.</source>

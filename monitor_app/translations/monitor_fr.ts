@@ -12,6 +12,10 @@
    <translation>&amp;Grappe</translation>
   </message>
   <message>
+   <source>&amp;Deadline from now on</source>
+   <translation>&amp;Échéance à partir d’ici</translation>
+  </message>
+  <message>
    <source>&amp;Find</source>
    <translation>&amp;Rechercher</translation>
   </message>
@@ -22,6 +26,14 @@
   <message>
    <source>&amp;Look at …</source>
    <translation>&amp;Observer …</translation>
+  </message>
+  <message>
+   <source>&amp;Notify me of new alerts</source>
+   <translation>M’&amp;avertir des nouvelles alertes</translation>
+  </message>
+  <message>
+   <source>&amp;Priority within it</source>
+   <translation>&amp;Priorité dans la classe</translation>
   </message>
   <message>
    <source>&amp;Quit</source>
@@ -36,6 +48,10 @@
    <translation>&amp;Affichage</translation>
   </message>
   <message>
+   <source>1 GPU</source>
+   <translation>1 GPU</translation>
+  </message>
+  <message>
    <source>10 min</source>
    <translation>10 min</translation>
   </message>
@@ -48,12 +64,28 @@
    <translation>7 jours</translation>
   </message>
   <message>
+   <source>A priority is a number.</source>
+   <translation>Une priorité est un nombre.</translation>
+  </message>
+  <message>
+   <source>Action</source>
+   <translation>Action</translation>
+  </message>
+  <message>
    <source>Address</source>
    <translation>Adresse</translation>
   </message>
   <message>
    <source>Alerts</source>
    <translation>Alertes</translation>
+  </message>
+  <message>
+   <source>All back after</source>
+   <translation>Tous revenus après</translation>
+  </message>
+  <message>
+   <source>All that fit are busy: it is its turn next.</source>
+   <translation>Tous ceux qui conviennent sont occupés : c’est son tour ensuite.</translation>
   </message>
   <message>
    <source>As the system</source>
@@ -80,12 +112,20 @@
    <translation>Précédent</translation>
   </message>
   <message>
+   <source>Begins in</source>
+   <translation>Commence dans</translation>
+  </message>
+  <message>
    <source>CPU</source>
    <translation>CPU</translation>
   </message>
   <message>
    <source>Cancel</source>
    <translation>Annuler</translation>
+  </message>
+  <message>
+   <source>Cancel the next one …</source>
+   <translation>Annuler la prochaine …</translation>
   </message>
   <message>
    <source>Case</source>
@@ -108,8 +148,20 @@
    <translation>En choisir une, ou écrire où elle se trouve.</translation>
   </message>
   <message>
+   <source>Class</source>
+   <translation>Classe</translation>
+  </message>
+  <message>
    <source>Clusters on this machine, and of late</source>
    <translation>Grappes de cette machine, et récentes</translation>
+  </message>
+  <message>
+   <source>Coordinator</source>
+   <translation>Coordinateur</translation>
+  </message>
+  <message>
+   <source>Coordinators</source>
+   <translation>Coordinateurs</translation>
   </message>
   <message>
    <source>Dark</source>
@@ -128,16 +180,36 @@
    <translation>Échéances tenues</translation>
   </message>
   <message>
+   <source>Disk</source>
+   <translation>Disque</translation>
+  </message>
+  <message>
    <source>Done</source>
    <translation>Fait</translation>
+  </message>
+  <message>
+   <source>Due</source>
+   <translation>Dû</translation>
   </message>
   <message>
    <source>Earlier runs, this one last</source>
    <translation>Exécutions passées, celle-ci en dernier</translation>
   </message>
   <message>
+   <source>Elections and failovers</source>
+   <translation>Élections et bascules</translation>
+  </message>
+  <message>
+   <source>Ended</source>
+   <translation>Terminées</translation>
+  </message>
+  <message>
    <source>Ending / s</source>
    <translation>Finies / s</translation>
+  </message>
+  <message>
+   <source>Entries behind</source>
+   <translation>Entrées de retard</translation>
   </message>
   <message>
    <source>Errors</source>
@@ -148,12 +220,28 @@
    <translation>Exception</translation>
   </message>
   <message>
+   <source>Failed</source>
+   <translation>Échouées</translation>
+  </message>
+  <message>
+   <source>Failovers</source>
+   <translation>Bascules</translation>
+  </message>
+  <message>
    <source>Find a case</source>
    <translation>Chercher un cas</translation>
   </message>
   <message>
    <source>Find a case (Ctrl+F)</source>
    <translation>Chercher un cas (Ctrl+F)</translation>
+  </message>
+  <message>
+   <source>Find a worker</source>
+   <translation>Chercher un worker</translation>
+  </message>
+  <message>
+   <source>Find a worker (Ctrl+F)</source>
+   <translation>Chercher un worker (Ctrl+F)</translation>
   </message>
   <message>
    <source>Find in what it wrote</source>
@@ -164,6 +252,14 @@
    <translation>Chercher dans sa sortie (Ctrl+F)</translation>
   </message>
   <message>
+   <source>Find what waits</source>
+   <translation>Chercher ce qui attend</translation>
+  </message>
+  <message>
+   <source>Find what waits (Ctrl+F)</source>
+   <translation>Chercher ce qui attend (Ctrl+F)</translation>
+  </message>
+  <message>
    <source>GPU</source>
    <translation>GPU</translation>
   </message>
@@ -172,8 +268,32 @@
    <translation>GPU</translation>
   </message>
   <message>
+   <source>Hardware</source>
+   <translation>Matériel</translation>
+  </message>
+  <message>
+   <source>Have it lead</source>
+   <translation>Le faire diriger</translation>
+  </message>
+  <message>
+   <source>Heard of</source>
+   <translation>Entendu</translation>
+  </message>
+  <message>
+   <source>Heat</source>
+   <translation>Chaleur</translation>
+  </message>
+  <message>
    <source>Host</source>
    <translation>Hôte</translation>
+  </message>
+  <message>
+   <source>How busy it is</source>
+   <translation>Son occupation</translation>
+  </message>
+  <message>
+   <source>How busy {name} is</source>
+   <translation>Occupation de {name}</translation>
   </message>
   <message>
    <source>In all runs</source>
@@ -184,16 +304,72 @@
    <translation>Dans toutes les exécutions, sur tout matériel</translation>
   </message>
   <message>
+   <source>It hands over what it holds, and ends.</source>
+   <translation>Il remet ce qu’il détient et s’arrête.</translation>
+  </message>
+  <message>
+   <source>It hands over what it holds, and ends. What it runs begins anew elsewhere.</source>
+   <translation>Il remet ce qu’il détient et s’arrête. Ce qu’il exécute recommence ailleurs.</translation>
+  </message>
+  <message>
+   <source>It is sent nothing more; what it runs goes on.</source>
+   <translation>Il ne reçoit plus rien ; ce qu’il exécute continue.</translation>
+  </message>
+  <message>
+   <source>It is sent work again.</source>
+   <translation>Il reçoit de nouveau du travail.</translation>
+  </message>
+  <message>
    <source>It left nothing here.</source>
    <translation>Elle n'a rien laissé ici.</translation>
+  </message>
+  <message>
+   <source>It waits for</source>
+   <translation>Elle attend</translation>
+  </message>
+  <message>
+   <source>Its pages</source>
+   <translation>Ses pages</translation>
+  </message>
+  <message>
+   <source>Its scheduler</source>
+   <translation>Son ordonnanceur</translation>
   </message>
   <message>
    <source>Kind</source>
    <translation>Type</translation>
   </message>
   <message>
+   <source>Kinds of work that wait</source>
+   <translation>Sortes de travail en attente</translation>
+  </message>
+  <message>
+   <source>Laid over the tests</source>
+   <translation>Superposé aux tests</translation>
+  </message>
+  <message>
+   <source>Leader</source>
+   <translation>Dirigeant</translation>
+  </message>
+  <message>
+   <source>Leave it</source>
+   <translation>Ne rien faire</translation>
+  </message>
+  <message>
+   <source>Led after</source>
+   <translation>A dirigé après</translation>
+  </message>
+  <message>
+   <source>Left to begin</source>
+   <translation>Reste pour commencer</translation>
+  </message>
+  <message>
    <source>Let it go on</source>
    <translation>Laisser avancer</translation>
+  </message>
+  <message>
+   <source>Level</source>
+   <translation>Niveau</translation>
   </message>
   <message>
    <source>Light</source>
@@ -202,6 +378,10 @@
   <message>
    <source>Log</source>
    <translation>Journal</translation>
+  </message>
+  <message>
+   <source>Longest</source>
+   <translation>Plus longue</translation>
   </message>
   <message>
    <source>Look</source>
@@ -228,6 +408,18 @@
    <translation>Mémoire</translation>
   </message>
   <message>
+   <source>Missed</source>
+   <translation>Manquées</translation>
+  </message>
+  <message>
+   <source>Needs</source>
+   <translation>Besoin</translation>
+  </message>
+  <message>
+   <source>Network</source>
+   <translation>Réseau</translation>
+  </message>
+  <message>
    <source>Next</source>
    <translation>Suivant</translation>
   </message>
@@ -248,6 +440,10 @@
    <translation>Aucune grappe ne se montre sur cette machine. Pour en lancer une qui le fait : dtf dev --web 8700</translation>
   </message>
   <message>
+   <source>No coordinator has said anything yet.</source>
+   <translation>Aucun coordinateur n’a encore rien dit.</translation>
+  </message>
+  <message>
    <source>No run is chosen.</source>
    <translation>Aucune exécution n'est choisie.</translation>
   </message>
@@ -260,12 +456,48 @@
    <translation>N°</translation>
   </message>
   <message>
+   <source>Nobody has had to take over in the time that is kept.</source>
+   <translation>Personne n’a dû prendre la relève pendant la période conservée.</translation>
+  </message>
+  <message>
+   <source>Nobody leads (term {term})</source>
+   <translation>Personne ne dirige (mandat {term})</translation>
+  </message>
+  <message>
+   <source>Nobody leads for a moment, mostly less than a second. What runs goes on.</source>
+   <translation>Personne ne dirige pendant un moment, souvent moins d’une seconde. Ce qui s’exécute continue.</translation>
+  </message>
+  <message>
+   <source>Not back</source>
+   <translation>Pas revenus</translation>
+  </message>
+  <message>
    <source>Nothing has been heard yet.</source>
    <translation>Rien n'est encore connu.</translation>
   </message>
   <message>
    <source>Nothing is kept yet.</source>
    <translation>Rien n'est encore conservé.</translation>
+  </message>
+  <message>
+   <source>Nothing ran here.</source>
+   <translation>Rien ne s’est exécuté ici.</translation>
+  </message>
+  <message>
+   <source>Nothing waits.</source>
+   <translation>Rien n’attend.</translation>
+  </message>
+  <message>
+   <source>Notify me of new alerts</source>
+   <translation>M’avertir des nouvelles alertes</translation>
+  </message>
+  <message>
+   <source>Now</source>
+   <translation>Maintenant</translation>
+  </message>
+  <message>
+   <source>Of</source>
+   <translation>De</translation>
   </message>
   <message>
    <source>On this machine, and of late</source>
@@ -288,12 +520,56 @@
    <translation>Vue d'ensemble</translation>
   </message>
   <message>
+   <source>Priority &amp;class</source>
+   <translation>&amp;Classe de priorité</translation>
+  </message>
+  <message>
+   <source>Priority classes</source>
+   <translation>Classes de priorité</translation>
+  </message>
+  <message>
+   <source>Quarantine</source>
+   <translation>Quarantaine</translation>
+  </message>
+  <message>
+   <source>Queue</source>
+   <translation>File d’attente</translation>
+  </message>
+  <message>
    <source>Queue by class</source>
    <translation>File par classe</translation>
   </message>
   <message>
    <source>Queue: tasks that wait, by class</source>
    <translation>File : tâches en attente, par classe</translation>
+  </message>
+  <message>
+   <source>Reasons</source>
+   <translation>Raisons</translation>
+  </message>
+  <message>
+   <source>Release</source>
+   <translation>Libérer</translation>
+  </message>
+  <message>
+   <source>Reprioritise</source>
+   <translation>Changer la priorité</translation>
+  </message>
+  <message>
+   <source>Reprioritise the next one …</source>
+   <translation>Changer la priorité de la prochaine …</translation>
+  </message>
+  <message>
+   <source>Retire</source>
+   <translation>Retirer</translation>
+  </message>
+  <message>
+   <source>Role</source>
+   <translation>Rôle</translation>
+  </message>
+  <message>
+   <source>Rule</source>
+   <translation>Règle</translation>
   </message>
   <message>
    <source>Run</source>
@@ -310,6 +586,10 @@
   <message>
    <source>Runs</source>
    <translation>Exécutions</translation>
+  </message>
+  <message>
+   <source>Runs now</source>
+   <translation>Exécute maintenant</translation>
   </message>
   <message>
    <source>Runs of late</source>
@@ -340,12 +620,28 @@
    <translation>Enregistré : {path}</translation>
   </message>
   <message>
+   <source>Say what is to be otherwise.</source>
+   <translation>Dites ce qui doit changer.</translation>
+  </message>
+  <message>
+   <source>Share</source>
+   <translation>Part</translation>
+  </message>
+  <message>
    <source>Show only: {outcome}</source>
    <translation>Montrer seulement : {outcome}</translation>
   </message>
   <message>
+   <source>Since</source>
+   <translation>Depuis</translation>
+  </message>
+  <message>
    <source>Speed</source>
    <translation>Vitesse</translation>
+  </message>
+  <message>
+   <source>Standing</source>
+   <translation>État</translation>
   </message>
   <message>
    <source>Started</source>
@@ -356,8 +652,40 @@
    <translation>État</translation>
   </message>
   <message>
+   <source>Stop the run</source>
+   <translation>Arrêter l’exécution</translation>
+  </message>
+  <message>
    <source>Suite</source>
    <translation>Suite</translation>
+  </message>
+  <message>
+   <source>Tasks</source>
+   <translation>Tâches</translation>
+  </message>
+  <message>
+   <source>Tasks kept</source>
+   <translation>Tâches gardées</translation>
+  </message>
+  <message>
+   <source>Tasks that need it are cancelled, too, whoever wants them. That is not undone.</source>
+   <translation>Les tâches qui en dépendent sont annulées aussi, qui que ce soit qui les veuille. Cela ne se défait pas.</translation>
+  </message>
+  <message>
+   <source>Tenant</source>
+   <translation>Locataire</translation>
+  </message>
+  <message>
+   <source>Term</source>
+   <translation>Mandat</translation>
+  </message>
+  <message>
+   <source>Term {term}, {at}: nobody led for {time} (the band).</source>
+   <translation>Mandat {term}, {at} : personne n’a dirigé pendant {time} (la bande).</translation>
+  </message>
+  <message>
+   <source>Tests that ran while the leader changed</source>
+   <translation>Tests en cours au changement de dirigeant</translation>
   </message>
   <message>
    <source>The change after</source>
@@ -368,12 +696,28 @@
    <translation>Le changement précédent</translation>
   </message>
   <message>
+   <source>The queue holds {n} of at most {m}.</source>
+   <translation>La file contient {n} sur {m} au plus.</translation>
+  </message>
+  <message>
    <source>There are no runs yet: `dtf run` and `pytest --dtf` make some.</source>
    <translation>Il n'y a pas encore d'exécution : `dtf run` et `pytest --dtf` en font.</translation>
   </message>
   <message>
+   <source>There are no workers: `dtf worker ADDRESS` starts some.</source>
+   <translation>Il n’y a pas de workers : `dtf worker ADRESSE` en démarre.</translation>
+  </message>
+  <message>
    <source>There is no table here.</source>
    <translation>Il n'y a pas de tableau ici.</translation>
+  </message>
+  <message>
+   <source>This desktop has no place for notifications.</source>
+   <translation>Ce bureau n’a pas de place pour des notifications.</translation>
+  </message>
+  <message>
+   <source>This scheduler is alone: nobody takes over when it ends.</source>
+   <translation>Cet ordonnanceur est seul : personne ne prend la relève quand il s’arrête.</translation>
   </message>
   <message>
    <source>Threads taken</source>
@@ -412,6 +756,18 @@
    <translation>Traceback</translation>
   </message>
   <message>
+   <source>Try again</source>
+   <translation>Réessayer</translation>
+  </message>
+  <message>
+   <source>Undo</source>
+   <translation>Défaire</translation>
+  </message>
+  <message>
+   <source>Undo the last action</source>
+   <translation>Défaire la dernière action</translation>
+  </message>
+  <message>
    <source>Utilisation</source>
    <translation>Utilisation</translation>
   </message>
@@ -424,16 +780,80 @@
    <translation>Vues</translation>
   </message>
   <message>
+   <source>Votes</source>
+   <translation>Vote</translation>
+  </message>
+  <message>
    <source>Waiting</source>
    <translation>En attente</translation>
+  </message>
+  <message>
+   <source>What came of it</source>
+   <translation>Ce qu’il en est advenu</translation>
+  </message>
+  <message>
+   <source>What has ended is kept; the rest is not run.</source>
+   <translation>Ce qui est terminé est gardé ; le reste n’est pas exécuté.</translation>
+  </message>
+  <message>
+   <source>What is wrong</source>
+   <translation>Ce qui ne va pas</translation>
+  </message>
+  <message>
+   <source>What ran where</source>
+   <translation>Ce qui a tourné où</translation>
+  </message>
+  <message>
+   <source>What ran where in the last 10 minutes</source>
+   <translation>Ce qui a tourné où ces 10 dernières minutes</translation>
   </message>
   <message>
    <source>What the attempt left</source>
    <translation>Ce que la tentative a laissé</translation>
   </message>
   <message>
+   <source>What waits, the most urgent first</source>
+   <translation>Ce qui attend, le plus urgent d’abord</translation>
+  </message>
+  <message>
+   <source>What was asked for</source>
+   <translation>Ce qui a été demandé</translation>
+  </message>
+  <message>
+   <source>What would help</source>
+   <translation>Ce qui aiderait</translation>
+  </message>
+  <message>
+   <source>When</source>
+   <translation>Quand</translation>
+  </message>
+  <message>
+   <source>When a leader dies, what ran meanwhile is shown here.</source>
+   <translation>Quand un dirigeant meurt, ce qui tournait pendant ce temps est montré ici.</translation>
+  </message>
+  <message>
+   <source>Who</source>
+   <translation>Qui</translation>
+  </message>
+  <message>
    <source>Why</source>
    <translation>Pourquoi</translation>
+  </message>
+  <message>
+   <source>Why is it pending?</source>
+   <translation>Pourquoi est-ce en attente ?</translation>
+  </message>
+  <message>
+   <source>Why it waits</source>
+   <translation>Pourquoi elle attend</translation>
+  </message>
+  <message>
+   <source>Why {name} gets no work, for those who see it:</source>
+   <translation>Pourquoi {name} ne reçoit pas de travail, pour ceux qui le voient :</translation>
+  </message>
+  <message>
+   <source>Without leader</source>
+   <translation>Sans dirigeant</translation>
   </message>
   <message>
    <source>Worker</source>
@@ -444,8 +864,32 @@
    <translation>Workers</translation>
   </message>
   <message>
+   <source>Workers that fit</source>
+   <translation>Workers adaptés</translation>
+  </message>
+  <message>
    <source>You look at {time}. What happens now is kept meanwhile. Back to now: Ctrl+L.</source>
    <translation>Vous regardez {time}. Ce qui se passe maintenant est conservé. Revenir à maintenant : Ctrl+L.</translation>
+  </message>
+  <message>
+   <source>about {time}</source>
+   <translation>environ {time}</translation>
+  </message>
+  <message>
+   <source>any worker</source>
+   <translation>n’importe quel worker</translation>
+  </message>
+  <message>
+   <source>as it is</source>
+   <translation>tel quel</translation>
+  </message>
+  <message>
+   <source>as it is; or: 10 min</source>
+   <translation>tel quel ; ou : 10 min</translation>
+  </message>
+  <message>
+   <source>ask the leader</source>
+   <translation>demander au dirigeant</translation>
   </message>
   <message>
    <source>begun</source>
@@ -476,8 +920,20 @@
    <translation>moniteur dtf {version}</translation>
   </message>
   <message>
+   <source>dtf: alerts</source>
+   <translation>dtf : alertes</translation>
+  </message>
+  <message>
+   <source>dtf: {rule}</source>
+   <translation>dtf : {rule}</translation>
+  </message>
+  <message>
    <source>ended</source>
    <translation>finies</translation>
+  </message>
+  <message>
+   <source>ended {n} times</source>
+   <translation>arrêté {n} fois</translation>
   </message>
   <message>
    <source>error</source>
@@ -508,8 +964,16 @@
    <translation>interrompu</translation>
   </message>
   <message>
+   <source>it has begun, and takes longer</source>
+   <translation>cela a commencé et prend plus longtemps</translation>
+  </message>
+  <message>
    <source>it is not there</source>
    <translation>ce n'y est pas</translation>
+  </message>
+  <message>
+   <source>its circuit breaker is {state}</source>
+   <translation>son disjoncteur est {state}</translation>
   </message>
   <message>
    <source>leader</source>
@@ -532,6 +996,22 @@
    <translation>mémoire</translation>
   </message>
   <message>
+   <source>next: {key}</source>
+   <translation>prochaine : {key}</translation>
+  </message>
+  <message>
+   <source>no</source>
+   <translation>non</translation>
+  </message>
+  <message>
+   <source>no cluster is looked at</source>
+   <translation>aucun cluster n’est regardé</translation>
+  </message>
+  <message>
+   <source>no deadline</source>
+   <translation>pas d’échéance</translation>
+  </message>
+  <message>
    <source>no numbers yet</source>
    <translation>pas encore de chiffres</translation>
   </message>
@@ -540,12 +1020,24 @@
    <translation>personne ne mène</translation>
   </message>
   <message>
+   <source>none</source>
+   <translation>aucun</translation>
+  </message>
+  <message>
    <source>none is seen</source>
    <translation>aucun n'est vu</translation>
   </message>
   <message>
    <source>none yet</source>
    <translation>pas encore</translation>
+  </message>
+  <message>
+   <source>nothing is wrong</source>
+   <translation>rien d’anormal</translation>
+  </message>
+  <message>
+   <source>odd</source>
+   <translation>étrange</translation>
   </message>
   <message>
    <source>of all workers'</source>
@@ -584,6 +1076,10 @@
    <translation>en cours</translation>
   </message>
   <message>
+   <source>shut</source>
+   <translation>fermé</translation>
+  </message>
+  <message>
    <source>skipped</source>
    <translation>ignoré</translation>
   </message>
@@ -604,6 +1100,22 @@
    <translation>attention</translation>
   </message>
   <message>
+   <source>yes</source>
+   <translation>oui</translation>
+  </message>
+  <message>
+   <source>{first}; most cannot be reached.</source>
+   <translation>{first} ; la plupart sont injoignables.</translation>
+  </message>
+  <message>
+   <source>{first}; none may fail.</source>
+   <translation>{first} ; aucun ne peut tomber.</translation>
+  </message>
+  <message>
+   <source>{first}; {n} may fail.</source>
+   <translation>{first} ; {n} peuvent tomber.</translation>
+  </message>
+  <message>
    <source>{glyph} {age} old</source>
    <translation>{glyph} il y a {age}</translation>
   </message>
@@ -612,20 +1124,44 @@
    <translation>{kind} : {n} réussis, {m} non</translation>
   </message>
   <message>
+   <source>{name} (read from)</source>
+   <translation>{name} (lu ici)</translation>
+  </message>
+  <message>
    <source>{name} leads</source>
    <translation>{name} mène</translation>
+  </message>
+  <message>
+   <source>{name} leads in term {term}</source>
+   <translation>{name} dirige, mandat {term}</translation>
   </message>
   <message>
    <source>{name}, on this machine: {where}</source>
    <translation>{name}, sur cette machine : {where}</translation>
   </message>
   <message>
+   <source>{n} GPUs</source>
+   <translation>{n} GPU</translation>
+  </message>
+  <message>
+   <source>{n} alerts, {m} of them critical. Enter shows what one is about.</source>
+   <translation>{n} alertes, dont {m} critiques. Entrée montre de quoi il s’agit.</translation>
+  </message>
+  <message>
    <source>{n} are to be read</source>
    <translation>{n} sont à lire</translation>
   </message>
   <message>
+   <source>{n} bars in {m} rows, from {start} to {end}</source>
+   <translation>{n} barres en {m} lignes, de {start} à {end}</translation>
+  </message>
+  <message>
    <source>{n} failed in all</source>
    <translation>{n} échecs en tout</translation>
+  </message>
+  <message>
+   <source>{n} gone of late</source>
+   <translation>{n} partis récemment</translation>
   </message>
   <message>
    <source>{n} held back</source>
@@ -648,12 +1184,28 @@
    <translation>{n} cas sur {m}</translation>
   </message>
   <message>
+   <source>{n} tasks wait.</source>
+   <translation>{n} tâches attendent.</translation>
+  </message>
+  <message>
+   <source>{n} threads</source>
+   <translation>{n} threads</translation>
+  </message>
+  <message>
+   <source>{n} workers</source>
+   <translation>{n} workers</translation>
+  </message>
+  <message>
    <source>{path} cannot be written</source>
    <translation>{path} ne peut pas être écrit</translation>
   </message>
   <message>
    <source>{run}: {n} of {m} cases are read</source>
    <translation>{run} : {n} cas lus sur {m}</translation>
+  </message>
+  <message>
+   <source>{size}/s</source>
+   <translation>{size}/s</translation>
   </message>
   <message>
    <source>{span} are kept</source>
@@ -666,6 +1218,18 @@
   <message>
    <source>{time}, {ago} ago</source>
    <translation>{time}, il y a {ago}</translation>
+  </message>
+  <message>
+   <source>{what}: asked …</source>
+   <translation>{what} : demandé …</translation>
+  </message>
+  <message>
+   <source>{what}: {outcome}, on {row}, {start}, {took}</source>
+   <translation>{what} : {outcome}, sur {row}, {start}, {took}</translation>
+  </message>
+  <message>
+   <source>{what}?</source>
+   <translation>{what} ?</translation>
   </message>
   <message>
    <source>{where}: {why}. Another address: Ctrl+O.</source>

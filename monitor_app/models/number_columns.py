@@ -1,0 +1,26 @@
+"""Columns of numbers, which many tables have."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+
+from monitor_app.models.table import Column
+from monitor_app.models.words import count, duration
+
+
+def counted(title: str, name: str, width: int = 8) -> Column:
+    """How many, of a field of the row."""
+    return Column(
+        title, lambda row: count(row[name]), itemgetter(name), right=True, width=width
+    )
+
+
+def lasting(title: str, name: str, width: int = 8) -> Column:
+    """How long, of a field of the row."""
+    return Column(
+        title,
+        lambda row: duration(row[name]),
+        itemgetter(name),
+        right=True,
+        width=width,
+    )
