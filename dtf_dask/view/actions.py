@@ -204,7 +204,7 @@ class Asked:
 
     def is_done(self, record: Mapping[str, Any]) -> bool:
         """Whether a record that is to be seen says that just this was done."""
-        return record["state"] == "done" and record["asked"] == self.digest.hex()
+        return bool(record["state"] == "done" and record["asked"] == self.digest.hex())
 
     def plain(self) -> dict[str, Any]:
         """As `read_asked` reads it."""

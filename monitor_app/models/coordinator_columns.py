@@ -13,11 +13,12 @@ from monitor_app.models.words import NOTHING, moment, plain
 
 def coordinator_rows(told: Mapping[str, Any]) -> dict[str, Row]:
     """Each coordinator, as one of them says."""
-    items, found = told.get("items"), {}
+    items = told.get("items")
+    found: dict[str, Row] = {}
     for one in items if isinstance(items, list) else ():
         if isinstance(one, Mapping) and "node" in one:
-            row = {name: one.get(name) for name in _FIELDS}
-            row["leads"] = one["node"] == told.get("leader")
+            leads = one["node"] == told.get("leader")
+            row = {name: one.get(name) for name in _FIELDS} | {"leads": leads}
             found[str(one["node"])] = row
     return found
 

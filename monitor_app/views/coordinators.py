@@ -55,8 +55,8 @@ class Coordinators(View):
             tr("Coordinators"),
             stretched=len(COORDINATOR_COLUMNS) - 1,
         )
-        self.table.chosen.connect(lambda _: self.actions_bar.look())
         self.actions_bar = ActionBar(session, theme)
+        self.table.chosen.connect(lambda _: self.actions_bar.look())
         self.actions_bar.add("transfer-leadership", self._wish)
         self.actions_bar.end()
         self.failovers = RowsModel(

@@ -252,11 +252,11 @@ class Workers(View):
             bars += running_bars(row["name"], row["load"], now)
         names = shown_rows((row["name"] for row in rows), [])
         self.timeline.draw(names, bars, now - SPAN_S, now)
-        row = self.row
+        shown = self.row
         title = (
             tr("How busy it is")
-            if row is None
-            else tr("How busy {name} is", name=plain(row["name"]))
+            if shown is None
+            else tr("How busy {name} is", name=plain(shown["name"]))
         )
         self.busy_card.heading.setText(title)
         values = [[*one] for one in zip(*self._history, strict=True)] or [[], [], []]
