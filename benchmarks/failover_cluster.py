@@ -264,7 +264,7 @@ class FailoverCluster:
 
         It ends with this process, however that came about: its input ends.
         """
-        words = [self._python, "-m", "dtf_dask.cli.dev_workers", self.contact]
+        words = [self._python, "-m", "dtf_dask.cli.dev_child", "worker", self.contact]
         words += ["--name", name, "--nthreads", str(threads), "--no-nanny"]
         words += ["--no-dashboard", "--memory-limit", "0", *more]
         if self._tls:
