@@ -17,6 +17,10 @@ class FakeError(Exception):
         self.value = value
 
 
+class NVMLLibraryMismatchError(Exception):
+    """As pynvml's, which has no code."""
+
+
 @dataclass
 class Card:
     """One GPU; ``error`` is what every question about it is answered with."""
@@ -86,7 +90,7 @@ class FakeNvml:
         ]
 
     def nvmlDeviceGetGraphicsRunningProcesses(self, card: Card) -> list[Any]:
-        raise FakeError(NOT_SUPPORTED)
+        raise NVMLLibraryMismatchError("this driver has another version of it")
 
     def nvmlDeviceGetCudaComputeCapability(self, card: Card) -> tuple[int, int]:
         return self._there(card).capability

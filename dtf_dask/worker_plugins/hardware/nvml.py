@@ -18,6 +18,8 @@ _LIBRARY_NOT_FOUND = 12
 _NO_ANSWER = frozenset({6, 10, 11, 15, 16, 17, 18, 28, 999})
 """Not found, time-out, interrupt, lost, reset needed, system, versions, gone, unknown:
 with each of these nothing that a device said before can be relied upon."""
+_TOO_OLD = "NVMLLibraryMismatchError"
+"""What ``pynvml`` raises, without a code, where a driver has a function otherwise."""
 
 
 class Nvml(Protocol):
@@ -66,6 +68,8 @@ def answer(ask: Callable[..., Any], *arguments: Any) -> Any:
         return ask(*arguments)
     except Exception as error:
         code = _code(error)
+        if type(error).__name__ == _TOO_OLD:
+            return None
         if code is None or code in _NO_ANSWER:
             raise
         return None
