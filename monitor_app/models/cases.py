@@ -37,6 +37,7 @@ _FLAKY, _UNKNOWN = _CODE["flaky"], _CODE["unknown"]
 _FAILING = frozenset({_CODE[one] for one in ("failed", "error", "timeout", "lost")})
 
 _SORTS = {-1: "order", CASE: "case_id", TOOK: "duration_s", ATTEMPTS: "attempts"}
+_CELLS_FOR = 300
 ARRANGED_MS = 1_000
 """Rows that should stand elsewhere now are moved after so long, not one by one."""
 
@@ -291,8 +292,14 @@ class CasesModel(ArrangedModel[int]):
             return
         placed = self._placed()
         places = sorted({placed[n] for n in numbers} - {-1})
-        if places:
+        if len(places) > _CELLS_FOR:
             self.told(places)
+        else:
+            # Views paint all anew for ranges, and only what is in sight for cells.
+            for place in places:
+                for column in (OUTCOME, TOOK, ATTEMPTS):
+                    cell = self.index(place, column)
+                    self.dataChanged.emit(cell, cell)
         if self._wanted or self._sorted_by in (OUTCOME, TOOK, ATTEMPTS):
             self._soon_arranged()
 

@@ -64,7 +64,6 @@ class TableView(QTableView):
         self._theme, self._empty = theme, empty
         self.setAccessibleName(name)
         self.setModel(model)
-        self.setItemDelegate(BarDelegate(theme, self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
@@ -124,3 +123,5 @@ class TableView(QTableView):
             one = self.fontMetrics().averageCharWidth()
             for n, column in enumerate(model.columns):
                 self.setColumnWidth(n, one * column.width + 16)
+                if column.bar is not None:  # others are painted without Python
+                    self.setItemDelegateForColumn(n, BarDelegate(self._theme, self))
