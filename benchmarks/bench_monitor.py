@@ -19,6 +19,7 @@ import os
 import platform
 import random
 import statistics
+import tempfile
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -154,7 +155,9 @@ def measured(seconds: float) -> dict[str, Any]:
     app = QApplication([])
     cluster = Cluster(random.Random(1))
     session = Session()
-    settings = QSettings(os.devnull, QSettings.Format.IniFormat)
+    folder = tempfile.TemporaryDirectory(prefix="dtf-monitor-")
+    # Written by a rename: of no device, which that would replace.
+    settings = QSettings(f"{folder.name}/kept.ini", QSettings.Format.IniFormat)
     window = Window(
         session,
         Theme("light"),
