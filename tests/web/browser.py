@@ -50,7 +50,8 @@ def page_of(browser: Any, **options: Any) -> Iterator[Any]:
     try:
         yield page
         # Of a node that is killed while it is read, and of pages that are left.
-        assert [one for one in wrong if "net::ERR_" not in one] == []
+        found = [one for one in wrong if "net::ERR_" not in one]
+        assert not found, "\n".join(found)
     finally:
         context.close()
 
@@ -58,3 +59,16 @@ def page_of(browser: Any, **options: Any) -> Iterator[Any]:
 def begun(page: Any) -> None:
     """Wait until it shows what a scheduler has seen."""
     page.wait_for_selector("html[data-begun]", state="attached")
+
+
+def inaccessible(page: Any, *rules: str) -> list[Any]:
+    """What an accessibility checker finds wrong, by all of its rules or by some."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    # It would read the styles of charts, too, in a way that the page's policy forbids.
+    options: dict[str, Any] = {"preload": False, "resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = list(rules)
+    return [
+        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
+        for one in axe.run(page, options=options).response["violations"]
+    ]

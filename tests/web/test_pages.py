@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import pytest
-from browser import NARROW, begun, chromium, page_of
+from browser import NARROW, begun, chromium, inaccessible, page_of
 from following import asked
 
 from dtf_dask import Client
@@ -113,7 +113,6 @@ def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
     """On any node, wide and narrow: with live data, how old that is, no error; nothing
     is wider than the window, and an accessibility checker finds nothing wrong, in
     light and dark."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with page_of(browser) as page:
         page.goto(place(stage, leads=False))
         begun(page)
@@ -130,12 +129,7 @@ def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
                 while page.locator("html").get_attribute("data-theme") != theme:
                     page.click("#theme")
                 assert page.evaluate(TOO_WIDE) == [], path
-                told = axe.run(page)
-                found = [
-                    (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-                    for one in told.response["violations"]
-                ]
-                wrong += [(path, theme, *one) for one in found]
+                wrong += [(path, theme, *one) for one in inaccessible(page)]
         assert wrong == []
 
 
@@ -229,14 +223,13 @@ def test_a_worker_is_quarantined_on_its_page(stage: Stage, browser: Any) -> None
     """By keyboard: it is asked about first, and nothing is done if it is left; what
     came of it and who asked stands there, and an accessibility checker finds nothing
     wrong while it is asked."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with page_of(browser) as page:
         page.goto(place(stage, leads=False) + "workers?worker=w1")
         begun(page)
         reached(page, "button:text-is('Quarantine…')")
         page.wait_for_selector("dialog[open] :text('Quarantine w1?')")
         assert page.evaluate("document.activeElement.textContent") == "No, leave it"
-        assert axe.run(page).response["violations"] == []
+        assert inaccessible(page) == []
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog", state="detached")
         assert page.evaluate("document.activeElement.textContent") == "Quarantine…"
