@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import time
@@ -98,14 +99,22 @@ def test_results_are_kept_and_reported(client: Client, tmp_path: Path) -> None:
         handle.report("pdf")
 
 
-def test_code_travels(client: Client, tmp_path: Path) -> None:
-    """``code=`` makes a folder the working directory of the cases, elsewhere too."""
+def test_code_travels(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``code=`` makes a folder the working directory of the cases, elsewhere too; a
+    case may be a function of a module in it."""
     code = tmp_path / "code"
     code.mkdir()
     (code / "words.txt").write_text("here\n")
-    handle = client.run_cases([Case("reads", argv=("cat", "words.txt"))], code=code)
-    (attempt,) = handle
-    assert (attempt.outcome, attempt.stdout) == (Outcome.PASSED, "here\n")
+    (code / "travels_4711.py").write_text(
+        "from pathlib import Path\ndef read(): print(Path('words.txt').read_text())\n"
+    )
+    monkeypatch.syspath_prepend(code)
+    read = importlib.import_module("travels_4711").read
+    cases = [Case("reads", argv=("cat", "words.txt")), Case("is in it", fn=read)]
+    for attempt in client.run_cases(cases, code=code):
+        assert (attempt.outcome, attempt.stdout[:5]) == (Outcome.PASSED, "here\n")
 
 
 def test_flaky_cases_are_told(client: Client, tmp_path: Path) -> None:
@@ -190,7 +199,6 @@ def test_hardware_of_cases(client: Client) -> None:
 
 def test_a_case_that_cannot_be_loaded(client: Client, tmp_path: Path) -> None:
     """A function of a module that the worker lacks is an error that says so."""
-    import importlib
     import sys
 
     (tmp_path / "only_here_4711.py").write_text("def f(): pass\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ class CaseSession:
         workdir = Path.cwd()  # a case may leave it
         for position, job in enumerate(jobs):
             name, payload = job.what
-            case, problem = _load(name, payload, self._spec.get("timeout_s"))
+            case, problem = _load(name, payload, self._spec.get("timeout_s"), workdir)
             guard_s = case.timeout_s + _TIMEOUT_GRACE_S if case.timeout_s else 0.0
             if not board.begin(position, time.monotonic(), guard_s):
                 board.idle()
@@ -112,8 +113,12 @@ class CaseSession:
             shutil.rmtree(spool, ignore_errors=True)
 
 
-def _load(name: str, payload: bytes, timeout_s: float | None) -> tuple[Case, str]:
+def _load(
+    name: str, payload: bytes, timeout_s: float | None, workdir: Path
+) -> tuple[Case, str]:
     """The case; and what is wrong with it, if it cannot be had here."""
+    path = list(sys.path)
+    sys.path.insert(0, str(workdir))  # its module may be in there
     try:
         case: Case = pickle.loads(payload)
     except Exception as error:
@@ -122,6 +127,8 @@ def _load(name: str, payload: bytes, timeout_s: float | None) -> tuple[Case, str
             " (is the module that defines it installed there? `code=` sends a folder)"
         )
         return Case(name, argv=("false",)), problem
+    finally:
+        sys.path[:] = path
     if case.timeout_s is None and timeout_s is not None:
         case = replace(case, timeout_s=timeout_s)
     return case, ""

@@ -28,9 +28,12 @@ export function next() {
   choose(ORDER[(ORDER.indexOf(chosen()) + 1) % ORDER.length]);
 }
 
-export function apply(theme = chosen()) {
-  const isDark = theme === "dark" || (theme === "auto" && dark.matches);
-  document.documentElement.dataset.theme = isDark ? "dark" : "light";
+export function apply(word = chosen()) {
+  const isDark = word === "dark" || (word === "auto" && dark.matches);
+  const { dataset } = document.documentElement;
+  const theme = isDark ? "dark" : "light";
+  if (dataset.theme === theme) return;
+  dataset.theme = theme;
   for (const one of told) one();
 }
 
