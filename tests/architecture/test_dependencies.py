@@ -15,6 +15,7 @@ IMPORTED_AS = {
     "nvidia-ml-py": {"pynvml"},
     "pyside6-essentials": {"PySide6"},
     "pytest": {"pytest", "_pytest"},
+    "pytest-qt": {"pytestqt"},
     "pyyaml": {"yaml"},
 }
 # Declared, and imported nowhere in the packages: why it is there all the same.

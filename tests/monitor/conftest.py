@@ -1,13 +1,13 @@
 """What the tests of the monitor share: a window on no screen, and a made-up cluster.
 
-pytest-qt is not used: it would import Qt in each pytest of an environment that has it.
+pytest-qt imports Qt wherever it is a plugin, and so it is none (see pyproject.toml):
+what it does to tests, and its fixtures, are this folder's alone.
 """
 
+# ruff: noqa: F811 - fixtures that are used here are imported
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,12 +15,25 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-WAIT_S = 60.0
+WAIT_MS = 60_000
 
 try:
     from PySide6.QtWidgets import QApplication
+    from pytestqt.plugin import (  # noqa: F401
+        pytest_addoption,
+        pytest_runtest_call,
+        pytest_runtest_setup,
+        pytest_runtest_teardown,
+        qapp,
+        qapp_args,
+        qapp_cls,
+        qtbot,
+        qtmodeltester,
+    )
+    from pytestqt.qt_compat import qt_api
+    from pytestqt.qtbot import QtBot
 except ImportError as error:
-    WHY = f"PySide6, or a library of the system that it needs, is missing: {error}"
+    WHY = f"Qt cannot be used here: {error}"
 
     class _Skipped(pytest.Module):
         def collect(self) -> Any:
@@ -36,33 +49,21 @@ else:
     from monitor_app.models.session import Session
     from monitor_app.views.theme import Theme
 
-    @pytest.fixture(scope="session")
-    def qapp() -> Any:
-        """The one application that a process may have."""
-        return QApplication.instance() or QApplication(["dtf-monitor"])
-
-    @pytest.fixture(autouse=True)
-    def _no_lost_error(qapp: QApplication) -> Iterator[None]:
-        """An error in what Qt calls fails the test: Qt itself only prints it."""
-        found: list[BaseException] = []
-        before = sys.excepthook
-        sys.excepthook = lambda kind, error, trace: found.append(error)
-        yield
-        sys.excepthook = before
-        if found:
-            raise found[0]
+    qt_api.set_qt_api("pyside6")
 
     @pytest.fixture
-    def until(qapp: QApplication) -> Callable[[Callable[[], Any]], Any]:
-        """Let Qt work until something is so."""
+    def until(qtbot: QtBot) -> Callable[[Callable[[], Any]], Any]:
+        """Let Qt work until something is so, and what it is."""
 
-        def wait(what: Callable[[], Any], wait_s: float = WAIT_S) -> Any:
-            ends = time.monotonic() + wait_s
-            while not (found := what()):
-                assert time.monotonic() < ends, "it has not come"
-                qapp.processEvents()
-                time.sleep(0.005)
-            return found
+        def wait(what: Callable[[], Any]) -> Any:
+            found = []
+
+            def holds() -> bool:
+                found[:] = [what()]
+                return bool(found[0])
+
+            qtbot.waitUntil(holds, timeout=WAIT_MS)
+            return found[0]
 
         return wait
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from made_cluster import case_rows
 from PySide6.QtCore import QPersistentModelIndex, Qt
-from PySide6.QtTest import QAbstractItemModelTester
+from pytestqt.modeltest import ModelTester
 
 from monitor_app.models.arranged import DISPLAY, ArrangedModel
 from monitor_app.models.cases import ATTEMPTS, CASE, OUTCOME, PAST, TOOK, CasesModel
@@ -17,19 +17,15 @@ from monitor_app.views.theme import Theme
 
 
 @pytest.fixture
-def rows(theme: Theme) -> RowsModel:
+def rows(theme: Theme, qtmodeltester: ModelTester) -> RowsModel:
     columns = (
         Column("Name", lambda row: row["name"]),
         Column("N", lambda row: str(row["n"]), lambda row: row["n"], right=True),
         Column("State", lambda row: row["state"], mark=lambda row: row["state"]),
     )
-    return RowsModel(columns, theme.brush)
-
-
-def watched(model: ArrangedModel[Any]) -> QAbstractItemModelTester:
-    """Qt's own rules; a rule that is broken ends the test."""
-    mode = QAbstractItemModelTester.FailureReportingMode.Fatal
-    return QAbstractItemModelTester(model, mode)
+    model = RowsModel(columns, theme.brush)
+    qtmodeltester.check(model, force_py=True)
+    return model
 
 
 def shown(model: ArrangedModel[Any], column: int) -> list[str]:
@@ -43,7 +39,7 @@ def test_rows_are_as_they_were_given_whatever_happened_before(
     rows: RowsModel, seed: int
 ) -> None:
     """After any changes a table shows what a new one would; marks stay on rows."""
-    chance, tester = random.Random(seed), watched(rows)
+    chance = random.Random(seed)
     held: dict[str, QPersistentModelIndex] = {}
     told: dict[str, dict[str, Any]] = {}
     for _ in range(25):
@@ -78,7 +74,6 @@ def test_rows_are_as_they_were_given_whatever_happened_before(
     rows.sort(0)
     assert [shown(rows, n) for n in range(3)] == [shown(fresh, n) for n in range(3)]
     assert rows.total == len(told)
-    del tester
 
 
 def test_only_what_changed_is_told(rows: RowsModel) -> None:
@@ -99,8 +94,10 @@ def test_only_what_changed_is_told(rows: RowsModel) -> None:
 
 
 @pytest.fixture
-def cases(theme: Theme) -> CasesModel:
-    return CasesModel(theme.brush)
+def cases(theme: Theme, qtmodeltester: ModelTester) -> CasesModel:
+    model = CasesModel(theme.brush)
+    qtmodeltester.check(model, force_py=True)
+    return model
 
 
 def tried(case_id: str, number: int, outcome: str) -> dict[str, Any]:
@@ -114,7 +111,7 @@ def tried(case_id: str, number: int, outcome: str) -> dict[str, Any]:
 
 def test_cases_are_found_sorted_and_filtered(cases: CasesModel) -> None:
     """The table shows what a plain list, searched and sorted, would hold."""
-    tester, told = watched(cases), case_rows(200)
+    told = case_rows(200)
     for start in range(0, 200, 50):
         cases.read(told[start : start + 50])
     assert shown(cases, CASE) == [one["case_id"] for one in told]
@@ -131,12 +128,10 @@ def test_cases_are_found_sorted_and_filtered(cases: CasesModel) -> None:
     cases.want([])
     cases.sort(-1)
     assert shown(cases, CASE) == [one["case_id"] for one in told]
-    del tester
 
 
 def test_attempts_change_cases_in_place(cases: CasesModel) -> None:
     """What passes when tried again is flaky; to hear of it twice is as once."""
-    tester = watched(cases)
     cases.read(case_rows(10))
     name = cases.case(3)
     cases.tried([tried(name, 2, "failed"), tried("new", 1, "passed")])
@@ -146,7 +141,6 @@ def test_attempts_change_cases_in_place(cases: CasesModel) -> None:
         assert cases.outcome(3) == "flaky"
         assert cases.data(cases.index(3, ATTEMPTS), DISPLAY) == "3"
     assert cases.data(cases.index(3, OUTCOME), DISPLAY) == "~ flaky"
-    del tester
 
 
 def test_how_it_went_before_is_asked_for_as_it_is_shown(cases: CasesModel) -> None:
