@@ -165,5 +165,5 @@ const ASKED = [
   { name: "What", of: (row) => WORDS[row.action] ?? short(row.action, 40) },
   { name: "Of", kind: "wide", of: (row) => short(row.subject, 120) },
   { name: "Asked by", of: (row) => short(row.by, 80) },
-  { name: "Outcome", kind: "wide", of: (row) => el("span", {}, mark(markOfState(row.state), row.state), row.result ? ` ${short(row.result, 200)}` : "") },
+  { name: "Outcome", kind: "wide", of: (row) => el("span", {}, mark(markOfState(row.state), row.result ? `${row.state}:` : row.state), row.result ? ` ${short(row.result, 200)}` : "") },
 ];

@@ -59,7 +59,7 @@ export class Chart {
     this.#unmake();
     if (this.#empty) return;
     this.source = new Bokeh.ColumnDataSource({ data: this.values });
-    const { tooltips, formatters, hover, fromZero, ...options } = this.options;
+    const { tooltips, formatters, hover, fromZero, unit, ...options } = this.options;
     const figure = Bokeh.Plotting.figure({
       height: 200,
       sizing_mode: "stretch_width",
@@ -69,12 +69,19 @@ export class Chart {
       background_fill_color: null,
       border_fill_color: null,
       outline_line_color: null,
-      min_border_right: 12,
+      // The first and the last time stand half outside.
+      min_border_left: 34,
+      min_border_right: 26,
       ...(fromZero ? { y_range: new Bokeh.DataRange1d({ start: 0 }) } : {}),
       ...options,
     });
     this.figure = figure;
     figure.xaxes[0].formatter = new Bokeh.DatetimeTickFormatter(TIMES);
+    figure.xaxes[0].ticker.desired_num_ticks = innerWidth < 600 ? 3 : 6;
+    if (unit) {
+      const format = `%.4g ${unit === "%" ? "%%" : unit}`;
+      figure.yaxes[0].formatter = new Bokeh.PrintfTickFormatter({ format });
+    }
     this.#colours(figure);
     const glyphs = this.draw(figure, this.source, Bokeh);
     if (tooltips) {
@@ -179,7 +186,7 @@ export function lineChart(title, series, { marks = false, join = true, ...option
           x: { field: "at" },
           y: { field: one.name },
           source,
-          size: 6,
+          size: one.dash ? 11 : 7,
           marker: one.dash ? "diamond" : "circle",
           fill_color: colour(one.colour),
           line_color: colour("card"),
@@ -188,7 +195,8 @@ export function lineChart(title, series, { marks = false, join = true, ...option
       return join ? glyphs.slice(0, 1) : marked;
     },
   );
-  chart.legend.append(...series.map((one) => key(one.label, one.colour, one.dash)));
+  const looks = series.map((one) => ({ ...one, dash: join ? one.dash : one.dash ? "diamond" : "circle" }));
+  chart.legend.append(...looks.map((one) => key(one.label, one.colour, one.dash)));
   return chart;
 }
 
@@ -198,7 +206,7 @@ export function areaChart(title, names, options = {}) {
   const chart = new Chart(
     title,
     columns,
-    { x_axis_type: "datetime", ...options },
+    { x_axis_type: "datetime", fromZero: true, ...options },
     (figure, source) => {
       names.forEach((_, at) => {
         const { colour: name } = look(at);
@@ -223,26 +231,38 @@ export function areaChart(title, names, options = {}) {
       });
     },
   );
-  chart.legend.append(...names.map((name, at) => key(name, look(at).colour, null)));
+  chart.legend.append(...names.map((name, at) => key(name, look(at).colour, at % 2 ? "/" : "plain")));
   return chart;
 }
 
 const STROKES = { dashed: "6 3", dotted: "2 3", dashdot: "6 3 2 3", dotdash: "2 3 6 3" };
 
-// What a colour stands for; a line, or an area if `dash` is null.
-export function key(words, name, dash = "solid") {
-  const stroke = colourOf(name);
-  const shape =
-    dash === null
-      ? svg("rect", { width: 16, height: 11, rx: 2, style: { fill: stroke } })
-      : svg("path", {
-          d: "M0 5.5h26",
-          "stroke-width": 3,
-          "stroke-dasharray": STROKES[dash] ?? (Array.isArray(dash) ? dash.join(" ") : null),
-          style: { stroke },
-        });
-  const size = { width: dash === null ? 16 : 26, height: 11, "aria-hidden": "true" };
-  return el("span", { class: "key" }, svg("svg", size, shape), words);
+// Bars and areas have patterns, points have forms, so that none is known by colour alone.
+const SHAPES = {
+  circle: "M8 2a3.5 3.5 0 1 1-.01 0z",
+  diamond: "M8 0l4 5.5-4 5.5-4-5.5z",
+  plain: "M0 0h16v11H0z",
+  "/": "M0 0h16v11H0z",
+  x: "M0 0h16v11H0z",
+};
+const HATCHES = { "/": "M-1 7L7-1M1 12L13 0M8 12l9-9", x: "M-1 7L7-1M1 12L13 0M8 12l9-9M9-1l8 8M3 0l12 12M-1 4l8 8" };
+
+// What a colour stands for: a line with a dash, or one of the shapes.
+export function key(words, name, look = "solid") {
+  const filled = look in SHAPES;
+  const drawn = filled ? shape(name, look) : [line(name, look)];
+  const size = { width: filled ? 16 : 26, height: 11, "aria-hidden": "true" };
+  return el("span", { class: "key" }, svg("svg", size, drawn), words);
 }
 
-const colourOf = (name) => `var(--${name})`;
+function shape(name, look) {
+  const form = svg("path", { d: SHAPES[look], style: { fill: `var(--${name})` } });
+  const hatch = HATCHES[look] && svg("path", { d: HATCHES[look], style: { stroke: "var(--card)" } });
+  return [form, hatch];
+}
+
+function line(name, dash) {
+  const dashes = STROKES[dash] ?? (Array.isArray(dash) ? dash.join(" ") : null);
+  const stroke = { stroke: `var(--${name})` };
+  return svg("path", { d: "M0 5.5h26", "stroke-width": 3, "stroke-dasharray": dashes, style: stroke });
+}

@@ -1,7 +1,7 @@
 // Who leads, how far the others are behind, and what its failovers cost the tests.
 
 import { Acts, Asked } from "./acts.js";
-import { card, el, link, setChildren, setText } from "./dom.js";
+import { breakable, card, el, link, setChildren, setText } from "./dom.js";
 import { clock, count, counted, duration, moment, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
@@ -143,7 +143,7 @@ const FAILOVERS = [
   { name: "Not back", kind: "number", of: (row) => count(row.missing) },
 ];
 const TOUCHED = [
-  { name: "Test", kind: "wide", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number }, shortEnd(row.case_id, 80)) },
+  { name: "Test", kind: "case", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number }, breakable(shortEnd(row.case_id, 80))) },
   { name: "Worker", of: (row) => short(row.worker, 40) },
   { name: "Outcome", of: (row) => mark(row.outcome) },
   { name: "What it cost", of: (row) => row.cost },

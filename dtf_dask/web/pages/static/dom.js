@@ -50,6 +50,12 @@ export function address(page, query = {}) {
   return `/dtf/${page}${words ? `?${words}` : ""}`;
 }
 
+// The name of a test or a task; where lines may end in it, rather than within a word.
+export function breakable(name) {
+  const [first, ...others] = name.split(/(?<=::|\/)|(?=\[)/);
+  return [first, ...others.flatMap((part) => [el("wbr"), part])];
+}
+
 // A bar with its value in words.
 export function meter(share, words, kind = "") {
   const part = Math.max(0, Math.min(1, share || 0));

@@ -1,6 +1,6 @@
 // Tests that sometimes fail, and tests that take long, on which hardware.
 
-import { card, el, link, meter, setText } from "./dom.js";
+import { breakable, card, el, link, meter, setText } from "./dom.js";
 import { count, duration, moment, percent, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { SuiteChoice } from "./suite_choice.js";
@@ -51,17 +51,17 @@ class Flaky {
   }
 }
 
-const caseLink = (row) => link("trends", { suite: row.suite, case: row.case_id }, shortEnd(row.case_id, 80));
+const caseLink = (row) => link("trends", { suite: row.suite, case: row.case_id }, breakable(shortEnd(row.case_id, 80)));
 const share = (row) => row.failed / Math.max(1, row.failed + row.passed);
 const FLAKY = [
-  { name: "Case", kind: "wide", of: caseLink },
+  { name: "Case", kind: "case", of: caseLink },
   { name: "Failed", of: (row) => meter(share(row), `${count(row.failed)} of ${count(row.failed + row.passed)} (${percent(share(row))})`, "much") },
   { name: "Runs", kind: "number", of: (row) => count(row.runs) },
   { name: "Last", kind: "name", of: (row) => moment(row.last_seen_at) },
   { name: "By hardware", kind: "wide", of: (row) => byKind(row.groups, (one) => `${count(one.failed)} of ${count(one.failed + one.passed)} failed`) },
 ];
 const SLOWEST = [
-  { name: "Case", kind: "wide", of: caseLink },
+  { name: "Case", kind: "case", of: caseLink },
   { name: "Mean", kind: "number", of: (row) => duration(row.mean_s) },
   { name: "Longest", kind: "number", of: (row) => duration(row.max_s) },
   { name: "Passed", kind: "number", of: (row) => count(row.passed) },

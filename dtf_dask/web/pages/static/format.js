@@ -1,7 +1,7 @@
 // Numbers and times as people read them. Pure.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const NOTHING = "–";
+export const NOTHING = "–";
 
 export function count(n) {
   return n === null || n === undefined ? NOTHING : WHOLE.format(n);
@@ -51,6 +51,11 @@ export function bytes(n) {
 // Null where nobody says it.
 export function degrees(celsius) {
   return celsius === null || celsius === undefined ? null : `${Math.round(celsius)} °C`;
+}
+
+// What stays on one line.
+export function unbroken(text) {
+  return text.replaceAll(" ", "\u00a0");
 }
 
 const two = (n) => String(n).padStart(2, "0");

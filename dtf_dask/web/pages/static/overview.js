@@ -25,6 +25,7 @@ class Overview {
     this.buffer = new SeriesBuffer(this.span.points);
     this.tiles = {};
     this.names = [];
+    this.failed = 0;
     this.held = new Map();
     const tiles = el("div", { class: "tiles" }, [
       this.#tile("ending", "Ending per second"),
@@ -49,11 +50,11 @@ class Overview {
         { name: "memory", label: "memory", colour: "orange", dash: "dashed" },
         { name: "gpu", label: "GPU", colour: "purple", dash: "dashdot" },
       ],
-      { y_range: [0, 105] },
+      { y_range: [0, 105], unit: "%" },
     );
-    this.slack = lineChart("Seconds left for the nearest deadline", [
-      { name: "slack", label: "seconds left to begin", colour: "purple" },
-    ]);
+    this.slack = lineChart("Time left for the nearest deadline", [
+      { name: "slack", label: "left to begin", colour: "purple" },
+    ], { unit: "s" });
     this.queue = el("div");
     this.spans = el("div", { class: "choice", role: "group", "aria-label": "Time shown" });
     this.spans.append(...SPANS.map((one) => this.#choice(one)));
@@ -117,7 +118,7 @@ class Overview {
     const whole = (name) => [...buffer.of(name).slice(0, -1), NaN];
     this.throughput.update(
       { at, ended: whole("ended"), failed: whole("failed") },
-      `${ended} tasks ended in a second lately, ${rate(buffer.lately("failed"))} failed.`,
+      `${ended} tasks ended in a second lately, ${rate(buffer.lately("failed"))} failed; ${count(this.failed)} failed in all.`,
     );
     setText(this.tiles.ending.value, ended);
     const shares = Object.fromEntries(
@@ -170,7 +171,8 @@ class Overview {
     const gpus = loads.flatMap((one) => one.gpus).filter((one) => one.util !== null);
     const using = gpus.reduce((all, one) => all + one.util, 0) / Math.max(1, gpus.length);
     const all = live.mirror.rows("worker").reduce((sum, one) => sum + one.gpus, 0);
-    setText(this.tiles.ending.more, `${count(cluster.ended)} ended, ${count(cluster.failed)} failed`);
+    setText(this.tiles.ending.more, `${count(cluster.ended)} in all`);
+    this.failed = cluster.failed;
     put("waiting", count(cluster.waiting), cluster.held ? `${count(cluster.held)} held back` : "none held back");
     put("running", count(cluster.running), `on ${counted(cluster.threads, "thread")}`);
     put("workers", count(cluster.workers), lost ? `${count(lost)} lost lately` : "none lost lately");
@@ -189,7 +191,7 @@ class Overview {
     this.said = said;
     const rows = alerts
       .slice(0, 20)
-      .map((one) => el("li", { class: `alert ${one.level}` }, mark(one.level), ` ${short(one.words, 300)}`));
+      .map((one) => el("li", { class: `alert ${one.level}` }, mark(one.level, `${one.level}:`), ` ${short(one.words, 300)}`));
     setChildren(this.alerts, rows.length ? el("ul", {}, rows) : el("p", { class: "note" }, mark("passed", "Nothing is wrong.")));
   }
 

@@ -3,7 +3,7 @@
 import { Acts } from "./acts.js";
 import { again } from "./again.js";
 import { CaseView } from "./case.js";
-import { card, el, link, setChildren, setText } from "./dom.js";
+import { breakable, card, el, link, setChildren, setText } from "./dom.js";
 import { count, duration, moment, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark, square } from "./outcomes.js";
@@ -67,7 +67,7 @@ export class OneRun {
 
   #columns() {
     return [
-      { name: "Case", kind: "wide", of: (row) => link("runs", { run: this.run, case: row.case_id }, shortEnd(row.case_id, 90)) },
+      { name: "Case", kind: "case", of: (row) => link("runs", { run: this.run, case: row.case_id }, breakable(shortEnd(row.case_id, 90))) },
       { name: "Outcome", of: (row) => mark(row.flaky ? "flaky" : row.outcome) },
       { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
       { name: "Attempts", kind: "number", of: (row) => count(row.attempts) },

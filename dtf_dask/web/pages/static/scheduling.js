@@ -1,6 +1,6 @@
 // Why does it wait? What waits, grouped by what it waits for, and what is scarce.
 
-import { card, el, link, meter, setChildren, setText } from "./dom.js";
+import { breakable, card, el, link, meter, setChildren, setText } from "./dom.js";
 import { count, counted, duration, percent, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
@@ -115,7 +115,7 @@ const KINDS = [
   { name: "Fit", kind: "number", of: (row) => counted(row.workers, "worker") },
   { name: "Why", kind: "wide", of: (row) => short(whyOf(row), 300) },
   { name: "Begins in", kind: "number", of: (row) => (row.eta ? `about ${duration(Math.max(0, row.eta - row.now))}` : "–") },
-  { name: "Next", kind: "wide", of: (row) => (row.next ? link("scheduling", { key: row.next }, shortEnd(row.next, 80)) : "–") },
+  { name: "Next", kind: "wide", of: (row) => (row.next ? link("scheduling", { key: row.next }, breakable(shortEnd(row.next, 80))) : "–") },
 ];
 const SCARCE = [
   { name: "Needs", kind: "wide", of: (row) => short(row.needs, 160) },

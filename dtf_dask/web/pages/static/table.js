@@ -3,6 +3,7 @@
 // Columns are {name, of(row) -> text or element, kind: "number" or "", wide}.
 
 import { el, setChildren } from "./dom.js";
+import { NOTHING } from "./format.js";
 
 export class Table {
   constructor(caption, columns, { key, empty = "nothing", limit = 200 }) {
@@ -69,6 +70,7 @@ export class Table {
     const is = value instanceof Element ? value.outerHTML : String(value ?? "");
     if (line.was[at] === is) return;
     line.was[at] = is;
+    line.cells[at].toggleAttribute("data-nothing", is === NOTHING);
     if (value instanceof Element) setChildren(line.cells[at], value);
     else line.cells[at].textContent = is;
   }

@@ -6,11 +6,11 @@ import { colour } from "./theme.js";
 
 const ROW_PX = 20;
 const KINDS = [
-  ["passed", "green", "passed"],
-  ["failed", "vermillion", "failed, error, timeout"],
-  ["skipped", "muted", "skipped"],
-  ["lost", "sky", "lost"],
-  ["running", "blue", "runs now"],
+  ["green", "passed", "plain"],
+  ["vermillion", "failed, error, timeout", "x"],
+  ["muted", "skipped", "plain"],
+  ["sky", "lost", "/"],
+  ["blue", "runs now", "plain"],
 ];
 const COLOURS = {
   passed: "green",
@@ -100,7 +100,7 @@ class TimelineChart extends Chart {
       });
       return [glyph];
     });
-    this.legend.append(...KINDS.map(([, name, words]) => key(words, name, null)));
+    this.legend.append(...KINDS.map(([name, words, look]) => key(words, name, look)));
   }
 
   span(found) {

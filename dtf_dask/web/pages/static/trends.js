@@ -20,11 +20,11 @@ class Trends {
     this.name = query.case ?? "";
     this.failure = el("p", { class: "note", role: "status" });
     this.took = lineChart("How long runs took", [
-      { name: "took", label: "whole run, s", colour: "blue" },
-    ], { marks: true, fromZero: true });
+      { name: "took", label: "whole run", colour: "blue" },
+    ], { marks: true, fromZero: true, unit: "s" });
     this.failed = lineChart("Share of cases that failed", [
-      { name: "failed", label: "failed, error, timeout or lost, %", colour: "vermillion" },
-    ], { marks: true, fromZero: true });
+      { name: "failed", label: "failed, error, timeout or lost", colour: "vermillion" },
+    ], { marks: true, fromZero: true, unit: "%" });
     this.case = el("div");
     this.table = new Table("Runs", RUNS, { key: (row) => row.run, empty: "No run has ended yet.", limit: RUNS_MAX });
     this.choice = new SuiteChoice("trends", query, () => this.poll.now());
@@ -45,9 +45,9 @@ class Trends {
 
   #open() {
     this.one = lineChart("How long the case took", [
-      { name: "passed", label: "passed, s", colour: "green" },
-      { name: "failed", label: "did not pass, s", colour: "vermillion", dash: "dashed" },
-    ], { marks: true, join: false, fromZero: true });
+      { name: "passed", label: "passed", colour: "green" },
+      { name: "failed", label: "did not pass", colour: "vermillion", dash: "dashed" },
+    ], { marks: true, join: false, fromZero: true, unit: "s" });
     this.attempts = new Table("Attempts of the case", ATTEMPTS, { key: (row) => `${row.run} ${row.number} ${row.worker}`, empty: "It was never run." });
     setChildren(this.case, card(`Case ${shortEnd(this.name, 100)}`, this.one.element, this.attempts.element));
   }

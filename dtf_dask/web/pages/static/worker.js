@@ -2,7 +2,7 @@
 
 import { Acts, Asked } from "./acts.js";
 import { lineChart } from "./charts.js";
-import { card, el, link, meter, setChildren } from "./dom.js";
+import { breakable, card, el, link, meter, setChildren } from "./dom.js";
 import { axisTime, bytes, degrees, duration, moment, percent, short, shortEnd } from "./format.js";
 import { Table } from "./table.js";
 
@@ -83,7 +83,7 @@ export class OneWorker {
         }),
       });
     return [
-      { name: "Task", kind: "wide", of: (row) => shortEnd(row.key, 120) },
+      { name: "Task", kind: "wide", of: (row) => el("span", {}, breakable(shortEnd(row.key, 120))) },
       { name: "Class", of: (row) => short(row.class, 40) || "–" },
       { name: "For", kind: "number", of: (row) => (row.since === null ? "–" : duration(Math.floor(Math.max(0, row.now - row.since)))) },
       { name: "Action", of: cancel },

@@ -1,7 +1,7 @@
 // The workers: what they are, how busy they are, and what ran where.
 
 import { address, card, el, link, meter, setText } from "./dom.js";
-import { bytes, count, counted, degrees, duration, percent, short, shortEnd } from "./format.js";
+import { bytes, count, counted, degrees, duration, percent, short, shortEnd, unbroken } from "./format.js";
 import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
@@ -112,7 +112,7 @@ function hardwareOf(row) {
   const arch = row.facts["cpu.arch"] ? [String(row.facts["cpu.arch"])] : [];
   const memory = row.memory ? [bytes(row.memory)] : [];
   const all = [...arch, counted(row.threads, "thread"), ...memory, ...gpu, ...model];
-  return short(all.join(", "), 80);
+  return short(all.map(unbroken).join(", "), 80);
 }
 
 function cpuWords(row) {
