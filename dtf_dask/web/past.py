@@ -70,6 +70,16 @@ async def _slowest(site: Site, query: Query) -> Any:
     return await _by_kind(site, query, "slowest")
 
 
+async def _figures(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.figures import figures
+
+        asked = (query["suite"], query["case"], query["runs"], query["limit"])
+        return figures(connection, *asked)
+
+    return {"items": await site.results.ask(question, nothing=[])}
+
+
 async def _by_kind(site: Site, query: Query, what: str) -> Any:
     kinds = {one["name"]: one["kind"] for _, one in site.model.of_kind("worker")}
 
@@ -194,5 +204,26 @@ PAST = (
         ),
         _slowest,
         (_SUITE, _RUNS, _COUNT),
+    ),
+    Endpoint(
+        "/figures",
+        "Numbers that tests recorded, from run to run; what changed most first.",
+        schemas.whole_object(
+            items=schemas.many(
+                schemas.whole_object(
+                    case_id=schemas.TEXT,
+                    name=schemas.TEXT,
+                    last=schemas.NUMBER,
+                    before=schemas.maybe(schemas.NUMBER),
+                    points=schemas.many(
+                        schemas.whole_object(
+                            run=schemas.TEXT, at=schemas.NUMBER, value=schemas.NUMBER
+                        )
+                    ),
+                )
+            )
+        ),
+        _figures,
+        (_SUITE, Text("case", "Only those of this case."), _RUNS, _COUNT),
     ),
 )

@@ -7,6 +7,7 @@ async (own) => {
   const { lanesOf } = await from("timeline");
   const { duration, plain, bytes } = await from("format");
   const { groupsOf, scarceOf } = await from("scheduling");
+  const { changeOf } = await from("figures");
   const { touchedBy } = await from("coordinators");
   const { elsewhere } = await from("link");
   const { commandOf } = await from("again");
@@ -84,6 +85,8 @@ async (own) => {
   const attempt = (case_id, number, outcome, at) => ({ run: "r", case_id, number, outcome, worker: "w", started_at: at, duration_s: 5 });
   const ran = [attempt("a", 1, "passed", 8), attempt("b", 1, "lost", 8), attempt("b", 2, "passed", 14), attempt("c", 1, "passed", 20)];
   found.touched = touchedBy(ran, { start: 10, end: 12 }).map((one) => [one.case_id, one.cost]);
+  const changes = [[5, 10], [1.001, 1], [3, 0], [0, 0], [1, null]];
+  found.changes = changes.map(([last, before]) => changeOf({ last, before }));
   const run = { run: "r-1", rootdir: "/a b", policy: { cwd: "below" } };
   found.command = commandOf(run, ["--case", "t.py::t['$(x)']"]);
   return found;

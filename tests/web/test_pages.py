@@ -40,7 +40,7 @@ PAGES = {
     "scheduling": "begins at once",
     "flaky": "test_passes",
     "coordinators": "leads in term",
-    "trends": "The last run took",
+    "trends": "result",
 }
 
 

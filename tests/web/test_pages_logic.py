@@ -120,7 +120,7 @@ def test_names_that_are_markup_are_text(served: SiteRoom, browser: Any) -> None:
         page.wait_for_selector("dt:text('labels')")
         page.wait_for_selector("text=\\x1b[31m")
         hovered = page.locator(".chart canvas").last.bounding_box()
-        page.mouse.move(hovered["x"] + hovered["width"] - 20, hovered["y"] + 20)
+        page.mouse.move(hovered["x"] + hovered["width"] - 40, hovered["y"] + 20)
         page.wait_for_selector(".bk-Tooltip :text('onerror')")
         assert page.locator("img").count() == 0
         assert page.title() == "Workers · dtf"
@@ -162,6 +162,7 @@ def test_what_the_pages_reckon(served: SiteRoom, browser: Any) -> None:
     room = "room on workers that fit"
     assert found["groups"] == [["a GPU", 5, 5, "buy one"], [room, 3, 9, ""]]
     assert found["scarce"] == ["arm", "gpu"]
+    assert found["changes"] == ["-50 %", "+0.1 %", "–", "none", "–"]
     assert shlex.split(found["command"]) == [
         *("cd", "/a b/below", "&&", "dtf", "rerun", "r-1", "--case", "t.py::t['$(x)']")
     ]

@@ -10,13 +10,20 @@ from following import asked
 from site_room import SiteRoom, record
 
 from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.runs.results.figures import numbers_of
 from dtf_dask.runs.results.store import ResultsStore
 
 A, B = CaseId("a"), CaseId("b")
 
 
 def attempt(
-    name: CaseId, number: int, outcome: Outcome, worker: str, at: float, took_s: float
+    name: CaseId,
+    number: int,
+    outcome: Outcome,
+    worker: str,
+    at: float,
+    took_s: float,
+    **recorded: Any,
 ) -> Attempt:
     retried = "retried" if outcome is Outcome.FAILED and number == 1 else ""
     return Attempt(
@@ -25,6 +32,7 @@ def attempt(
         detail=retried,
         started_at=at,
         duration_s=took_s,
+        properties=recorded,
     )
 
 
@@ -34,13 +42,13 @@ def past(room: SiteRoom, tmp_path: Path) -> SiteRoom:
     and ``b`` runs for the first time."""
     passed, failed = Outcome.PASSED, Outcome.FAILED
     runs = {
-        "r1": (100.0, [attempt(A, 1, passed, "w1", 100, 2)]),
+        "r1": (100.0, [attempt(A, 1, passed, "w1", 100, 2, rate=10, unit="MB/s")]),
         "r2": (
             200.0,
             [
-                attempt(A, 1, failed, "w1", 200, 1),
-                attempt(A, 2, passed, "w2", 202, 4),
-                attempt(B, 1, passed, "w-gone", 210, 9),
+                attempt(A, 1, failed, "w1", 200, 1, rate=99),
+                attempt(A, 2, passed, "w2", 202, 4, rate=5.0, ok=True),
+                attempt(B, 1, passed, "w-gone", 210, 9, result={"n": 1, "by": "x"}),
             ],
         ),
     }
@@ -99,6 +107,27 @@ def test_cases_with_what_they_came_to_before(past: SiteRoom) -> None:
     (only,) = told(past, "/runs/r2/grid?outcome=flaky&runs=1")["items"]
     assert (only["case_id"], len(only["past"])) == ("a", 1)
     assert [one["run"] for one in told(past, "/runs/r1/grid")["runs"]] == ["r1"]
+
+
+def test_numbers_that_tests_recorded(past: SiteRoom) -> None:
+    """Of attempts that passed, run by run; what changed most first; of one case, if one
+    is named. What is no number, or ours, is none."""
+    rate, n = told(past, "/figures?suite=s")["items"]
+    assert (rate["case_id"], rate["name"]) == ("a", "rate")
+    assert (rate["before"], rate["last"]) == (10.0, 5.0)
+    assert rate["points"] == [
+        {"run": "r1", "at": 100.0, "value": 10.0},
+        {"run": "r2", "at": 200.0, "value": 5.0},
+    ]
+    assert (n["case_id"], n["name"]) == ("b", "result.n")
+    assert (n["last"], n["before"]) == (1.0, None)
+    assert told(past, "/figures?suite=s&case=b")["items"] == [n]
+    assert told(past, "/figures?suite=s&runs=1&limit=1&case=a")["items"] == [
+        {**rate, "before": None, "points": rate["points"][1:]}
+    ]
+    assert told(past, "/figures?suite=none")["items"] == []
+    odd = '{"a": NaN, "b": Infinity, "c": true, "dtf_x": 1, "label.y": 2, "d": 1%s}'
+    assert numbers_of(odd % ("0" * 400)) == {}
 
 
 def test_flaky_and_slow_cases_by_kind_of_worker(past: SiteRoom) -> None:

@@ -169,7 +169,7 @@ def slowest(
             sa.func.max(attempts.c.duration_s).label("max_s"),
         )
         .join(cases, cases.c.key == attempts.c.case_key)
-        .where(passed, attempts.c.run_key.in_(_last(suite, runs_max)))
+        .where(passed, attempts.c.run_key.in_(last_runs(suite, runs_max)))
         .group_by(attempts.c.case_key, cases.c.id)
         .order_by(mean.desc(), attempts.c.case_key)
         .limit(limit)
@@ -211,7 +211,7 @@ def _groups(
         .join(workers, AT_WORKER)
         .where(
             attempts.c.case_key.in_(keys),
-            attempts.c.run_key.in_(_last(suite, runs_max)),
+            attempts.c.run_key.in_(last_runs(suite, runs_max)),
         )
         .group_by(attempts.c.case_key, workers.c.name)
     )
@@ -235,7 +235,7 @@ def _groups(
     }
 
 
-def _last(suite: str, runs_max: int) -> sa.ScalarSelect[Any]:
+def last_runs(suite: str, runs_max: int) -> sa.ScalarSelect[Any]:
     """The keys of the last runs of a suite."""
     last = (
         sa.select(runs.c.key)

@@ -1,6 +1,7 @@
 // Numbers and times as people read them. Pure.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const FOUR_DIGITS = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 export const NOTHING = "–";
 
 export function count(n) {
@@ -15,6 +16,11 @@ export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return NOTHING;
   if (perSecond >= 100) return count(perSecond);
   return perSecond >= 10 ? perSecond.toFixed(0) : perSecond.toFixed(1);
+}
+
+// A number that nobody here knows the unit of.
+export function figure(n) {
+  return n === null || n === undefined ? NOTHING : FOUR_DIGITS.format(n);
 }
 
 export function percent(share) {

@@ -2,6 +2,7 @@
 
 import { lineChart } from "./charts.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
+import { Figures } from "./figures.js";
 import { axisTime, duration, percent, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
@@ -26,13 +27,16 @@ class Trends {
       { name: "failed", label: "failed, error, timeout or lost", colour: "vermillion" },
     ], { marks: true, fromZero: true, unit: "%" });
     this.case = el("div");
+    this.figures = new Figures(this.name);
     this.table = new Table("Runs", RUNS, { key: (row) => row.run, empty: "No run has ended yet.", limit: RUNS_MAX });
     this.choice = new SuiteChoice("trends", query, () => this.poll.now());
     root.append(
       this.choice.element,
       this.failure,
       this.case,
+      ...(this.name ? [this.figures.element] : []),
       el("div", { class: "columns" }, card("Duration", this.took.element), card("Failures", this.failed.element)),
+      ...(this.name ? [] : [this.figures.element]),
       card("Runs", this.table.element),
     );
     if (this.name) this.#open();
@@ -56,6 +60,7 @@ class Trends {
     const { suite } = this.choice;
     if (!suite) return;
     const { items } = await api("/runs", { suite, limit: RUNS_MAX });
+    await this.figures.read(suite, current);
     const past = this.name ? (await api("/history", { suite, case: this.name, limit: 200 })).items : [];
     if (!current()) return;
     setText(this.failure, "");
@@ -87,7 +92,7 @@ class Trends {
   close() {
     this.poll.close();
     this.choice.close();
-    for (const one of [this.took, this.failed, this.one]) one?.close();
+    for (const one of [this.took, this.failed, this.one, this.figures]) one?.close();
   }
 }
 
