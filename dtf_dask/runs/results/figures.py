@@ -110,7 +110,7 @@ def _named(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _figure(
     case_id: str, name: str, by_run: dict[tuple[str, float], list[float]]
 ) -> Row:
-    points = [
+    points: list[Row] = [
         {"run": run, "at": at, "value": median(values)}
         for (run, at), values in reversed(by_run.items())
     ]
