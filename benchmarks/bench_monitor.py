@@ -30,6 +30,7 @@ import psutil
 from PySide6.QtCore import QSettings, Qt
 from PySide6.QtWidgets import QApplication
 
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.view.records import Record, formed, record_key
 from monitor_app.feed.inbox import Answer, Batch, Heard, Inbox, Line
 from monitor_app.feed.place import Place
@@ -109,7 +110,7 @@ class Cluster:
         records = dict(map(self._worker, range(WORKERS)))
         records |= dict(map(self._load, range(WORKERS)))
         records |= dict([self._run()])
-        self.inbox.hear(Heard("1:1:x", AT, records, {}, ()), time.monotonic())
+        self.inbox.hear(Heard("1:1:x", AT, records, {}, ()), elapsed_s())
 
     def change(self) -> None:
         """Attempts end, and records of workers change: 150 together."""
@@ -127,7 +128,7 @@ class Cluster:
         put = dict(map(self._load, chance.sample(range(WORKERS), CHANGED // 2)))
         put |= dict([self._run()])
         heard = Heard("1:2:x", AT, None, put, ())
-        self.inbox.hear(heard, time.monotonic())
+        self.inbox.hear(heard, elapsed_s())
 
     def _run(self) -> tuple[str, Record]:
         fields = {

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monitor_app.feed.follower import Follower
+from monitor_app.feed.follower import SILENT_S, Follower
 from monitor_app.feed.inbox import Batch, Inbox
 from monitor_app.feed.place import Place
 from monitor_app.feed.questions import Call, Questions, Ticket
+from monitor_app.feed.tokens import Tokens
 
 
 class Feed:
     """Threads that read a cluster, from `start` until `close`."""
 
-    def __init__(self, places: Sequence[Place], token: str = "") -> None:
+    def __init__(
+        self,
+        places: Sequence[Place],
+        tokens: Tokens | None = None,
+        *,
+        silent_s: float = SILENT_S,
+    ) -> None:
         self.places = tuple(places)
         self._inbox = Inbox()
-        self._follower = Follower(places, self._inbox, token)
+        self._follower = Follower(
+            places, self._inbox, tokens or Tokens(), silent_s=silent_s
+        )
         self._questions = Questions(self._follower, self._inbox)
 
     def start(self) -> None:

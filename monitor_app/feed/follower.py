@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dtf_dask.errors import ProtocolError, UsageError
+from dtf_dask.ha.elapsed import elapsed_s
 from monitor_app.feed.calls import (
     Caller,
     CallError,
@@ -27,13 +28,14 @@ from monitor_app.feed.event_stream import EventStream, Told
 from monitor_app.feed.inbox import Inbox, Line, read_told
 from monitor_app.feed.place import Place, parse_place
 from monitor_app.feed.places import Places
+from monitor_app.feed.tokens import Tokens, keep
 
 SILENT_S = 25.0
 """Who says nothing for so long, though he says every 10 s that he is there, is left."""
 LEADERLESS_S = 10.0
 """Who knows no leader for so long may be cut off: others are asked."""
 ASLEEP_S = 5.0
-"""By so much more than the monotonic clock the other one goes on in a sleep."""
+"""By so much more than the monotonic clock the one of ages goes on in a sleep."""
 REFUSED_S = 5.0
 """Who refuses is asked again after so long: it may have been mended."""
 
@@ -49,22 +51,22 @@ class Follower:
     ----------
     places
         Where the cluster is, as somebody named it.
-    token
-        Shown to who is asked; empty for none.
+    tokens
+        Shown to who asks for one.
     """
 
     def __init__(
         self,
         places: Iterable[Place],
         inbox: Inbox,
-        token: str = "",
+        tokens: Tokens,
         *,
         silent_s: float = SILENT_S,
         leaderless_s: float = LEADERLESS_S,
     ) -> None:
         self._places = Places(places, random.Random())
         self._inbox = inbox
-        self._token = token
+        self._tokens = tokens
         self._silent_s = silent_s
         self._leaderless_s = leaderless_s
         self._closing = threading.Event()
@@ -78,7 +80,7 @@ class Follower:
     @property
     def token(self) -> str:
         """What is shown to who is asked."""
-        return self._token
+        return self._tokens.shown
 
     def known(self) -> list[Place]:
         """All places, that of who is read first."""
@@ -102,7 +104,9 @@ class Follower:
             try:
                 self._follow(place)
             except RefusedError as error:
-                asked = error.status in (401, 403)
+                asked = error.status == 401
+                if asked and self._tokens.refused(place):
+                    continue
                 pause_s = max(self._places.failed(), 0 if self._more() else REFUSED_S)
                 self._say("refused", place, error, token_asked=asked)
             except StrangeError as error:
@@ -127,7 +131,7 @@ class Follower:
 
     def _follow(self, place: Place) -> None:
         """Read one of them until there is a reason to leave him."""
-        following = Following(place, self._last, self._token)
+        following = Following(place, self._last, self.token)
         self._leads = True
         try:
             self._read(place, following)
@@ -136,16 +140,15 @@ class Follower:
 
     def _read(self, place: Place, following: Following) -> None:
         stream = EventStream()
-        heard_at = led_at = time.monotonic()
-        apart = time.time() - heard_at
+        heard_at = led_at = elapsed_s()
+        apart = heard_at - time.monotonic()
         live = False
         while not self._closing.is_set():
             piece = following.read()
-            now = time.monotonic()
-            if time.time() - now - apart > ASLEEP_S:
+            now = elapsed_s()
+            if now - time.monotonic() - apart > ASLEEP_S:
                 # Whoever is there has hung up long ago, and nobody says so.
                 raise _Left("this machine was asleep")
-            apart = time.time() - now
             if piece == b"":
                 raise _Left("it hung up")
             if now - led_at > self._leaderless_s and self._more():
@@ -162,6 +165,7 @@ class Follower:
                 self.place = place
                 self._places.reached()
                 self._inbox.line(Line("live", str(place)))
+                self._keep_token(place)
                 self._ask_coordinators(place)
             self._inbox.awake(now)
             for told in stream.feed(piece):
@@ -169,9 +173,20 @@ class Follower:
             if self._leads:
                 led_at = now
 
+    def _keep_token(self, place: Place) -> None:
+        """It is good: have it kept, if it should be; a keyring may ask somebody."""
+        token = self._tokens.take_to_keep()
+
+        def run() -> None:
+            if why := keep(place, token):
+                self._inbox.note(f"the token is not kept: {why}")
+
+        if token:
+            threading.Thread(target=run, name="keyring", daemon=True).start()
+
     def _ask_coordinators(self, place: Place) -> None:
         """How they stand now: events tell only when that changes."""
-        caller = Caller(place, self._token)
+        caller = Caller(place, self.token)
         try:
             told = caller.get("/coordinators")
         except CallError:

@@ -61,7 +61,7 @@ class Batch:
     put, gone
         What changed since, by key; nothing is in both.
     heard_at
-        When the last of it was heard, by the monotonic clock; None if nothing was.
+        When the last of it was heard, by the clock of ages; None if nothing was.
     """
 
     whole: dict[str, Record] | None = None

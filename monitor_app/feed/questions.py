@@ -88,9 +88,10 @@ class Questions:
     def _answer(self, ticket: Ticket, call: Call, callers: dict[Any, Caller]) -> None:
         why = ""
         for place in self._follower.known():
-            caller = callers.get(place)
+            key = (place, self._follower.token)
+            caller = callers.get(key)
             if caller is None:
-                caller = callers[place] = Caller(place, self._follower.token)
+                caller = callers[key] = Caller(*key)
             begun = False
             try:
                 for part in call(caller):

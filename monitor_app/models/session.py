@@ -10,10 +10,12 @@ from typing import Any, Protocol
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from dtf_dask.errors import ProtocolError
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.view.alerts import Alert
 from monitor_app.feed import asked
 from monitor_app.feed.inbox import Answer, Batch, Line
 from monitor_app.feed.questions import Call, Ticket
+from monitor_app.models.language import tr
 from monitor_app.models.picture import Picture
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class Session(QObject):
         What is to be seen now. It is another object after `watch`, and in the past.
     """
 
+    began = Signal()
+    """Another cluster is looked at, perhaps: what was seen before is not of it."""
     changed = Signal(object)
     """The kinds of records that changed, a frozenset of their names."""
     stood = Signal()
@@ -69,7 +73,7 @@ class Session(QObject):
         self,
         parent: QObject | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = elapsed_s,
     ) -> None:
         super().__init__(parent)
         self._clock = clock
@@ -77,7 +81,7 @@ class Session(QObject):
         self.picture = self.live
         self.line = Line("searching")
         self.heard_at: float | None = None
-        """When something was heard last, by the monotonic clock."""
+        """When something was heard last, by the clock of ages."""
         self._source: Source | None = None
         self._waiting: dict[
             int, tuple[Ticket, Answered, Failed, Callable[[], None]]
@@ -92,11 +96,16 @@ class Session(QObject):
 
     def watch(self, source: Source) -> None:
         """Look at that from now on."""
+        waiting = list(self._waiting.values())
         self.close()
+        for ticket, _, failed, _ in waiting:
+            if not ticket.dropped:
+                failed(tr("another cluster is looked at"))
         self._source = source
         self.live = self.picture = Picture()
         self._past_at = None
         self.line, self.heard_at = Line("connecting"), None
+        self.began.emit()
         source.start()
         self._drainer.start()
         self._ticker.start()

@@ -76,6 +76,12 @@ def duration(seconds: float | None) -> str:
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
+def age(seconds: float) -> str:
+    """How old something is, in whole seconds: more would only flicker."""
+    whole = int(seconds)
+    return f"{whole} s" if whole < 100 else duration(whole)
+
+
 def size(n: float | None) -> str:
     """Bytes.
 

@@ -68,6 +68,10 @@
    <translation>Ein Vorrang ist eine Zahl.</translation>
   </message>
   <message>
+   <source>A token has no spaces, and no accents.</source>
+   <translation>Ein Token hat weder Leerzeichen noch Umlaute.</translation>
+  </message>
+  <message>
    <source>Action</source>
    <translation>Handlung</translation>
   </message>
@@ -334,6 +338,10 @@
   <message>
    <source>Its scheduler</source>
    <translation>Sein Scheduler</translation>
+  </message>
+  <message>
+   <source>Keep the token in the keyring of this system</source>
+   <translation>Das Token im Schlüsselbund dieses Systems behalten</translation>
   </message>
   <message>
    <source>Kind</source>
@@ -874,6 +882,10 @@
   <message>
    <source>about {time}</source>
    <translation>etwa {time}</translation>
+  </message>
+  <message>
+   <source>another cluster is looked at</source>
+   <translation>ein anderer Cluster wird angesehen</translation>
   </message>
   <message>
    <source>any worker</source>

@@ -68,6 +68,10 @@
    <translation>Une priorité est un nombre.</translation>
   </message>
   <message>
+   <source>A token has no spaces, and no accents.</source>
+   <translation>Un jeton n’a ni espaces ni accents.</translation>
+  </message>
+  <message>
    <source>Action</source>
    <translation>Action</translation>
   </message>
@@ -334,6 +338,10 @@
   <message>
    <source>Its scheduler</source>
    <translation>Son ordonnanceur</translation>
+  </message>
+  <message>
+   <source>Keep the token in the keyring of this system</source>
+   <translation>Garder le jeton dans le trousseau de ce système</translation>
   </message>
   <message>
    <source>Kind</source>
@@ -874,6 +882,10 @@
   <message>
    <source>about {time}</source>
    <translation>environ {time}</translation>
+  </message>
+  <message>
+   <source>another cluster is looked at</source>
+   <translation>une autre grappe est regardée</translation>
   </message>
   <message>
    <source>any worker</source>

@@ -76,6 +76,7 @@ class ActionBar(QWidget):
         column.addLayout(self.row)
         column.addWidget(self._under)
         self._under.hide()
+        session.began.connect(self._under.hide)
         session.line_changed.connect(self.look)
         session.changed.connect(self._changed)
         theme.changed.connect(self._coloured)

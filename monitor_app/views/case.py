@@ -15,7 +15,7 @@ from monitor_app.models.case_columns import (
     HISTORY_COLUMNS,
     attempt_row,
 )
-from monitor_app.models.language import tr
+from monitor_app.models.language import mark, tr
 from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.words import count, plain
@@ -29,6 +29,8 @@ HISTORY_MAX = 200
 CHARS = 400_000
 FOLLOWED_S = 2
 """While its run goes on, one asks so often whether there is another attempt."""
+
+_CHOOSE = mark("Choose one in the view of runs, and press Enter.")
 
 
 class Case(View):
@@ -47,14 +49,10 @@ class Case(View):
         self._shown = ""
         self._followed = True
         self._seconds = 0
-        self.title = label(tr("No case is chosen"), "title")
+        self.title = label("", "title")
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.title.setMinimumWidth(100)
-        self.said = label(
-            tr("Choose one in the view of runs, and press Enter."),
-            "muted",
-            wrapped=True,
-        )
+        self.said = label("", "muted", wrapped=True)
         self.attempts = RowsModel(ATTEMPT_COLUMNS, theme.brush, self)
         self.attempts_table = TableView(
             self.attempts,
@@ -89,23 +87,22 @@ class Case(View):
         layout.addWidget(self.title)
         layout.addWidget(self.said)
         layout.addWidget(splitter, 1)
+        self.begin()
 
     # What it does.
+
+    def begin(self) -> None:
+        """See `View`."""
+        self._clear({})
+        self.title.setText(tr("No case is chosen"))
+        self.title.setToolTip("")
+        self.said.setText(tr(_CHOOSE))
 
     def go(self, where: Mapping[str, str]) -> None:
         """See `View`."""
         if dict(where) == self._where:
             return
-        self._where = dict(where)
-        self._shown = ""
-        self._followed = True
-        for ticket in self._tickets.values():
-            if ticket is not None:
-                ticket.drop()
-        self._tickets.clear()
-        self.attempts.show({})
-        self.history.show({})
-        self.log.clear()
+        self._clear(where)
         self.title.setText(plain(where["case"]))
         self.title.setToolTip(plain(where["case"]))
         self.said.setText(
@@ -116,6 +113,20 @@ class Case(View):
             )
         )
         self.line()
+
+    def _clear(self, where: Mapping[str, str]) -> None:
+        """Nothing is known of that case yet."""
+        self._where = dict(where)
+        self._shown = ""
+        self._followed = True
+        for ticket in self._tickets.values():
+            if ticket is not None:
+                ticket.drop()
+        self._tickets.clear()
+        self.attempts.show({})
+        self.history.show({})
+        self.summary.clear()
+        self.log.clear()
 
     def search(self) -> None:
         """See `View`."""

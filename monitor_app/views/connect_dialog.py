@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
+    QCheckBox,
     QDialog,
     QDialogButtonBox,
     QLineEdit,
@@ -21,6 +22,7 @@ from PySide6.QtWidgets import (
 from dtf_dask.errors import UsageError
 from monitor_app.feed.local_clusters import clusters
 from monitor_app.feed.place import Place, parse_place
+from monitor_app.feed.tokens import is_token
 from monitor_app.models.language import tr
 from monitor_app.models.words import plain
 from monitor_app.views.card import label
@@ -66,6 +68,8 @@ class ConnectDialog(QDialog):
         What was chosen.
     token
         What is to be shown there; empty for nothing.
+    keep
+        Whether the keyring is to have it.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class ConnectDialog(QDialog):
         self.setWindowTitle(tr("Look at a cluster"))
         self.setMinimumSize(560, 440)
         self.places: list[Place] = []
-        self.token = ""
+        self.token, self.keep = "", False
         self._finder = finder
         self._choices: list[list[Place]] = []
         finder.found.connect(self._show_found)
@@ -113,13 +117,19 @@ class ConnectDialog(QDialog):
         self.token_field.setPlaceholderText(tr("Token, as the cluster gave it to you"))
         self.token_field.setVisible(token_asked)
         layout.addWidget(self.token_field)
+        self.keep_box = QCheckBox(tr("Keep the token in the keyring of this system"))
+        self.keep_box.setChecked(True)
+        self.keep_box.setVisible(token_asked)
+        layout.addWidget(self.keep_box)
         self.wrong = label("", "alarm", wrapped=True)
         self.wrong.hide()
         layout.addWidget(self.wrong)
         layout.addWidget(self._made_buttons())
         for one in recent:
             self._add(one, one, [])
-        if address:
+        if token_asked:
+            self.token_field.setFocus()
+        elif address:
             self.address.setFocus()
 
     def _made_buttons(self) -> QDialogButtonBox:
@@ -146,12 +156,16 @@ class ConnectDialog(QDialog):
             if not places and not words:
                 raise UsageError(tr("Choose one, or write where one is."))
             self.places = list(places or map(parse_place, words))
+            token = self.token_field.text().strip()
+            if not is_token(token):
+                raise UsageError(tr("A token has no spaces, and no accents."))
         except UsageError as error:
             self.wrong.setText(plain(error))
             self.wrong.show()
             self.address.setFocus()
             return
-        self.token = self.token_field.text()
+        self.token = token
+        self.keep = self.keep_box.isChecked()
         super().accept()
 
     def _item_chosen(self, item: QListWidgetItem | None) -> None:

@@ -157,6 +157,11 @@ class Overview(View):
         self._draw()
         self._ask()
 
+    def begin(self) -> None:
+        """See `View`."""
+        self._curves = Curves(SPANS[self._span][1])
+        self._draw()
+
     def line(self) -> None:
         """See `View`."""
         if self.session.line.state == "live":

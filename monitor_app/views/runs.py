@@ -125,6 +125,12 @@ class Runs(View):
 
     # What it does.
 
+    def begin(self) -> None:
+        """See `View`."""
+        self._past, self._live_before = {}, frozenset()
+        self.run_cases.show_run("")
+        self.earlier.show_run("")
+
     def refresh(self) -> None:
         """See `View`."""
         live = self.session.picture.kind("run")

@@ -35,10 +35,14 @@ class View(QWidget):
         super().__init__(parent)
         self.session, self.theme = session, theme
         self._stale = True
+        session.began.connect(self.begin)
         session.changed.connect(self._changed)
         session.ticked.connect(self._ticked)
         session.stood.connect(self._stood)
         session.line_changed.connect(self._line_changed)
+
+    def begin(self) -> None:
+        """Another cluster is looked at: forget what is not of it."""
 
     def refresh(self) -> None:
         """Draw all anew."""

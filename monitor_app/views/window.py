@@ -23,10 +23,11 @@ from PySide6.QtWidgets import (
 from dtf_dask import __version__
 from monitor_app.feed.feed import Feed
 from monitor_app.feed.place import Place
+from monitor_app.feed.tokens import Tokens
 from monitor_app.models.language import mark, tr
 from monitor_app.models.recording import Recording
 from monitor_app.models.session import Session, Source
-from monitor_app.models.words import clock, duration, plain
+from monitor_app.models.words import age, clock, plain
 from monitor_app.views.card import label
 from monitor_app.views.chart import Chart
 from monitor_app.views.connect_dialog import ConnectDialog, Finder
@@ -47,7 +48,7 @@ _THEMES = {
     "dark": mark("Dark"),
 }
 
-MakeSource = Callable[[Sequence[Place], str], Source]
+MakeSource = Callable[[Sequence[Place], Tokens], Source]
 
 
 class Window(QMainWindow):
@@ -73,7 +74,7 @@ class Window(QMainWindow):
         self._make_source = make_source
         self._finder = finder or Finder(parent=self)
         self._places: list[Place] = []
-        self._asking = False
+        self._asking = self._declined = False
         self.views: dict[str, View] = {}
         self.recording = Recording(session, self)
         self._exporting = Exporting(session, self)
@@ -196,12 +197,15 @@ class Window(QMainWindow):
 
     # What it does.
 
-    def watch(self, places: Sequence[Place], token: str = "") -> None:
-        """Look at the cluster that is there."""
+    def watch(
+        self, places: Sequence[Place], token: str = "", *, keep: bool = False
+    ) -> None:
+        """Look at the cluster that is there; ``keep`` the token in the keyring."""
         self._places = list(places)
+        self._declined = False
         self._kept.keep_recent(", ".join(map(str, places)))
         self.recording.begin()
-        self.session.watch(self._make_source(places, token))
+        self.session.watch(self._make_source(places, Tokens(token, keep=keep)))
 
     def look_for_one(self) -> None:
         """Look at the cluster of this machine, if there is one, or ask."""
@@ -218,8 +222,10 @@ class Window(QMainWindow):
         self._finder.found.connect(found)
         self._finder.start()
 
-    def ask_where(self, why: str = "", *, token_asked: bool = False) -> None:
-        """Ask which cluster to look at."""
+    def ask_where(self) -> None:
+        """Ask which cluster to look at, and for a token if this one wants it."""
+        line = self.session.line
+        why = line.why if line.token_asked else ""
         address = ", ".join(map(str, self._places)) if why else ""
         dialog = ConnectDialog(
             self._kept.recent,
@@ -227,16 +233,23 @@ class Window(QMainWindow):
             self,
             why=why,
             address=address,
-            token_asked=token_asked,
+            token_asked=line.token_asked,
         )
         self._asking = True
         dialog.finished.connect(self._asked)
-        dialog.accepted.connect(lambda: self.watch(dialog.places, dialog.token))
+        dialog.accepted.connect(
+            lambda: self.watch(dialog.places, dialog.token, keep=dialog.keep)
+        )
+        dialog.rejected.connect(self._decline)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
     def _asked(self) -> None:
         self._asking = False
+
+    def _decline(self) -> None:
+        """Nobody is asked again by itself what he did not want to say."""
+        self._declined = True
 
     def open_page(self, name: str) -> None:
         """Show a view."""
@@ -358,8 +371,8 @@ class Window(QMainWindow):
                     why=plain(line.why).rstrip("."),
                 )
             )
-        if refused and line.token_asked and not self._asking:
-            self.ask_where(line.why, token_asked=True)
+        if refused and line.token_asked and not self._asking and not self._declined:
+            self.ask_where()
 
     def _show_age(self, age_s: float | None) -> None:
         if age_s is None:
@@ -368,7 +381,7 @@ class Window(QMainWindow):
         glyph = "●" if age_s < OLD_S else ("◐" if age_s < STALE_S else "○")
         _set(
             self.age_label,
-            tr("{glyph} {age} old", glyph=glyph, age=duration(int(age_s))),
+            tr("{glyph} {age} old", glyph=glyph, age=age(age_s)),
         )
         name = (
             "passed" if age_s < OLD_S else ("timeout" if age_s < STALE_S else "failed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -18,8 +17,10 @@ from PySide6.QtWidgets import (
 )
 
 from monitor_app.feed import asked
+from monitor_app.feed.inbox import Batch
 from monitor_app.models.bars import Bar, bars_of, running_bars, shown_rows
 from monitor_app.models.language import tr
+from monitor_app.models.load_history import STEP_S, LoadHistory
 from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.undo import Wish
@@ -62,7 +63,8 @@ class Workers(View):
         self._seconds = 0
         self._chosen = ""
         self._wanted = ""
-        self._history: deque[tuple[float | None, ...]] = deque(maxlen=SPAN_S)
+        self._history = LoadHistory(3)
+        session.taken.connect(self._taken)
         self.workers = RowsModel(WORKER_COLUMNS, theme.brush, self, sorted_by=1)
         self.table = TableView(
             self.workers, theme, tr("Workers"), stretched=len(WORKER_COLUMNS) - 1
@@ -122,6 +124,10 @@ class Workers(View):
 
     # What it does.
 
+    def begin(self) -> None:
+        """See `View`."""
+        self._bars, self._history = [], LoadHistory(3)
+
     def refresh(self) -> None:
         """See `View`."""
         self._rows = worker_rows(self.session.picture, self._rows)
@@ -146,7 +152,6 @@ class Workers(View):
     def tick(self) -> None:
         """See `View`."""
         self._seconds += 1
-        self._sample()
         if self._seconds % _ASK_EACH_S == 0:
             self._ask()
         self._draw()
@@ -183,8 +188,6 @@ class Workers(View):
         key = self.workers.key(place)
         if key and key != self._chosen:
             self._chosen = key
-            self._history.clear()
-            self._sample()
         self.actions_bar.look()
         self._draw()
 
@@ -216,10 +219,16 @@ class Workers(View):
     def _opened(self, one: Bar) -> None:
         self.opened.emit("case", {"case": one.text, "worker": one.row})
 
-    def _sample(self) -> None:
-        row = self.row
-        if row is not None and self.session.past_at is None:
-            self._history.append((cpu_share(row), memory_share(row), gpu_share(row)))
+    def _taken(self, batch: Batch) -> None:
+        """Keep how busy they are, of all: who looks at one wants to see what was."""
+        live, whole = self.session.live, batch.whole or {}
+        for key in (*whole, *batch.put):
+            kind, _, name = key.partition("/")
+            worker = live.get(f"worker/{name}") if kind == "load" else None
+            if worker is not None:
+                row = {**worker, "load": live.get(key)}
+                figures = (cpu_share(row), memory_share(row), gpu_share(row))
+                self._history.add(f"worker/{name}", batch.at, figures)
 
     def _ask(self) -> None:
         """Ask what ran, unless somebody has just been asked."""
@@ -259,7 +268,7 @@ class Workers(View):
             else tr("How busy {name} is", name=plain(shown["name"]))
         )
         self.busy_card.heading.setText(title)
-        values = [[*one] for one in zip(*self._history, strict=True)] or [[], [], []]
+        start, values = self._history.curves(self._chosen, now - SPAN_S, now)
         curves = (
             *((tr("CPU"), "blue", "solid"), (tr("memory"), "orange", "dash")),
             (tr("GPU"), "purple", "dashdot"),
@@ -270,7 +279,7 @@ class Workers(View):
                 for (words, colour, dash), told in zip(curves, values, strict=True)
                 if any(one is not None for one in told)
             ],
-            now - len(self._history),
-            1.0,
-            float(SPAN_S),
+            start,
+            STEP_S,
+            SPAN_S,
         )

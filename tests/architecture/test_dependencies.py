@@ -21,7 +21,6 @@ IMPORTED_AS = {
 # Declared, and imported nowhere in the packages: why it is there all the same.
 WITHOUT_IMPORT = {
     "bokeh": "Dask's dashboard needs it; dtf's pages are drawn by its BokehJS",
-    "keyring": "where passwords of results stores and tokens will be kept",
     "numpy": "Dask's arrays need it, and the scheduling engine will",
     "psycopg": "SQLAlchemy loads it for PostgreSQL's URLs",
 }

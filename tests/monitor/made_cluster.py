@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.view.records import Record, formed, record_key
 from monitor_app.feed.calls import CallError, RefusedError
 from monitor_app.feed.inbox import Answer, Batch, Heard, Inbox, Line
@@ -97,7 +97,7 @@ class MadeSource:
         return f"1:{self._index}:9f2c"
 
     def _hear(self, heard: Heard) -> None:
-        self.inbox.hear(heard, time.monotonic())
+        self.inbox.hear(heard, elapsed_s())
 
 
 def record(kind: str, name: str = "", /, **fields: Any) -> tuple[str, Record]:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ if _WEB not in sys.path:
 from site_room import SiteRoom, record, site_room  # noqa: E402
 
 from dtf_dask.errors import ProtocolError, UsageError  # noqa: E402
-from monitor_app.feed import asked  # noqa: E402
+from dtf_dask.ha.elapsed import elapsed_s  # noqa: E402
+from monitor_app.feed import asked, follower  # noqa: E402
 from monitor_app.feed.event_stream import EventStream  # noqa: E402
 from monitor_app.feed.feed import Feed  # noqa: E402
-from monitor_app.feed.inbox import Batch, Inbox, read_told  # noqa: E402
+from monitor_app.feed.inbox import Batch, Inbox, Line, read_told  # noqa: E402
 from monitor_app.feed.place import Place, parse_place  # noqa: E402
 
 WAIT_S = 60.0
@@ -32,14 +33,17 @@ WAIT_S = 60.0
 class Reading:
     """A feed, and all that it heard."""
 
-    def __init__(self, *places: Place) -> None:
-        self.feed = Feed(places)
+    def __init__(self, *places: Place, **more: float) -> None:
+        self.feed = Feed(places, **more)
+        self._said = self.feed._inbox.line
+        self.feed._inbox.line = self._line  # type: ignore[method-assign]
         self.records: dict[str, Any] = {}
         self.lines: list[tuple[str, str]] = []
         self.notes: list[str] = []
         self.wholes = 0
         self.answers: list[Any] = []
         self.coordinators: Any = None
+        self.age_s: float | None = None
 
     def __enter__(self) -> Reading:
         self.feed.start()
@@ -56,6 +60,11 @@ class Reading:
             time.sleep(0.01)
         return found
 
+    def _line(self, line: Line) -> None:
+        """Each of them: a window sees only the last."""
+        self.lines.append((line.state, line.why))
+        self._said(line)
+
     def _take(self, batch: Batch) -> None:
         if batch.whole is not None:
             self.wholes += 1
@@ -63,8 +72,8 @@ class Reading:
         self.records.update(batch.put)
         for key in batch.gone:
             self.records.pop(key, None)
-        if batch.line is not None:
-            self.lines.append((batch.line.state, batch.line.why))
+        if batch.awake_at is not None:
+            self.age_s = elapsed_s() - batch.awake_at
         self.notes += batch.notes
         self.answers += batch.answers
         self.coordinators = batch.coordinators or self.coordinators
@@ -137,6 +146,101 @@ def test_a_stall_of_the_server_costs_nothing_but_age(tmp_path: Path) -> None:
             room.change(record("worker", "w1", name="w1"))
             reading.until(lambda: "worker/w1" in reading.records and reading.answers)
             assert reading.answers[0].value["key"] == "cluster"
+
+
+class Wire:
+    """A way to a server, which may be cut: then nothing comes, and nobody says so."""
+
+    def __init__(self, to: Place) -> None:
+        self._to = (to.host, to.port)
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._ends: list[socket.socket] = []
+        self.whole = True
+        self.place = Place("http", *self._server.getsockname())
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                here, _ = self._server.accept()
+            except OSError:
+                return
+            there = socket.create_connection(self._to)
+            self._ends += [here, there]
+            for ends in ((here, there), (there, here)):
+                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, end: socket.socket, other: socket.socket) -> None:
+        try:
+            while piece := end.recv(65_536):
+                if self.whole:
+                    other.sendall(piece)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        for one in (self._server, *self._ends):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+def test_a_line_that_is_cut_is_left(rooms: tuple[SiteRoom, SiteRoom]) -> None:
+    """Nobody hangs up: who says nothing is left, and the next one tells the rest."""
+    first, second = rooms
+    for room in rooms:
+        room.begin(record("cluster", at=1.0))
+    wire = Wire(place_of(first))
+    try:
+        with Reading(wire.place, place_of(second), silent_s=2.0) as reading:
+            reading.until(lambda: "cluster" in reading.records)
+            wire.whole = False
+            for room in rooms:
+                room.change(record("worker", "w1", name="w1"))
+            reading.until(lambda: "worker/w1" in reading.records)
+            assert any("said nothing" in why for _, why in reading.lines)
+            assert reading.wholes == 1
+    finally:
+        wire.close()
+
+
+def test_after_a_sleep_it_connects_anew_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was there has hung up, and is not waited for; nothing is lost."""
+    slept = 0.0
+    monkeypatch.setattr(follower, "elapsed_s", lambda: elapsed_s() + slept)
+    with site_room(tmp_path) as room:
+        room.begin(record("cluster", at=1.0))
+        with Reading(place_of(room)) as reading:
+            reading.until(lambda: "cluster" in reading.records)
+            slept = 8 * 3600.0
+            reading.until(
+                lambda: ("waiting", "this machine was asleep") in reading.lines
+            )
+            room.change(record("worker", "w1", name="w1"))
+            reading.until(lambda: "worker/w1" in reading.records)
+            assert reading.lines[-1][0] == "live"
+            assert reading.wholes == 1
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 3_600.0])
+def test_a_clock_that_is_set_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """Ages and limits are those of a clock that nobody sets."""
+    with site_room(tmp_path) as room:
+        room.begin(record("cluster", at=1.0))
+        with Reading(place_of(room)) as reading:
+            reading.until(lambda: "cluster" in reading.records)
+            lines, clock = list(reading.lines), time.time
+            monkeypatch.setattr(time, "time", lambda: clock() + jump_s)
+            for n in range(3):
+                room.change(record("worker", f"w{n}", name="w"))
+                reading.until(lambda n=n: f"worker/w{n}" in reading.records)
+            assert reading.lines == lines
+            assert reading.age_s is not None
+            assert 0 <= reading.age_s < WAIT_S
 
 
 def test_a_feed_that_jumps_back_is_read_anew(tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ def test_the_window_lives_on_when_its_coordinator_is_killed(
 ) -> None:
     """It was given one address, has the other one from the cluster, and goes on there.
 
-    Meanwhile it shows what it saw, and nothing is seen twice or missed.
+    Meanwhile it shows what it saw, and nothing is seen twice or missed. One that stands
+    still for some seconds, and goes on, costs nothing but age, which is said.
     """
     settings = QSettings(str(tmp_path / "monitor.ini"), QSettings.Format.IniFormat)
     window = Window(Session(), theme, Kept(settings), finder=Finder(list))
@@ -116,6 +117,18 @@ def test_the_window_lives_on_when_its_coordinator_is_killed(
         waiting = window.views["overview"].tiles["waiting"].figure  # type: ignore[attr-defined]
         until(lambda: waiting.text() == "7")
         until(lambda: window.session.picture.coordinators)
+        beats = [time.monotonic()]
+        os.kill(first.process.pid, signal.SIGSTOP)
+        try:
+            until(lambda: beats.append(time.monotonic()) or window.session.age_s > 6)
+        finally:
+            os.kill(first.process.pid, signal.SIGCONT)
+        window.session.ticked.emit()
+        assert "6 s old" in window.age_label.text()
+        assert max(map(float.__rsub__, beats, beats[1:])) < 3, "the window was waiting"
+        first.tell(record("cluster", at=time.time(), workers=3, waiting=9))
+        second.tell(record("cluster", at=time.time(), workers=3, waiting=9))
+        until(lambda: waiting.text() == "9")
         first.kill()
         second.tell(record("cluster", at=time.time(), workers=3, waiting=8))
         until(lambda: waiting.text() == "8")

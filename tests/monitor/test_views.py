@@ -19,6 +19,7 @@ from made_cluster import (
     listed,
     record,
     run_row,
+    series,
 )
 from PySide6.QtCore import QCoreApplication, QEvent, QSettings, Qt
 from PySide6.QtTest import QTest
@@ -27,6 +28,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from dtf_dask.errors import UsageError
 from monitor_app.feed.calls import RefusedError
 from monitor_app.feed.inbox import Line
+from monitor_app.feed.questions import Call, Ticket
 from monitor_app.models.arranged import DISPLAY
 from monitor_app.models.cases import OUTCOME, PAST
 from monitor_app.models.exports import run_report, write_table
@@ -39,6 +41,7 @@ from monitor_app.views.overview import Overview
 from monitor_app.views.runs import Runs
 from monitor_app.views.theme import Theme
 from monitor_app.views.window import Window
+from monitor_app.views.workers import Workers
 
 RUN = "20260928-1300-abcd"
 Until = Callable[[Callable[[], Any]], Any]
@@ -200,6 +203,63 @@ def test_a_half_answer_of_another_version_is_survived(
         look(window)
     assert window.isVisible()
     assert view(window, "overview").tiles["waiting"].figure.text() == "1,402"
+
+
+class Deaf(MadeSource):
+    """Whoever is asked there answers nothing."""
+
+    def ask(self, call: Call) -> Ticket:
+        return Ticket(next(self._numbers))
+
+
+def test_of_another_cluster_all_is_seen_anew(
+    qapp: QApplication, theme: Theme, settings: QSettings
+) -> None:
+    """What one was asked is not waited for, and what it told is not mixed with it."""
+    sources: list[MadeSource] = [Deaf(), MadeSource()]
+    left = iter(sources)
+    window = Window(
+        Session(),
+        theme,
+        Kept(settings),
+        make_source=lambda places, tokens: next(left),
+        finder=Finder(list),
+    )
+    window.show()
+    sources[1].replies["/series"] = series({"ended": lambda n: float(n % 7)})
+    begin(window, sources[0])
+    case: Case = view(window, "case")
+    case.go({"run": RUN, "suite": "quickstart", "case": "test_x"})
+    for name in window.views:
+        view(window, name)
+    sources[1].begin({"cluster": busy()["cluster"]})
+    window.watch([PLACE])
+    overview: Overview = view(window, "overview")
+    assert overview._curves.latest("ended") == 4.0
+    assert "No case" in case.title.text()
+    runs: Runs = view(window, "runs")
+    assert (runs.runs.rowCount(), runs.cases.total) == (0, 0)
+    gone(window)
+
+
+def test_a_worker_has_a_past_before_it_is_looked_at(
+    window: Window, source: MadeSource
+) -> None:
+    """How busy it was is kept of all, while nobody looks."""
+    begin(window, source)
+    cpu = {30: 3.5, 60: 7.0}
+    for at, busy_now in cpu.items():
+        load = record("load", "lab-03-b", at=AT + at, cpu=busy_now)
+        source.change(dict([load]), at=AT + at)
+        look(window)
+    cluster = {**busy()["cluster"], "at": AT + 90}
+    source.change({"cluster": cluster}, at=AT + 90)
+    workers: Workers = view(window, "workers")
+    workers.go({"worker": "lab-03-b"})
+    values = workers.busy._curves[0].values
+    assert values[-1] == 1.0
+    assert values[-8] == values[-12] == 0.5
+    assert values[0] is None
 
 
 def test_one_looks_back_and_returns(window: Window, source: MadeSource) -> None:
