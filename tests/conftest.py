@@ -19,6 +19,8 @@ _PRELOAD = "distributed.client.preload"
 _MARKERS = (
     "logs(*patterns): warnings of dtf_dask loggers that match one of these regular"
     " expressions are expected; any other fails the test",
+    "drill: a cluster of processes goes through failures, or much is tried, for half a"
+    " minute or more; left out unless asked for: `pytest -m drill`",
 )
 
 

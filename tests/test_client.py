@@ -135,7 +135,7 @@ def test_a_wish_that_makes_no_sense_is_refused_at_once(client):
         pytest.raises(UsageError, match=r"dask.annotate: .* mean 'hardware'"),
     ):
         client.submit(sum, [1])
-    assert set(client.futures) == before
+    assert set(client.futures) <= before
     assert dask.get_annotations() == {}
 
 

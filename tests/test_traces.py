@@ -156,6 +156,7 @@ def test_traces_go_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> N
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
     monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
+    monkeypatch.setattr(tracing, "CLOSE_S", 60.0)
     heard: list[tuple[str, bytes]] = []
     served = HTTPServer(
         ("127.0.0.1", 0), type("Receiver", (Collector,), {"heard": heard})

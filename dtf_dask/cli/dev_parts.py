@@ -28,8 +28,11 @@ def started(command: str, *words: str, stdout: int | IO[bytes] | None = None) ->
 
 
 def started_workers(address: str, count: int) -> list[Part]:
-    """The process of workers, if there are any: they look for a scheduler there."""
-    words = (address, "--nworkers", str(count))
+    """The process of workers, if there are any: they look for a scheduler there.
+
+    Pages of their own would take each a second to load, of the two that it starts in.
+    """
+    words = (address, "--nworkers", str(count), "--no-dashboard")
     return [started("worker", *words)] if count else []
 
 

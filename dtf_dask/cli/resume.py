@@ -25,6 +25,17 @@ _FAILED = (Outcome.FAILED, Outcome.ERROR, Outcome.TIMEOUT, Outcome.LOST)
 _PROGRAM = "client.run_cases"
 
 
+class _WithWords(click.Command):
+    """What follows ``--`` is ARGUMENTS, though RUN is left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        words = tuple(args[at + 1 :])
+        rest = super().parse_args(ctx, args[:at])
+        ctx.params["arguments"] = (*ctx.params["arguments"], *words)
+        return rest
+
+
 def _command(function: Callable[..., None]) -> click.Command:
     """A command with what both take."""
     for decorate in (
@@ -44,7 +55,7 @@ def _command(function: Callable[..., None]) -> click.Command:
     ):
         function = decorate(function)
     made: click.Command = click.command(
-        context_settings={"help_option_names": ["-h", "--help"]}
+        cls=_WithWords, context_settings={"help_option_names": ["-h", "--help"]}
     )(function)
     return made
 

@@ -15,6 +15,7 @@ COMMAND = [sys.executable, str(Path(__file__).parent / "run_chaos.py")]
 FAULTS = 3
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(500)
 def test_a_cluster_keeps_its_word_while_all_goes_wrong(tmp_path: Path) -> None:
     """Nothing acknowledged is lost, what clients saw has an order, the states of all

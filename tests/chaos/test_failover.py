@@ -16,6 +16,7 @@ COMMAND = [
 ]
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(400)
 def test_work_goes_on_whoever_leads() -> None:
     """Values are right, nothing runs again, nothing is left: while a leader is killed,

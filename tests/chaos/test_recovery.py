@@ -171,6 +171,7 @@ def test_a_leader_without_room_on_its_disk_hands_over(drilled: Drilled) -> None:
     drilled(drill)
 
 
+@pytest.mark.drill
 def test_schedulers_that_crash_again_and_again_are_an_alarm(drilled: Drilled) -> None:
     """A preload fails everywhere: pauses grow, `dtf status` has an alarm, nobody leads;
     when it is mended all goes on, and what workers had is there."""
@@ -195,6 +196,7 @@ def test_schedulers_that_crash_again_and_again_are_an_alarm(drilled: Drilled) ->
     drilled(drill)
 
 
+@pytest.mark.drill
 def test_a_coordinator_that_lost_its_disk_is_replaced(drilled: Drilled) -> None:
     """By a new one, at the same host and port, while tasks run: the address of the
     cluster stays, and the new one leads when it is told to."""

@@ -154,7 +154,9 @@ def test_a_leader_that_hangs_is_passed_over(nurse: Nursery) -> None:
     run(check)
 
 
-@pytest.mark.parametrize("nanny", ["--nanny", "--no-nanny"])
+@pytest.mark.parametrize(
+    "nanny", [pytest.param("--nanny", marks=pytest.mark.drill), "--no-nanny"]
+)
 def test_stock_workers_are_started_with_the_address(
     nanny: str, nurse: Nursery, tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
         yield Machines(tmp_path, stack)
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(300)
 @pytest.mark.logs("After 10 s: .* no coordinator leads")
 def test_what_is_written_starts_a_cluster(machines: Machines) -> None:

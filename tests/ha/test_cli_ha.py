@@ -84,6 +84,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.drill
 def test_a_cluster_from_its_making_to_its_growth(tmp_path: Path) -> None:
     """Made, started, looked at; a node is added, made to lead, and another removed."""
     ports = [free_pair(), free_pair()]

@@ -190,6 +190,7 @@ def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> Non
     watched(configs, test)
 
 
+@pytest.mark.drill
 def test_nodes_are_upgraded_one_after_the_other(tmp_path: Path) -> None:
     """A node that speaks a newer version speaks the older one with those that know no
     other: at every step all of them take part, and one leads."""

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
 from test_dev import DTF, WAIT_S, status, until
 
 from dtf_dask import Client
@@ -65,6 +66,7 @@ def shadows(config: NodeConfig) -> tuple[str, dict[str, Any]]:
         time.sleep(0.3)
 
 
+@pytest.mark.drill
 def test_a_rolling_restart_disturbs_no_task(tmp_path: Path) -> None:
     """Each coordinator is told to end and started again, the leader last: all results
     are right, and every task ran once."""

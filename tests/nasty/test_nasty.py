@@ -93,6 +93,7 @@ def test_output_is_bounded(tmp_path: Path) -> None:
     assert len(ended.output) < _PRINTED_CHARS_MAX
 
 
+@pytest.mark.drill
 def test_ten_thousand_tiny_tests(tmp_path: Path) -> None:
     """Very many tests are told of one by one, each once."""
     group = _GROUPS["tiny"]

@@ -60,6 +60,7 @@ async def runs(nanny: str | None) -> bool:
     return bool(said["result"] == "running")
 
 
+@pytest.mark.drill
 def test_nannies_outlive_leaders(tmp_path: Path) -> None:
     """One starts before anybody leads, and while a leader dies; then its worker dies.
 

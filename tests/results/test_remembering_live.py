@@ -94,6 +94,11 @@ def run_dtf(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.drill)],
+    indirect=True,
+)
 def test_a_scheduler_that_is_killed_leaves_what_it_learned(
     url: str, tmp_path: Path
 ) -> None:

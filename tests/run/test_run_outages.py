@@ -137,6 +137,7 @@ def test_a_driver_that_is_killed(led, slow):
     assert ("test_s.py::test_slow", 1, "passed", "") in kept_there
 
 
+@pytest.mark.drill
 def test_begun_while_nobody_leads(led, slow):
     """It waits and says so; it begins when somebody leads, or ends clearly."""
     nobody = str(free_contact())
@@ -187,6 +188,7 @@ def test_victim():
 """
 
 
+@pytest.mark.drill
 def test_two_runs_while_the_leader_and_a_worker_die(led, tmp_path):
     """Each case of both ends once; what was lost, or failed first, is on record.
 

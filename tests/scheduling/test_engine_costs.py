@@ -6,6 +6,7 @@ and by what this one takes for other things: some are slower than others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from time import process_time
@@ -22,8 +23,14 @@ KINDS_S = 180e-6
 JOIN_S = 0.015
 
 
-def best_of(tries: int, measured: Callable[[], float]) -> float:
-    return min(measured() for _ in range(tries)) / cpu_slowness()
+def best_of(tries: int, measured: Callable[[], float], below: float) -> float:
+    """The best of so many tries, or the first that is below it."""
+    best = math.inf
+    for _ in range(tries):
+        best = min(best, measured() / cpu_slowness())
+        if best < below:
+            break
+    return best
 
 
 def run(engine: Engine, asks: list[Ask], duration: Callable[[], float]) -> float:
@@ -88,12 +95,12 @@ def kinds() -> float:
 
 def test_a_plain_task() -> None:
     """No demand, ten workers."""
-    assert best_of(3, plain) < PLAIN_S
+    assert best_of(3, plain, PLAIN_S) < PLAIN_S
 
 
 def test_a_task_with_all_demands() -> None:
     """Hardware, class and tenant, a thousand workers of twenty kinds."""
-    assert best_of(5, kinds) < KINDS_S
+    assert best_of(5, kinds, KINDS_S) < KINDS_S
 
 
 def test_a_worker_joins_while_much_waits() -> None:
@@ -116,5 +123,5 @@ def test_a_worker_joins_while_much_waits() -> None:
         assert len(grants) >= 4
         return process_time() - begin
 
-    assert best_of(6, join) < JOIN_S
+    assert best_of(6, join, JOIN_S) < JOIN_S
     engine.check()

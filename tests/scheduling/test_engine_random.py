@@ -313,7 +313,9 @@ def test_promises_hold_whatever_happens(
     play(seed, 120, prefetch_s=prefetch_s, reservations_max=shares)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.drill) for n in range(1, 6))]
+)
 def test_long_games(seed: int) -> None:
     """The same, for a thousand events."""
     play(seed, 1000)

@@ -150,8 +150,8 @@ def test_processes_that_die_and_restart() -> None:
         held = client.submit(pid, 0, hardware="label.none == 'x'")
         running = client.map(pid, range(10), pause_s=0.2, pure=False)
         time.sleep(0.2)
-        client.restart(timeout=60)
+        client.restart(timeout=200)
         assert held.cancelled()
         assert all(future.cancelled() for future in running)
-        assert client.submit(pid, 1).result(timeout=60) != victim
+        assert client.submit(pid, 1).result(timeout=200) != victim
         assert plugin.failure == ""

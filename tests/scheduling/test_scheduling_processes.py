@@ -95,6 +95,7 @@ def test_where_and_when_tasks_run_on_processes() -> None:
     run(check)
 
 
+@pytest.mark.drill
 @pytest.mark.filterwarnings("ignore")
 def test_a_worker_that_fails_what_passes_elsewhere_is_shut_and_heals() -> None:
     """It gets nothing and says why; one task is tried after a while, then all."""
