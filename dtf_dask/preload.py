@@ -73,6 +73,7 @@ async def dask_setup(server: Any) -> None:
 async def add_to_scheduler(scheduler: Scheduler) -> None:
     """Add what every scheduler of dtf has, alone or of a coordinator."""
     from dtf_dask.config import load
+    from dtf_dask.scheduler_plugins import tails
     from dtf_dask.scheduler_plugins.adapter.composed import scheduling_plugin
     from dtf_dask.scheduler_plugins.adapter.observing import Observer
     from dtf_dask.scheduler_plugins.adapter.plugin import NAME as SCHEDULING
@@ -90,6 +91,7 @@ async def add_to_scheduler(scheduler: Scheduler) -> None:
             await scheduling.start(scheduler)
             scheduler.add_plugin(scheduling, name=SCHEDULING)
     Observer.install(scheduler)
+    tails.install(scheduler)
 
 
 def _answer_faces(scheduler: Scheduler) -> None:

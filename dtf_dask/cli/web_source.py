@@ -14,6 +14,7 @@ from typing import Any
 
 from dtf_dask.cli.view_link import ASKED_S, NOT_UNDERSTOOD, SchedulerLine, Unanswered
 from dtf_dask.view import feed_words as words
+from dtf_dask.view.tails import operation
 from dtf_dask.web.site import Site
 
 _NAME = "dtf web"
@@ -96,8 +97,9 @@ class WebSource:
         answering.add_done_callback(self._answering.discard)
 
     async def _act(self, number: int, asked: Mapping[str, Any]) -> None:
+        op, said = operation(asked)
         try:
-            answer = await self._line.ask("dtf_act", _ACT_S, asked=dict(asked))
+            answer = await self._line.ask(op, _ACT_S, **said)
         except Unanswered:
             answer = None  # it is asked again for a while
         self.site.hear(words.answered(number, answer))

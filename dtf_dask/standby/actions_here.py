@@ -1,4 +1,7 @@
-"""Actions that somebody asks of this node: done here if it leads, or by who does."""
+"""Actions that somebody asks of this node: done here if it leads, or by who does.
+
+What a test has written so far is asked for the same way.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from dtf_dask.ha import scheduler_words as words
 from dtf_dask.standby.actions import Actions
 from dtf_dask.standby.leader_line import LeaderLine
 from dtf_dask.standby.link import NodeLink
+from dtf_dask.view.tails import operation
 
 OP = "dtf_act"
 _ANSWER_S = 15.0
@@ -25,6 +29,7 @@ class ActionsHere:
         self._link, self._line = link, line
         self._actions: Actions | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers = handlers
         handlers[OP] = self._asked
 
     def take(self, frame: Frame) -> None:
@@ -48,8 +53,9 @@ class ActionsHere:
         return None if self._actions is None else await self._actions.ask(asked)
 
     async def _answer(self, number: int, asked: Mapping[str, Any]) -> None:
+        op, said = operation(asked)
         if self._actions is not None:
-            answer: Any = await self._actions.ask(asked)
+            answer = await self._handlers[op](**said)
         else:
-            answer = await self._line.ask(OP, _ANSWER_S, asked=dict(asked))
+            answer = await self._line.ask(op, _ANSWER_S, **said)
         self._link.say(words.answered(number, answer))

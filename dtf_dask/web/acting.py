@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from dtf_dask.view import feed_words as words
@@ -61,8 +62,7 @@ class Acting:
         RefusedError
             It was not done, or nobody can say whether it was.
         """
-        if len(self._waiting) >= words.ASKED_MAX // 2:
-            raise refused(503, "too many wait to be answered", Retry_After="2")
+        self._not_too_many()
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._patience_s
         answer: Any = None
@@ -83,14 +83,40 @@ class Acting:
             raise refused(status if status in (404, 409) else 409, detail)
         return status, dict(answer["record"])
 
+    async def question(self, asked: Mapping[str, Any], limit_s: float) -> Any:
+        """What whoever leads answers to what is no action; None if nobody does in time.
+
+        Raises
+        ------
+        RefusedError
+            Too many ask already.
+        """
+        self._not_too_many()
+        with self._asked(asked) as waits:
+            await asyncio.wait([waits], timeout=limit_s)
+            return waits.result() if waits.done() else None
+
+    def _not_too_many(self) -> None:
+        if len(self._waiting) >= words.ASKED_MAX // 2:
+            raise refused(503, "too many wait to be answered", Retry_After="2")
+
+    @contextmanager
+    def _asked(self, asked: Mapping[str, Any]) -> Iterator[asyncio.Future[Any]]:
+        """Say it, and have what is answered until then."""
+        self._number += 1
+        number = self._number
+        waits = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._say(words.ask(number, asked))
+        try:
+            yield waits
+        finally:
+            del self._waiting[number]
+
     async def _ask(self, asked: Asked, limit_s: float) -> Any:
         """What the node answers, or a record of it; None if there is neither."""
-        self._number += 1
-        number, loop = self._number, asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         ends_at = loop.time() + limit_s
-        waits = self._waiting[number] = loop.create_future()
-        self._say(words.ask(number, asked.plain()))
-        try:
+        with self._asked(asked.plain()) as waits:
             while (left_s := ends_at - loop.time()) > 0:
                 await asyncio.wait([waits], timeout=min(_AGAIN_S, left_s))
                 if waits.done() and waits.result() is not None:
@@ -101,8 +127,6 @@ class Acting:
                 if waits.done():
                     break
             return None
-        finally:
-            del self._waiting[number]
 
 
 def read_action(action: str, id: str | None, kind: str, body: bytes, by: str) -> Asked:

@@ -16,6 +16,7 @@ from dtf_dask.web.listing import PAGE, Listing, Row, page_of, paged
 from dtf_dask.web.parameters import Choice, Text, Whole
 from dtf_dask.web.past import PAST
 from dtf_dask.web.problem import refused
+from dtf_dask.web.running import RUNNING
 from dtf_dask.web.site import Site
 
 _STATUSES = ("running", "passed", "failed", "interrupted", "error")
@@ -279,4 +280,5 @@ ENDPOINTS = (
         (*PAGE, Text("suite", "The suite's name.", required=True), _CASE),
     ),
     *PAST,
+    *RUNNING,
 )

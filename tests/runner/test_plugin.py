@@ -33,6 +33,13 @@ def test_kills_runner():
 
 def test_long_output(): print("y" * 5000)
 
+def test_talks():
+    print("before")
+    os.write(1, b"x" * 70_000 + b"so far")
+    os.write(2, b"trouble")
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+
 def test_waits():
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
@@ -42,9 +49,12 @@ def test_slow(n): time.sleep(0.02)
 
 def test_pid(record_property): record_property("runner", os.getppid())
 """
-ONE, TWO, FAILS, KILLS, LONG, WAITS, PID = (
+ONE, TWO, FAILS, KILLS, LONG, TALKS, WAITS, PID = (
     f"test_suite.py::test_{name}"
-    for name in ("one", "two", "fails", "kills_runner", "long_output", "waits", "pid")
+    for name in (
+        *("one", "two", "fails", "kills_runner", "long_output", "talks", "waits"),
+        "pid",
+    )
 )
 SLOW = [f"test_suite.py::test_slow[{n}]" for n in range(50)]
 
@@ -109,6 +119,39 @@ def test_another_version_is_named(suite, scratch):
                 assert answer == {"error": "version", "version": __version__}
             with pytest.raises(LookupError, match="run r is not open on"):
                 await here.submit("r", 1, entries(ONE))
+
+    asyncio.run(scene())
+
+
+def test_what_a_test_has_written_so_far_is_told_while_it_runs(suite, scratch):
+    """The end of it; nothing of a test that does not run, nor of another run; and its
+    report has all of it afterwards."""
+
+    async def scene():
+        async with room(scratch) as here:
+            await here.open(pytest_spec(suite))
+
+            async def told(case, run="r1"):
+                return await here.ask("dtf_tail", run=run, case=case)
+
+            assert await told(TALKS) == []
+            batch = asyncio.ensure_future(here.batch("r1", 1, entries(ONE, TALKS)))
+            async with asyncio.timeout(WAIT_S):
+                while not (found := await told(TALKS)) or not found[0]["stderr"]:
+                    await asyncio.sleep(0.01)
+            assert found[0]["stderr"] == "trouble"
+            assert found[0]["stdout"].endswith("xxxso far")
+            assert len(found[0]["stdout"]) < 70_000
+            both = await asyncio.gather(told(TALKS), told(TALKS))
+            assert [len(one) for one in both] == [1, 1]
+            assert (
+                await told(ONE) == await told("nope") == await told(TALKS, "r2") == []
+            )
+            (suite / "go").touch()
+            frames = await batch
+            assert outcomes(frames)[1] == ["passed"] * 3
+            assert await told(TALKS) == []
+            assert not [frame for frame in frames if frame["op"] == "written"]
 
     asyncio.run(scene())
 

@@ -11,6 +11,7 @@ from one_node import Leader, leading, with_ledger
 
 from dtf_dask import Client
 from dtf_dask.ha.local_ledger import LocalLedger
+from dtf_dask.view.tails import asked_for
 
 _NUMBERS = iter(range(10_000))
 
@@ -55,6 +56,11 @@ def test_tasks_are_cancelled_tried_again_and_made_urgent(tmp_path: Path) -> None
             assert await act(leader, "cancel", keys=["nothing"]) == (
                 *(404, "no such task is known: nothing"),
             )
+            # What no action is goes the same way, and nothing is written of it.
+            question = asked_for("no-run", "no-case", ["tcp://127.0.0.1:1"])
+            before = leader.records("x/action/")
+            assert await leader.link.ask(question) == {"items": []}
+            assert leader.records("x/action/") == before
             status, told = await act(
                 *(leader, "reprioritize"), keys=["('t', 0)", "no"], priority=5.0
             )

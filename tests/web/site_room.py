@@ -42,6 +42,9 @@ class SiteRoom:
         self._thread.start()
         self.actions: Any = None
         """Does what is asked; nobody leads before."""
+        self.tails: Any = None
+        """What workers answer of what runs."""
+        self.asked_tails: list[Any] = []
         self.site: Site = self.within(lambda: Site(hello, self._said))
         self.address: Address = self.within(self._listen)
         self.term = self.index = 0
@@ -59,7 +62,11 @@ class SiteRoom:
 
         async def answer() -> None:
             asked = frame["asked"]
-            told = None if self.actions is None else await self.actions.ask(asked)
+            if "tail" in asked:
+                self.asked_tails.append(asked["tail"])
+                told = None if self.tails is None else {"items": self.tails}
+            else:
+                told = None if self.actions is None else await self.actions.ask(asked)
             self.site.hear(feed_words.answered(frame["number"], told))
 
         self._answering.add(asyncio.ensure_future(answer()))

@@ -21,6 +21,7 @@ from dtf_dask.cli.web_source import WebSource
 from dtf_dask.client import Client
 from dtf_dask.cluster import LocalCluster
 from dtf_dask.ha.dialing import Address
+from dtf_dask.model import Case
 from dtf_dask.view.actions import ACTIONS
 from dtf_dask.web.process import bound
 from dtf_dask.web.server import served
@@ -86,10 +87,13 @@ def act(place: Address, action: str, **said: Any) -> Answer:
     return asked(place, f"/actions/{action}", "POST", body=body, **headers)
 
 
-def test_a_scheduler_alone_is_seen_as_coordinators_are(tmp_path: Path) -> None:
+def test_a_scheduler_alone_is_seen_as_coordinators_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before it is there that is said; what is asked is done once, and a transfer is
     refused; Dask's dashboard leads to the pages; the next scheduler at the address is
     told anew, to who has seen the one before."""
+    monkeypatch.chdir(tmp_path)  # where runs leave what they came to
     (port,) = free_ports(1)
     filled(tmp_path)
     with showing(f"tcp://{_HOST}:{port}", tmp_path / "results.sqlite") as place:
@@ -114,6 +118,7 @@ def test_a_scheduler_alone_is_seen_as_coordinators_are(tmp_path: Path) -> None:
                 assert told.json["result"] == "1 task cancelled"
             with pytest.raises(CancelledError, match="it is odd"):
                 held.result(WAIT_S)
+            talks(place, client, tmp_path / "go")
             for action in ("quarantine", "release"):
                 assert act(place, action, worker=worker["name"]).status == 200
             told = act(place, "transfer-leadership", node="1")
@@ -137,6 +142,26 @@ def test_a_scheduler_alone_is_seen_as_coordinators_are(tmp_path: Path) -> None:
             until(lambda: not has(place, "/alerts"))
             with following(place, seen.id) as late:
                 assert next(late).name == "reset"
+
+
+def talks(place: Address, client: Client, go: Path) -> None:
+    """What a test has written so far is to be seen while it runs; then that it does
+    not run any more."""
+    loop = f"echo so far; echo oh >&2; until [ -e '{go}' ]; do sleep 0.1; done"
+    run = client.run_cases([Case("talks", argv=("sh", "-c", loop))])
+
+    def told() -> Any:
+        items = has(place, "/runs/last/tail?case=talks")
+        return items and items[0]["stderr"] and items
+
+    (item,) = until(told)
+    assert (item["stdout"], item["stderr"]) == ("so far\n", "oh\n")
+    assert has(place, "/runs/last/tail?case=nope") == []
+    go.touch()
+    (attempt,) = run
+    assert attempt.stdout == "so far\n"
+    over = asked(place, f"/runs/{run.run.id}/tail?case=talks")
+    assert over.json.get("items", []) == []
 
 
 def pages(place: Address) -> str:

@@ -27,7 +27,11 @@ REFUSING = (
     "/actions/reprioritize",
 )
 """What is asked what it refuses, too: others are refused by the same code."""
-OF_A_CASE = ("/runs/{run}/attempts", "/runs/{run}/log", "/history")
+OF_A_CASE = tuple(
+    one.path
+    for one in ENDPOINTS
+    if any(known.name == "case" for known in one.parameters)
+)
 OPERATIONS = [
     f"{method.upper()} {path}"
     for path, methods in description()["paths"].items()
@@ -62,8 +66,8 @@ def test_the_server_answers_as_it_says(room: SiteRoom, tmp_path: Path) -> None:
     at a bound, and beside it where `REFUSING` says so."""
     room.begin(
         record("cluster", at=1.0, workers=1),
-        record("worker", "w", name="w", facts={"cpu": 4}),
-        record("load", "w", cpu=0.5, running=[{"key": "k"}]),
+        record("worker", "w", name="w", address="tcp://w", facts={"cpu": 4}),
+        record("load", "w", cpu=0.5, running=[{"key": "dtf-batch-r1-1"}]),
         record("kind", "k", waiting=3, why="needs a GPU"),
         *(record(kind, "x") for kind in ("class", "run", "breaker", "action")),
         record("coordinator", "1", node=1),
@@ -71,6 +75,7 @@ def test_the_server_answers_as_it_says(room: SiteRoom, tmp_path: Path) -> None:
     )
     room.stand(role="leader", leader=1, term=3, voters=[1, 2], lag={2: 4}, active=[2])
     room.actions, _ = room_actions()
+    room.tails = [{"worker": "w", "host": "", "for_s": 1.0, "stdout": "", "stderr": ""}]
     filled(tmp_path)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURED)
     host, port = room.address

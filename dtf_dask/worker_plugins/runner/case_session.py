@@ -26,6 +26,7 @@ from dtf_dask.worker_plugins.runner.sessions import Emit, Job
 from dtf_dask.worker_plugins.runner.spill import Spill
 from dtf_dask.worker_plugins.runner.trace_context import enter
 from dtf_dask.worker_plugins.runner.usage import Usage
+from dtf_dask.worker_plugins.runner.written import spool_prefix
 
 _TIMEOUT_GRACE_S = 5.0  # for `execute`, which enforces a case's own timeout
 
@@ -100,7 +101,9 @@ class CaseSession:
         usage = Usage()
         usage.begin()
         try:
-            spool = Path(tempfile.mkdtemp(prefix="case-", dir=self.spill))
+            spool = Path(
+                tempfile.mkdtemp(prefix=spool_prefix(os.getpid()), dir=self.spill)
+            )
         except OSError as error:
             text = f"could not be executed: {error}"
             result = CaseResult(Outcome.ERROR, exception=text)

@@ -21,6 +21,7 @@ from dtf_dask.worker_plugins.runner import (
     child_life,
     process_life,
     trace_context,
+    written,
 )
 from dtf_dask.worker_plugins.runner.progress import HANDED, THROUGH, ProgressBoard
 from dtf_dask.worker_plugins.runner.sessions import Job, RunnerSession
@@ -316,6 +317,10 @@ class Child:
                 process_life.kill(self._pid)
             elif request["op"] == "preempt":
                 self._preempt(float(request["wait_s"]))
+            elif request["op"] == written.ASK:
+                written.tell(
+                    *(self._line, self._board, self._jobs, self._session, self._pid)
+                )
             else:
                 self.later.append(request)
 

@@ -64,8 +64,8 @@ class RunnerPlugin(WorkerPlugin):
     """Owns the runner processes of one Dask worker, by run and slot.
 
     Messages it answers are plain values (nothing is unpickled): ``dtf_open``,
-    ``dtf_put``, ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_events``,
-    ``dtf_close``. Each may be sent again by who had no answer.
+    ``dtf_put``, ``dtf_revoke``, ``dtf_cancel``, ``dtf_blob``, ``dtf_tail``,
+    ``dtf_events``, ``dtf_close``. Each may be sent again by who had no answer.
     """
 
     name = NAME
@@ -87,6 +87,7 @@ class RunnerPlugin(WorkerPlugin):
                 "dtf_revoke": self.revoke,
                 "dtf_cancel": self.cancel,
                 "dtf_blob": self.blob,
+                "dtf_tail": self.tail,
                 "dtf_events": self.events,
                 "dtf_close": self.close,
             }
@@ -220,6 +221,11 @@ class RunnerPlugin(WorkerPlugin):
     async def blob(self, run: str, name: str, offset: int) -> bytes:
         """A piece of a file that a test left over its inline limit."""
         return await self._run(run).blob(name, offset)
+
+    async def tail(self, run: str, case: str) -> list[dict[str, Any]]:
+        """What a case has written so far, each time that it runs here now."""
+        opened = self._held.runs.get(run)
+        return [] if opened is None else await opened.tail(case)
 
     async def events(self, run: str, stream: str, after: int) -> dict[str, Any]:
         """The events of a run after a number: those that its driver lacks.

@@ -27,6 +27,7 @@ from dtf_dask.worker_plugins.runner.process import (
 )
 from dtf_dask.worker_plugins.runner.slots import Slots
 from dtf_dask.worker_plugins.runner.topics import topic
+from dtf_dask.worker_plugins.runner.written import TOLD, Asking
 
 _GPU_MEMORY = GpuMemory()  # of all runs in this process
 _CRASH_LIMIT = 3  # where the client names none
@@ -75,6 +76,7 @@ class WorkerRun:
         self._conversing: dict[int, RunnerLink] = {}
         self._over: dict[int, None] = {}
         self._asked: dict[int, asyncio.Future[list[int]]] = {}
+        self._asking = Asking()
         self._revoked: dict[int, set[int]] = {}
         self._given: dict[int, set[int]] = {}  # what was taken back, for who asks again
         self._unwanted: set[int] = set()
@@ -213,7 +215,9 @@ class WorkerRun:
                 _drop(left, frame["i"])
                 if most := _GPU_MEMORY.taken(link.pid):
                     raw = pack(frame | {"gpu_memory": most})
-            if op == "revoked":
+            if op == TOLD:
+                self._asking.told(batch, frame)
+            elif op == "revoked":
                 numbers = set(frame["numbers"])
                 left[:] = [entry for entry in left if entry[0] not in numbers]
                 self._answer(batch, frame["numbers"])
@@ -308,6 +312,10 @@ class WorkerRun:
         future = self._asked.pop(batch, None)
         if future is not None and not future.done():
             future.set_result(numbers)
+
+    async def tail(self, case: str) -> list[dict[str, Any]]:
+        """What a case has written so far, wherever it runs here."""
+        return await self._asking.of(case, self._conversing, self._left)
 
     def give_up(self, batch: int) -> None:
         """Kill what runs of a batch; the driver hears what of it was not run.
