@@ -39,6 +39,13 @@ async (own) => {
   say({ type: "there", url: "x" }, 950);
   found.gone = told.at(-1);
 
+  // Gone to once: it is loaded, unless that takes too long.
+  told.length = 0;
+  for (let now = 1000; now <= 950 + times.GOING_MS; now += 100) say({ type: "tick" }, now);
+  found.going = told.includes("probe");
+  say({ type: "tick" }, 1000 + times.GOING_MS);
+  found.again = told.at(-1);
+
   // One that is back before is read on, and nobody goes anywhere.
   const back = new Following(0);
   back.handle({ type: "heard" }, 0);

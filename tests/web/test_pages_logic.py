@@ -148,6 +148,7 @@ def test_what_the_pages_reckon(served: SiteRoom, browser: Any) -> None:
     assert found["elsewhere"] == ["http://127.0.0.1:2"]
     assert found["early"] == ["connect", "connect", "probe", "connect"]
     assert found["gone"] == {"go": "x"}
+    assert (found["going"], found["again"]) == (False, "probe")
     assert found["back"] == []
     assert found["silent"] == [
         *([], ["check"], [], ["disconnect"], ["connect", "probe"])

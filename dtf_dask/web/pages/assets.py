@@ -16,6 +16,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "static"
 SHELL = "index.html"
+WORKER = "feed_worker.js"
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 
 _TYPES = {
@@ -55,6 +56,10 @@ class Assets:
         self.own = f"static-{digest.hexdigest()}"
         self.bokeh = f"bokeh-{version('bokeh')}"
         shell = own.pop(SHELL).decode()
+        # Else a browser learns of each when it has read who imports it.
+        preload = '<link rel="modulepreload" href="/dtf/{own}/%s">'
+        modules = [name for name in own if name.endswith(".js") and name != WORKER]
+        shell = shell.replace("{modules}", "\n".join(preload % one for one in modules))
         for name, folder in (("{own}", self.own), ("{bokeh}", self.bokeh)):
             shell = shell.replace(name, folder)
         self.shell = Asset(shell.encode(), _TYPES[".html"])

@@ -3,11 +3,27 @@
 import { el, svg } from "./dom.js";
 import { colour, onTheme } from "./theme.js";
 
+let ready;
 const loaded = new Promise((resolve) => {
-  const script = document.getElementById("bokeh-api");
-  if (globalThis.Bokeh?.Plotting) resolve();
-  else script?.addEventListener("load", () => resolve());
+  ready = resolve;
 });
+
+// BokehJS is large, and whatever a page says can be read before: it is loaded then.
+export function load() {
+  if (load.begun) return;
+  load.begun = true;
+  const { bokeh } = document.querySelector("script[data-bokeh]").dataset;
+  const scripts = ["bokeh.min.js", "bokeh-api.min.js"].map((name) => {
+    const script = el("script", { src: `${bokeh}/${name}` });
+    script.async = false; // in this order
+    return script;
+  });
+  scripts[1].addEventListener("load", () => {
+    document.documentElement.dataset.charts = "";
+    ready();
+  });
+  document.head.append(...scripts);
+}
 
 export const SERIES = ["blue", "orange", "green", "purple", "sky", "vermillion"];
 const DASHES = ["solid", "dashed", "dotted", "dashdot", "dotdash", [8, 3, 2, 3]];

@@ -8,6 +8,7 @@ export const SILENT_MS = 1200; // with less to be told, a node is asked
 export const CHECK_MS = 900; // an answer takes no longer
 export const PATIENCE_MS = 600; // a web process that died alone is back at once, mostly
 export const RETRY_MS = 250;
+export const GOING_MS = 4000; // another node's page is loaded meanwhile, mostly
 
 export class Following {
   constructor(now) {
@@ -18,6 +19,7 @@ export class Following {
     this.checkingSince = null;
     this.probingSince = null;
     this.triedAt = now;
+    this.goneAt = null;
   }
 
   get lost() {
@@ -43,7 +45,10 @@ export class Following {
         return this.#broken(now - PATIENCE_MS, now);
       case "there": // another node
         this.probingSince = null;
-        return this.lost && this.lostAt !== null ? [{ go: event.url }] : [];
+        if (!this.lost || this.lostAt === null) return [];
+        // To be told again would stop what is being loaded.
+        this.goneAt = now;
+        return [{ go: event.url }];
       case "nobody":
         this.probingSince = null;
         return [];
@@ -72,7 +77,8 @@ export class Following {
     if (
       this.lostAt !== null &&
       now - this.lostAt >= PATIENCE_MS &&
-      this.probingSince === null
+      this.probingSince === null &&
+      (this.goneAt === null || now - this.goneAt >= GOING_MS)
     ) {
       this.probingSince = now;
       todo.push("probe");

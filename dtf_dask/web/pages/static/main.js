@@ -2,6 +2,7 @@
 
 import "./bokeh_styles.js";
 import { underWay } from "./acts.js";
+import * as charts from "./charts.js";
 import * as coordinators from "./coordinators.js";
 import * as flaky from "./flaky.js";
 import * as overview from "./overview.js";
@@ -24,6 +25,7 @@ const PAGES = {
   trends: ["Trends", trends],
 };
 const DRAW_MS = 400;
+const CHARTS_MS = 1500; // without data of the scheduler there may be other numbers
 
 const root = document.getElementById("page");
 const live = new Live(changed, go);
@@ -35,6 +37,7 @@ theme.apply();
 arrive();
 show();
 setInterval(changed, 500);
+setTimeout(charts.load, CHARTS_MS);
 
 document.addEventListener("click", (event) => {
   const found = event.target.closest?.("a[href^='/dtf/']");
@@ -87,6 +90,8 @@ function draw() {
     drawn = true;
     performance.mark("dtf-first-data");
     document.documentElement.dataset.begun = "";
+    // What was drawn is painted first.
+    setTimeout(charts.load, 0);
   }
 }
 
