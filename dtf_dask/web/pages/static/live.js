@@ -21,7 +21,8 @@ export class Live {
   #follow() {
     if (typeof SharedWorker === "undefined") {
       const link = new Link((told) => this.#hear(told));
-      this.#hear(link.state());
+      // Whoever makes this has to have it before it is told.
+      queueMicrotask(() => this.#hear(link.state()));
       return;
     }
     const url = new URL("./feed_worker.js", import.meta.url);

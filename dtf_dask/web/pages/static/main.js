@@ -30,7 +30,7 @@ const CHARTS_MS = 1500; // without data of the scheduler there may be other numb
 const root = document.getElementById("page");
 const live = new Live(changed, go);
 let shown = null;
-let due = false;
+let due = null;
 let drawn = false;
 
 theme.apply();
@@ -76,13 +76,14 @@ function show({ focus = false } = {}) {
 }
 
 function changed() {
-  if (due) return;
-  due = true;
-  setTimeout(draw, live.begun && !drawn ? 0 : DRAW_MS);
+  const isFirst = live.begun && !drawn;
+  if (due !== null && !isFirst) return;
+  clearTimeout(due);
+  due = setTimeout(draw, isFirst ? 0 : DRAW_MS);
 }
 
 function draw() {
-  due = false;
+  due = null;
   header();
   if (document.hidden && drawn) return;
   shown?.update(live);
