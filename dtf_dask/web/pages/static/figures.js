@@ -63,9 +63,9 @@ const COLUMNS = [
   { name: "Case", kind: "case", of: (row) => link("trends", { suite: row.suite, case: row.case_id }, breakable(shortEnd(row.case_id, 80))) },
   { name: "Number", of: (row) => short(row.name, 60) },
   { name: "Last", kind: "number", of: (row) => figure(row.last) },
-  { name: "Before, by the median", kind: "number", of: (row) => figure(row.before) },
+  { name: "Median before", kind: "number", of: (row) => figure(row.before) },
   { name: "Change", kind: "number", of: changeOf },
-  { name: "From run to run", of: (row) => sparkline(row.points) },
+  { name: "Over runs", of: (row) => sparkline(row.points) },
 ];
 
 function wordsOf(one) {
