@@ -148,6 +148,16 @@ async def _attempts(site: Site, query: Query) -> Any:
     return paged(rows, len(rows), query)
 
 
+async def _artifacts(site: Site, query: Query) -> Any:
+    def question(pages: Any, connection: Any) -> Any:
+        from dtf_dask.runs.results.pages import artifacts_of
+
+        return artifacts_of(connection, query["run"], query["case"])
+
+    rows = await site.results.ask(question)
+    return paged(rows, len(rows), query)
+
+
 async def _log(site: Site, query: Query) -> Any:
     def question(pages: Any, connection: Any) -> Any:
         from dtf_dask.runs.results.pages import texts
@@ -256,6 +266,14 @@ ENDPOINTS = (
         "The attempts of a case in a run, without what they wrote.",
         schemas.page(schemas.ATTEMPT),
         _attempts,
+        (*PAGE, _CASE),
+        missing=True,
+    ),
+    Endpoint(
+        "/runs/{run}/artifacts",
+        "The files that the attempts of a case left; `dtf results show` says where.",
+        schemas.page(schemas.ARTIFACT),
+        _artifacts,
         (*PAGE, _CASE),
         missing=True,
     ),

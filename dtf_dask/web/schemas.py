@@ -120,6 +120,9 @@ ATTEMPT = whole_object(
     gpu_memory=maybe(WHOLE),
     why=TEXT,
 )
+ARTIFACT = whole_object(
+    number=WHOLE, worker=TEXT, name=TEXT, digest=TEXT, size_bytes=WHOLE
+)
 _LEFT = whole_object(text=TEXT, chars=WHOLE, cut=FLAG)
 LOG = whole_object(
     **ATTEMPT["properties"],

@@ -12,7 +12,7 @@ import pytest
 from following import WAIT_S, asked, until
 from site_room import TAG, SiteRoom, record
 
-from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.model import ArtifactRef, Attempt, CaseId, Outcome, Run, RunId
 from dtf_dask.runs.results import pages
 from dtf_dask.runs.results.store import ResultsStore
 from dtf_dask.web.paths import BASE
@@ -39,7 +39,14 @@ def filled(folder: Path, run_id: str = "r1", at: float = 10.0) -> None:
                     log=HOSTILE,
                 ),
                 Attempt(names[2], 1, Outcome.FAILED, worker="w1", detail="retried"),
-                Attempt(names[2], 2, Outcome.PASSED, worker="w1"),
+                Attempt(
+                    *(names[2], 2, Outcome.PASSED),
+                    worker="w1",
+                    artifacts=(
+                        ArtifactRef("trace.txt", "ab" * 32, 12),
+                        ArtifactRef(HOSTILE, "cd" * 32, 2**40),
+                    ),
+                ),
                 Attempt(names[3], 1, Outcome.ERROR, worker=HOSTILE),
             ],
         )
@@ -256,6 +263,18 @@ def test_attempts_with_what_they_wrote(room: SiteRoom, tmp_path: Path) -> None:
         *(1, "failed", "passed"),
     )
     assert items(room, "/runs/r1/attempts?case=nothing") == []
+    left = items(room, "/runs/r1/artifacts?case=c")
+    assert left[0] == {
+        "number": 2,
+        "worker": "w1",
+        "name": "trace.txt",
+        "digest": "ab" * 32,
+        "size_bytes": 12,
+    }
+    assert (left[1]["name"], left[1]["size_bytes"]) == (HOSTILE, 2**40)
+    assert items(room, "/runs/r1/artifacts?case=c&offset=1") == left[1:]
+    assert items(room, "/runs/r1/artifacts?case=b") == []
+    assert items(room, "/runs/r1/artifacts?case=nothing") == []
     log = asked(room.address, "/runs/r1/log?case=b&chars=8").json
     assert (log["worker"], log["why"]) == ("w-dead", "ValueError: no")
     assert log["stdout"] == {"text": "23456789", "chars": 300, "cut": True}
@@ -273,6 +292,7 @@ def test_attempts_with_what_they_wrote(room: SiteRoom, tmp_path: Path) -> None:
         ("/runs/nope", "there is no run 'nope'"),
         ("/runs/r", "several runs begin with 'r'"),
         ("/runs/nope/cases", "there is no run 'nope'"),
+        ("/runs/nope/artifacts?case=a", "there is no run 'nope'"),
         ("/runs/r1/log?case=nope", "has no attempt 1 of 'nope'"),
         ("/runs/r1/log?case=b&number=9", "has no attempt 9"),
         ("/runs/r1/log?case=b&worker=w1", "on that worker"),

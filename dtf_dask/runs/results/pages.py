@@ -20,6 +20,7 @@ from dtf_dask.runs.results import queries, writes
 from dtf_dask.runs.results.schema import (
     AT_WORKER,
     ExactText,
+    artifacts,
     attempts,
     cases,
     outputs,
@@ -255,6 +256,21 @@ def attempts_of(
         .limit(limit)
     )
     return [_attempt(row) for row in connection.execute(statement)]
+
+
+def artifacts_of(connection: sa.Connection, run_ref: str, case_id: str) -> list[Row]:
+    """The files that the attempts of a case in a run left: names, digests, sizes."""
+    run = queries.find_run(connection, run_ref)
+    key = _case_key(connection, run.name, case_id)
+    of, by = artifacts.c, workers.c
+    found = (of.number, by.name.label("worker"), of.name, of.digest, of.size_bytes)
+    statement = (
+        sa.select(*found)
+        .join(workers, sa.and_(by.run_key == of.run_key, by.number == of.worker))
+        .where(of.run_key == run.key, of.case_key == key)
+        .order_by(of.number, by.name, of.position)
+    )
+    return [dict(row._mapping) for row in connection.execute(statement)]
 
 
 def history(
