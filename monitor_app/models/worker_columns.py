@@ -107,16 +107,16 @@ def _standing_tip(row: Row) -> str:
 
 
 WORKER_COLUMNS = (
-    Column(mark("Worker"), lambda row: plain(row["name"]), width=15),
+    Column(mark("Worker"), lambda row: plain(row["name"]), width=13),
     Column(
         mark("Standing"),
         lambda row: tr(standing(row)),
         lambda row: _WRONG_FIRST.get(standing(row), 3),
         mark=standing,
         tip=_standing_tip,
-        width=12,
+        width=10,
     ),
-    Column(mark("Host"), lambda row: plain(row["host"]), width=12),
+    Column(mark("Host"), lambda row: plain(row["host"]), width=10),
     Column(mark("Hardware"), hardware, tip=_tip, width=24),
     Column(
         mark("CPU"),
@@ -124,7 +124,7 @@ WORKER_COLUMNS = (
         cpu_share,
         right=True,
         bar=cpu_share,
-        width=7,
+        width=6,
     ),
     Column(
         mark("Memory"),
@@ -137,7 +137,7 @@ WORKER_COLUMNS = (
             n=size(row["load"]["memory"] if row["load"] else None),
             m=size(row["memory"]),
         ),
-        width=9,
+        width=8,
     ),
     Column(
         mark("GPU"),
@@ -145,28 +145,28 @@ WORKER_COLUMNS = (
         gpu_share,
         right=True,
         bar=gpu_share,
-        width=7,
+        width=6,
     ),
     Column(
         mark("Heat"),
         lambda row: NOTHING if heat(row) is None else f"{heat(row):.0f} °C",
         heat,
         right=True,
-        width=7,
+        width=6,
     ),
     Column(
         mark("Disk"),
         lambda row: _flow_text(row, "disk_read_bps", "disk_write_bps"),
         lambda row: _flow(row, "disk_read_bps", "disk_write_bps"),
         right=True,
-        width=9,
+        width=8,
     ),
     Column(
         mark("Network"),
         lambda row: _flow_text(row, "net_in_bps", "net_out_bps"),
         lambda row: _flow(row, "net_in_bps", "net_out_bps"),
         right=True,
-        width=9,
+        width=8,
     ),
     Column(
         mark("Tasks"),

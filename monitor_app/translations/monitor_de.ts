@@ -92,6 +92,10 @@
    <translation>Alle passenden sind beschäftigt: Es kommt als Nächstes dran.</translation>
   </message>
   <message>
+   <source>Artifacts</source>
+   <translation>Artefakte</translation>
+  </message>
+  <message>
    <source>As the system</source>
    <translation>Wie das System</translation>
   </message>
@@ -184,6 +188,10 @@
    <translation>Fristen gehalten</translation>
   </message>
   <message>
+   <source>Digest</source>
+   <translation>Prüfsumme</translation>
+  </message>
+  <message>
    <source>Disk</source>
    <translation>Platte</translation>
   </message>
@@ -230,6 +238,10 @@
   <message>
    <source>Failovers</source>
    <translation>Ausfälle</translation>
+  </message>
+  <message>
+   <source>File</source>
+   <translation>Datei</translation>
   </message>
   <message>
    <source>Find a case</source>
@@ -316,12 +328,20 @@
    <translation>Er gibt ab, was er hält, und endet. Was er ausführt, beginnt anderswo von vorn.</translation>
   </message>
   <message>
+   <source>It has not ended in any run.</source>
+   <translation>Er ist in keinem Lauf zu Ende gegangen.</translation>
+  </message>
+  <message>
    <source>It is sent nothing more; what it runs goes on.</source>
    <translation>Er bekommt nichts mehr; was er ausführt, geht weiter.</translation>
   </message>
   <message>
    <source>It is sent work again.</source>
    <translation>Er bekommt wieder Arbeit.</translation>
+  </message>
+  <message>
+   <source>It left no files.</source>
+   <translation>Er hat keine Dateien hinterlassen.</translation>
   </message>
   <message>
    <source>It left nothing here.</source>
@@ -432,6 +452,10 @@
    <translation>Weiter</translation>
   </message>
   <message>
+   <source>No attempt of it is known.</source>
+   <translation>Kein Versuch ist bekannt.</translation>
+  </message>
+  <message>
    <source>No case is chosen</source>
    <translation>Kein Testfall gewählt</translation>
   </message>
@@ -450,6 +474,10 @@
   <message>
    <source>No coordinator has said anything yet.</source>
    <translation>Noch hat kein Koordinator etwas gesagt.</translation>
+  </message>
+  <message>
+   <source>No coordinator is known.</source>
+   <translation>Kein Koordinator ist bekannt.</translation>
   </message>
   <message>
    <source>No run is chosen.</source>
@@ -488,12 +516,20 @@
    <translation>Noch ist nichts aufgehoben.</translation>
   </message>
   <message>
+   <source>Nothing new for {age}: {why}. What you see is of {time}.</source>
+   <translation>Seit {age} nichts Neues: {why}. Was zu sehen ist, ist von {time}.</translation>
+  </message>
+  <message>
    <source>Nothing ran here.</source>
    <translation>Hier lief nichts.</translation>
   </message>
   <message>
    <source>Nothing waits.</source>
    <translation>Nichts wartet.</translation>
+  </message>
+  <message>
+   <source>Nothing was asked for of late, by anybody.</source>
+   <translation>In letzter Zeit wurde nichts verlangt.</translation>
   </message>
   <message>
    <source>Notify me of new alerts</source>
@@ -644,6 +680,10 @@
    <translation>Seit</translation>
   </message>
   <message>
+   <source>Size</source>
+   <translation>Größe</translation>
+  </message>
+  <message>
    <source>Speed</source>
    <translation>Tempo</translation>
   </message>
@@ -706,6 +746,10 @@
   <message>
    <source>The queue holds {n} of at most {m}.</source>
    <translation>In der Schlange stehen {n} von höchstens {m}.</translation>
+  </message>
+  <message>
+   <source>There are no alerts.</source>
+   <translation>Es gibt keine Warnungen.</translation>
   </message>
   <message>
    <source>There are no runs yet: `dtf run` and `pytest --dtf` make some.</source>
@@ -806,6 +850,10 @@
   <message>
    <source>What is wrong</source>
    <translation>Was nicht stimmt</translation>
+  </message>
+  <message>
+   <source>What it has written so far</source>
+   <translation>Was er bisher geschrieben hat</translation>
   </message>
   <message>
    <source>What ran where</source>

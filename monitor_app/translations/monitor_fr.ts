@@ -92,6 +92,10 @@
    <translation>Tous ceux qui conviennent sont occupés : c’est son tour ensuite.</translation>
   </message>
   <message>
+   <source>Artifacts</source>
+   <translation>Artefacts</translation>
+  </message>
+  <message>
    <source>As the system</source>
    <translation>Comme le système</translation>
   </message>
@@ -184,6 +188,10 @@
    <translation>Échéances tenues</translation>
   </message>
   <message>
+   <source>Digest</source>
+   <translation>Empreinte</translation>
+  </message>
+  <message>
    <source>Disk</source>
    <translation>Disque</translation>
   </message>
@@ -230,6 +238,10 @@
   <message>
    <source>Failovers</source>
    <translation>Bascules</translation>
+  </message>
+  <message>
+   <source>File</source>
+   <translation>Fichier</translation>
   </message>
   <message>
    <source>Find a case</source>
@@ -316,12 +328,20 @@
    <translation>Il remet ce qu’il détient et s’arrête. Ce qu’il exécute recommence ailleurs.</translation>
   </message>
   <message>
+   <source>It has not ended in any run.</source>
+   <translation>Il ne s’est terminé dans aucune exécution.</translation>
+  </message>
+  <message>
    <source>It is sent nothing more; what it runs goes on.</source>
    <translation>Il ne reçoit plus rien ; ce qu’il exécute continue.</translation>
   </message>
   <message>
    <source>It is sent work again.</source>
    <translation>Il reçoit de nouveau du travail.</translation>
+  </message>
+  <message>
+   <source>It left no files.</source>
+   <translation>Il n’a laissé aucun fichier.</translation>
   </message>
   <message>
    <source>It left nothing here.</source>
@@ -432,6 +452,10 @@
    <translation>Suivant</translation>
   </message>
   <message>
+   <source>No attempt of it is known.</source>
+   <translation>Aucune tentative n’est connue.</translation>
+  </message>
+  <message>
    <source>No case is chosen</source>
    <translation>Aucun cas choisi</translation>
   </message>
@@ -450,6 +474,10 @@
   <message>
    <source>No coordinator has said anything yet.</source>
    <translation>Aucun coordinateur n’a encore rien dit.</translation>
+  </message>
+  <message>
+   <source>No coordinator is known.</source>
+   <translation>Aucun coordinateur n’est connu.</translation>
   </message>
   <message>
    <source>No run is chosen.</source>
@@ -488,12 +516,20 @@
    <translation>Rien n'est encore conservé.</translation>
   </message>
   <message>
+   <source>Nothing new for {age}: {why}. What you see is of {time}.</source>
+   <translation>Rien de nouveau depuis {age} : {why}. Ce qui est affiché date de {time}.</translation>
+  </message>
+  <message>
    <source>Nothing ran here.</source>
    <translation>Rien ne s’est exécuté ici.</translation>
   </message>
   <message>
    <source>Nothing waits.</source>
    <translation>Rien n’attend.</translation>
+  </message>
+  <message>
+   <source>Nothing was asked for of late, by anybody.</source>
+   <translation>Rien n’a été demandé récemment.</translation>
   </message>
   <message>
    <source>Notify me of new alerts</source>
@@ -644,6 +680,10 @@
    <translation>Depuis</translation>
   </message>
   <message>
+   <source>Size</source>
+   <translation>Taille</translation>
+  </message>
+  <message>
    <source>Speed</source>
    <translation>Vitesse</translation>
   </message>
@@ -706,6 +746,10 @@
   <message>
    <source>The queue holds {n} of at most {m}.</source>
    <translation>La file contient {n} sur {m} au plus.</translation>
+  </message>
+  <message>
+   <source>There are no alerts.</source>
+   <translation>Il n’y a pas d’alerte.</translation>
   </message>
   <message>
    <source>There are no runs yet: `dtf run` and `pytest --dtf` make some.</source>
@@ -806,6 +850,10 @@
   <message>
    <source>What is wrong</source>
    <translation>Ce qui ne va pas</translation>
+  </message>
+  <message>
+   <source>What it has written so far</source>
+   <translation>Ce qu’il a écrit jusqu’ici</translation>
   </message>
   <message>
    <source>What ran where</source>

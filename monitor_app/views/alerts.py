@@ -58,14 +58,22 @@ class Alerts(View):
             self.told.setToolTip(tr("This desktop has no place for notifications."))
         self.alerts = RowsModel(ALERT_COLUMNS, theme.brush, self)
         self.table = TableView(
-            self.alerts, theme, tr("Alerts"), stretched=len(ALERT_COLUMNS) - 1
+            self.alerts,
+            theme,
+            tr("Alerts"),
+            stretched=len(ALERT_COLUMNS) - 1,
+            empty=tr("There are no alerts."),
         )
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.table.opened.connect(self._opened)
         self.asked = RowsModel(ACTION_COLUMNS, theme.brush, self, descending=True)
         self.asked_table = TableView(
-            self.asked, theme, tr("What was asked for"), stretched=4
+            self.asked,
+            theme,
+            tr("What was asked for"),
+            stretched=4,
+            empty=tr("Nothing was asked for of late, by anybody."),
         )
         self.asked_table.setSortingEnabled(True)
         self.asked_table.sortByColumn(0, Qt.SortOrder.DescendingOrder)

@@ -1,15 +1,18 @@
-"""One case: its attempts in a run, what they wrote, and how it went elsewhere."""
+"""One case: its attempts in a run, what they wrote, and how it went elsewhere.
+
+While it runs, what it has written so far is one more attempt, the last one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from monitor_app.feed import asked
-from monitor_app.feed.questions import Ticket
+from monitor_app.feed.questions import Call, Ticket
 from monitor_app.models.case_columns import (
     ATTEMPT_COLUMNS,
     HISTORY_COLUMNS,
@@ -19,6 +22,7 @@ from monitor_app.models.language import mark, tr
 from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.words import count, plain
+from monitor_app.views.artifacts import Artifacts
 from monitor_app.views.card import Card, label
 from monitor_app.views.log_view import LogView
 from monitor_app.views.table_view import TableView
@@ -26,10 +30,15 @@ from monitor_app.views.theme import Theme
 from monitor_app.views.view import View
 
 HISTORY_MAX = 200
+FILES_MAX = 500
 CHARS = 400_000
 FOLLOWED_S = 2
 """While its run goes on, one asks so often whether there is another attempt."""
+AGAIN_S = 5
+"""And so often, of one that has ended, whether it runs again."""
 
+_RUNS = "~"
+"""With it begin the keys of attempts that run: they come last."""
 _CHOOSE = mark("Choose one in the view of runs, and press Enter.")
 
 
@@ -46,6 +55,9 @@ class Case(View):
         self._where: dict[str, str] = {}
         self._tickets: dict[str, Ticket | None] = {}
         self._past: dict[str, Row] = {}
+        self._known: dict[str, Row] = {}
+        self._running: dict[str, Row] = {}
+        self._written: dict[str, Mapping[str, Any]] = {}
         self._shown = ""
         self._followed = True
         self._seconds = 0
@@ -59,9 +71,12 @@ class Case(View):
             theme,
             tr("Attempts"),
             stretched=len(ATTEMPT_COLUMNS) - 1,
+            empty=tr("No attempt of it is known."),
         )
         self.attempts_table.chosen.connect(self._attempt_chosen)
         self.log = LogView()
+        self.artifacts = Artifacts(theme)
+        self.log.tabs.addTab(self.artifacts, tr("Artifacts"))
         self.history = RowsModel(
             HISTORY_COLUMNS, theme.brush, self, sorted_by=0, descending=True
         )
@@ -70,6 +85,7 @@ class Case(View):
             theme,
             tr("In all runs"),
             stretched=len(HISTORY_COLUMNS) - 1,
+            empty=tr("It has not ended in any run."),
         )
         self.history_table.setSortingEnabled(True)
         self.history_table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
@@ -77,7 +93,8 @@ class Case(View):
         splitter = QSplitter(Qt.Orientation.Vertical)
         splitter.setChildrenCollapsible(False)
         splitter.addWidget(Card(tr("Attempts in this run"), self.attempts_table))
-        splitter.addWidget(Card(tr("What the attempt left"), self.log))
+        self.log_card = Card(tr("What the attempt left"), self.log)
+        splitter.addWidget(self.log_card)
         splitter.addWidget(
             Card(tr("In all runs, on all hardware"), self.summary, self.history_table)
         )
@@ -123,10 +140,12 @@ class Case(View):
             if ticket is not None:
                 ticket.drop()
         self._tickets.clear()
+        self._known, self._running, self._written = {}, {}, {}
         self.attempts.show({})
         self.history.show({})
         self.summary.clear()
         self.log.clear()
+        self.artifacts.show_files(())
 
     def search(self) -> None:
         """See `View`."""
@@ -138,19 +157,28 @@ class Case(View):
         if not self._where or self.session.line.state not in ("live", "connecting"):
             return
         self._ask_attempts()
+        if self._goes_on():
+            self._ask_tail()
         where = self._where
         call = asked.pages(
             "/history", HISTORY_MAX, suite=where["suite"], case=where["case"]
         )
-        self._ask("history", call, self._history_told)
+        self._ask("history", call, self._history_told, self.summary.setText)
 
     def tick(self) -> None:
         """See `View`."""
         self._seconds += 1
-        if self._where and self._seconds % FOLLOWED_S == 0 and self._goes_on():
+        if not self._where or not self._goes_on():
+            return
+        over = self._known and not self._running
+        if not over or self._seconds % AGAIN_S == 0:
+            self._ask_tail()
+        if self._seconds % FOLLOWED_S == 0:
             self._ask_attempts()
 
     def _goes_on(self) -> bool:
+        if self.session.past_at is not None:
+            return False
         rows = self.session.picture.kind("run").values()
         return any(
             row["run"] == self._where["run"] and row["status"] == "running"
@@ -162,33 +190,77 @@ class Case(View):
         call = asked.one(
             asked.of_run(where["run"], "/attempts"), case=where["case"], limit=500
         )
-        self._ask("attempts", call, self._attempts_told)
+        self._ask("attempts", call, self._attempts_told, self._say)
 
-    def _ask(self, name: str, call: Any, answered: Any) -> None:
+    def _ask_tail(self) -> None:
+        where = self._where
+        call = asked.one(asked.of_run(where["run"], "/tail"), case=where["case"])
+        self._ask("tail", call, self._tail_told, lambda why: None)
+
+    def _say(self, why: str) -> None:
+        self.said.setText(plain(why))
+
+    def _ask(
+        self,
+        name: str,
+        call: Call,
+        answered: Callable[[Any], None],
+        failed: Callable[[str], None],
+    ) -> None:
         if self._tickets.get(name) is not None:
             return
 
         def over() -> None:
             self._tickets[name] = None
 
-        def failed(why: str) -> None:
+        def failed_then(why: str) -> None:
             over()
-            (self.summary if name == "history" else self.said).setText(plain(why))
+            failed(why)
 
-        self._tickets[name] = self.session.ask(call, answered, failed, over)
+        self._tickets[name] = self.session.ask(call, answered, failed_then, over)
 
     def _attempts_told(self, told: Mapping[str, Any]) -> None:
         rows: dict[str, Row] = {}
         for one in told["items"]:
             row = attempt_row(one)
-            key = f"{row['number']:06}/{row['worker']}"
-            before = self.attempts.row(self.attempts.place(key))
-            rows[key] = row if before is None or before != row else before
-        new = len(rows) > self.attempts.rowCount()
+            rows[f"{row['number']:06}/{row['worker']}"] = row
+        self._known = rows
+        if not self._written:
+            self._running = {}
+        self._show_attempts()
+
+    def _tail_told(self, told: Mapping[str, Any]) -> None:
+        """What it has written where it runs; the API has of it what it left, later."""
+        next_one = max((one["number"] for one in self._known.values()), default=0) + 1
+        written, running = {}, {}
+        for one in told["items"]:
+            more = {"number": next_one, "outcome": "running"}
+            row = attempt_row({**one, **more, "duration_s": one["for_s"]})
+            key = f"{_RUNS}{row['worker']}"
+            running[key] = row
+            texts = {name: str(one.get(name) or "") for name in ("stdout", "stderr")}
+            written[key] = {name: {"text": text} for name, text in texts.items()}
+        over = bool(self._running) and not running
+        self._written = written
+        if over:
+            # It is shown as it was, until what it left is there.
+            self._ask_attempts()
+            return
+        self._running = running
+        self._show_attempts()
+
+    def _show_attempts(self) -> None:
+        rows = {**self._known, **self._running}
+        before = {self.attempts.key(n) for n in range(self.attempts.rowCount())}
+        for key, row in rows.items():
+            known = self.attempts.row(self.attempts.place(key))
+            rows[key] = known if known is not None and known == row else row
         self.attempts.show(rows)
-        if new and self._followed and rows:
+        if self._followed and rows.keys() - before:
             # The last is what one wants to see, until another is chosen.
             self.attempts_table.choose(self.attempts.rowCount() - 1)
+        if self._shown in self._written:
+            self.log.show_texts(self._written[self._shown])
 
     def _attempt_chosen(self, place: int) -> None:
         row = self.attempts.row(place)
@@ -199,19 +271,33 @@ class Case(View):
         if key == self._shown:
             return
         self._shown = key
-        ticket = self._tickets.get("log")
-        if ticket is not None:
-            ticket.drop()
-            self._tickets["log"] = None
+        for name in ("log", "artifacts"):
+            ticket = self._tickets.get(name)
+            if ticket is not None:
+                ticket.drop()
+                self._tickets[name] = None
         self.log.clear()
-        call = asked.one(
-            asked.of_run(self._where["run"], "/log"),
-            case=self._where["case"],
-            number=row["number"],
-            worker=row["worker"],
-            chars=CHARS,
+        self.artifacts.show_files(())
+        runs = key.startswith(_RUNS)
+        self.log_card.heading.setText(
+            tr("What it has written so far") if runs else tr("What the attempt left")
         )
-        self._ask("log", call, self.log.show_texts)
+        if runs:
+            return
+        which = {
+            "case": self._where["case"],
+            "number": row["number"],
+            "worker": row["worker"],
+        }
+        call = asked.one(asked.of_run(self._where["run"], "/log"), **which, chars=CHARS)
+        self._ask("log", call, self.log.show_texts, self._say)
+        call = asked.pages(
+            asked.of_run(self._where["run"], "/artifacts"), FILES_MAX, **which
+        )
+        self._ask("artifacts", call, self._files_told, lambda why: None)
+
+    def _files_told(self, told: Mapping[str, Any]) -> None:
+        self.artifacts.show_files(told["items"])
 
     def _history_told(self, told: Mapping[str, Any]) -> None:
         kinds = {

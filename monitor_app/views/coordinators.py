@@ -54,6 +54,7 @@ class Coordinators(View):
             theme,
             tr("Coordinators"),
             stretched=len(COORDINATOR_COLUMNS) - 1,
+            empty=tr("No coordinator is known."),
         )
         self.actions_bar = ActionBar(session, theme)
         self.table.chosen.connect(lambda _: self.actions_bar.look())
@@ -63,10 +64,13 @@ class Coordinators(View):
             FAILOVER_COLUMNS, theme.brush, self, sorted_by=1, descending=True
         )
         self.failovers_table = TableView(
-            self.failovers, theme, tr("Failovers"), stretched=2
+            self.failovers,
+            theme,
+            tr("Failovers"),
+            stretched=2,
+            empty=tr("Nobody has had to take over in the time that is kept."),
         )
         self.failovers_table.chosen.connect(self._failover_chosen)
-        self.none_yet = label("", "muted", wrapped=True)
         self.title = label("", "muted", wrapped=True)
         self.timeline = Timeline(tr("Tests that ran while the leader changed"), theme)
         self.timeline.opened.connect(
@@ -78,9 +82,7 @@ class Coordinators(View):
         splitter = QSplitter(Qt.Orientation.Vertical)
         splitter.setChildrenCollapsible(False)
         splitter.addWidget(Card(tr("Now"), self.summary, self.table, self.actions_bar))
-        splitter.addWidget(
-            Card(tr("Elections and failovers"), self.none_yet, self.failovers_table)
-        )
+        splitter.addWidget(Card(tr("Elections and failovers"), self.failovers_table))
         splitter.addWidget(Card(tr("Laid over the tests"), self.title, scroll))
         splitter.setSizes([260, 220, 260])
         layout = QVBoxLayout(self)
@@ -102,12 +104,6 @@ class Coordinators(View):
         self.coordinators.show(self._rows)
         failovers = picture.kind("failover")
         self.failovers.show(failovers)
-        self.none_yet.setText(
-            ""
-            if failovers
-            else tr("Nobody has had to take over in the time that is kept.")
-        )
-        self.none_yet.setVisible(not failovers)
         if self.failovers_table.currentIndex().row() < 0 and failovers:
             worst = latest(failovers.values())
             key = next((k for k, one in failovers.items() if one is worst), "")

@@ -97,8 +97,9 @@ class LogView(QWidget):
             if at_end:
                 bar.setValue(bar.maximum())
         self.said.setText(tr("only the end of it is shown") if cut else "")
-        current = list(self.texts)[self.tabs.currentIndex()]
-        if first is not None and not self.texts[current].toPlainText():
+        current = self.tabs.currentWidget()
+        there = not isinstance(current, QPlainTextEdit) or current.toPlainText()
+        if first is not None and not there:
             self.tabs.setCurrentWidget(self.texts[first])
 
     def find_next(self) -> None:

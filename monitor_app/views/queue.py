@@ -55,13 +55,19 @@ class Queue(View):
             REASON_COLUMNS, theme.brush, self, sorted_by=1, descending=True
         )
         self.reasons_table = TableView(
-            self.reasons, theme, tr("Reasons"), stretched=len(REASON_COLUMNS) - 1
+            self.reasons,
+            theme,
+            tr("Reasons"),
+            stretched=len(REASON_COLUMNS) - 1,
         )
         self.classes = RowsModel(CLASS_COLUMNS, theme.brush, self)
         self.classes_table = TableView(self.classes, theme, tr("Priority classes"))
         self.waiting = RowsModel(KIND_COLUMNS, theme.brush, self, sorted_by=DUE)
         self.table = TableView(
-            self.waiting, theme, tr("Kinds of work that wait"), stretched=DUE - 1
+            self.waiting,
+            theme,
+            tr("Kinds of work that wait"),
+            stretched=DUE - 1,
         )
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(DUE, Qt.SortOrder.AscendingOrder)
@@ -142,6 +148,7 @@ class Queue(View):
                     n=count(pressure["waiting"]),
                     m=count(pressure["bound"]),
                 )
+        self.table.empty = "" if cluster is None else tr("Nothing waits.")
         if text != self.summary.text():
             self.summary.setText(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent
+from PySide6.QtGui import QFont, QFontMetrics, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
 )
 
 from monitor_app.models.arranged import BAR, ArrangedModel
+from monitor_app.models.language import tr
 from monitor_app.models.table import RowsModel
 from monitor_app.views.theme import Theme
 
@@ -43,7 +44,13 @@ class BarDelegate(QStyledItemDelegate):
 
 
 class TableView(QTableView):
-    """A table: whole rows are chosen, Enter opens one."""
+    """A table: whole rows are chosen, Enter opens one.
+
+    Attributes
+    ----------
+    empty
+        What it says while it has no row.
+    """
 
     opened = Signal(int)
     """A row was opened: where it stands."""
@@ -61,7 +68,7 @@ class TableView(QTableView):
         empty: str = "",
     ) -> None:
         super().__init__(parent)
-        self._theme, self._empty = theme, empty
+        self._theme, self.empty = theme, empty
         self.setAccessibleName(name)
         self.setModel(model)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -95,12 +102,12 @@ class TableView(QTableView):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Say that there is nothing, if there is not (Qt calls this)."""
         super().paintEvent(event)
-        if self._empty and not self.model().rowCount():
+        if self.empty and not self.model().rowCount():
             with QPainter(self.viewport()) as painter:
                 painter.setPen(self._theme.colour("muted"))
                 flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
                 box = self.viewport().rect().adjusted(12, 8, -12, -8)
-                painter.drawText(box, int(flags), self._empty)
+                painter.drawText(box, int(flags), self.empty)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter opens the current row (Qt calls this)."""
@@ -121,7 +128,11 @@ class TableView(QTableView):
     def _widths(self, model: ArrangedModel) -> None:
         if isinstance(model, RowsModel):
             one = self.fontMetrics().averageCharWidth()
+            font = self.font()
+            font.setWeight(QFont.Weight.DemiBold)
+            titles = QFontMetrics(font)
             for n, column in enumerate(model.columns):
-                self.setColumnWidth(n, one * column.width + 16)
+                title = titles.horizontalAdvance(tr(column.title)) + 18
+                self.setColumnWidth(n, max(title, one * column.width + 24))
                 if column.bar is not None:  # others are painted without Python
                     self.setItemDelegateForColumn(n, BarDelegate(self._theme, self))

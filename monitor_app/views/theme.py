@@ -120,9 +120,10 @@ QListWidget#places::item:selected { background: @chosen; color: @text; }
 QListWidget#places::item:focus { border: 1px solid @accent; }
 QTableView { border: 1px solid @line; border-radius: 6px; gridline-color: @grid;
   background: @card; selection-background-color: @chosen; selection-color: @text; }
+QTableView::item { padding: 0 5px; }
 QHeaderView { background: @card; }
 QHeaderView::section { background: @card; color: @muted; border: 0;
-  border-bottom: 1px solid @line; padding: 6px 3px; font-weight: 600; }
+  border-bottom: 1px solid @line; padding: 6px 7px; font-weight: 600; }
 QLineEdit, QComboBox, QSpinBox { background: @card; border: 1px solid @line;
   border-radius: 6px; padding: 4px 8px; min-height: 20px; }
 QLineEdit:focus, QComboBox:focus, QTableView:focus, QPlainTextEdit:focus {

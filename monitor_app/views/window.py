@@ -75,6 +75,7 @@ class Window(QMainWindow):
         self._finder = finder or Finder(parent=self)
         self._places: list[Place] = []
         self._asking = self._declined = False
+        self._why = ""
         self.views: dict[str, View] = {}
         self.recording = Recording(session, self)
         self._exporting = Exporting(session, self)
@@ -362,15 +363,16 @@ class Window(QMainWindow):
         self.setWindowTitle(f"{cluster} – dtf monitor" if cluster else "dtf monitor")
         self._show_age(age_s)
         refused = line.state == "refused"
-        self.alarm.setVisible(refused)
+        self._why = plain(line.why).rstrip(".") or self._why
+        cut = line.state != "live" and age_s is not None and age_s >= OLD_S
+        self.alarm.setVisible(refused or cut)
         if refused:
-            self.alarm.setText(
-                tr(
-                    "{where}: {why}. Another address: Ctrl+O.",
-                    where=where,
-                    why=plain(line.why).rstrip("."),
-                )
-            )
+            words = mark("{where}: {why}. Another address: Ctrl+O.")
+            self.alarm.setText(tr(words, where=where, why=self._why))
+        elif cut and age_s is not None:
+            words = mark("Nothing new for {age}: {why}. What you see is of {time}.")
+            time = clock(self.session.live.at)
+            self.alarm.setText(tr(words, age=age(age_s), why=self._why, time=time))
         if refused and line.token_asked and not self._asking and not self._declined:
             self.ask_where()
 

@@ -67,7 +67,10 @@ class Workers(View):
         session.taken.connect(self._taken)
         self.workers = RowsModel(WORKER_COLUMNS, theme.brush, self, sorted_by=1)
         self.table = TableView(
-            self.workers, theme, tr("Workers"), stretched=len(WORKER_COLUMNS) - 1
+            self.workers,
+            theme,
+            tr("Workers"),
+            stretched=len(WORKER_COLUMNS) - 1,
         )
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
@@ -141,9 +144,13 @@ class Workers(View):
         gone = len(self._rows) - len(there)
         if gone:
             words += " · " + tr("{n} gone of late", n=count(gone))
-        if not self._rows:
-            words = tr("There are no workers: `dtf worker ADDRESS` starts some.")
-        self.said.setText(words)
+        heard = self.session.picture.cluster is not None
+        self.table.empty = (
+            tr("There are no workers: `dtf worker ADDRESS` starts some.")
+            if heard
+            else tr("Nothing has been heard yet.")
+        )
+        self.said.setText(words if heard else "")
         self.actions_bar.look()
         if not self._asking and not self._bars:
             self._ask()
@@ -257,8 +264,11 @@ class Workers(View):
         ]
         rows = [self._rows[key] for key in keys if key in self._rows]
         bars = [*self._bars]
+        # What has been heard says nothing of the time since then.
+        age_s = 0.0 if self.session.past_at is not None else self.session.age_s
+        heard = now - max(0.0, (age_s or 0.0) - 1)
         for row in rows:
-            bars += running_bars(row["name"], row["load"], now)
+            bars += running_bars(row["name"], row["load"], heard)
         names = shown_rows((row["name"] for row in rows), [])
         self.timeline.draw(names, bars, now - SPAN_S, now)
         shown = self.row
@@ -268,7 +278,9 @@ class Workers(View):
             else tr("How busy {name} is", name=plain(shown["name"]))
         )
         self.busy_card.heading.setText(title)
-        start, values = self._history.curves(self._chosen, now - SPAN_S, now)
+        start, values = self._history.curves(self._chosen, now - SPAN_S, heard)
+        for one in values:
+            one += [None] * (int((now - start) / STEP_S) + 1 - len(one))
         curves = (
             *((tr("CPU"), "blue", "solid"), (tr("memory"), "orange", "dash")),
             (tr("GPU"), "purple", "dashdot"),

@@ -187,6 +187,41 @@ def test_what_vanishes_while_it_is_looked_at_is_said(
     assert view(window, "overview").tiles["waiting"].figure.text() == "–"
 
 
+def test_what_a_case_writes_is_seen_while_it_runs(
+    window: Window, source: MadeSource
+) -> None:
+    """What it writes is there as one more attempt, and then what that one left."""
+    begin(window, source)
+    run = f"/runs/{RUN}"
+    said = {"worker": "lab-01-b", "host": "lab-01", "for_s": 1.5, "stderr": ""}
+    items = [{**said, "stdout": "one\n"}]
+    source.replies[f"{run}/attempts"] = listed([])
+    source.replies[f"{run}/tail"] = lambda asked: {"items": items}
+    case: Case = view(window, "case")
+    case.go({"run": RUN, "suite": "quickstart", "case": "test_x"})
+    look(window)
+    assert texts(case.attempts, 1) == ["▸ running"]
+    assert case.log.texts["stdout"].toPlainText() == "one\n"
+    items[0]["stdout"] += "two\n"
+    window.session.ticked.emit()
+    look(window)
+    assert case.log.texts["stdout"].toPlainText() == "one\ntwo\n"
+    assert "so far" in case.log_card.heading.text()
+    items.clear()
+    left = {"text": "one\ntwo\nthree\n", "chars": 14, "cut": False}
+    file = {"name": "trace.json", "digest": "9f2c", "size_bytes": 2_048}
+    attempt = {"number": 1, "worker": "lab-01-b", "outcome": "passed"}
+    source.replies[f"{run}/attempts"] = listed([attempt])
+    source.replies[f"{run}/log"] = lambda asked: {"stdout": left}
+    source.replies[f"{run}/artifacts"] = listed([file])
+    window.session.ticked.emit()
+    look(window)
+    assert texts(case.attempts, 1) == ["✓ passed"]
+    assert case.log.texts["stdout"].toPlainText() == left["text"]
+    assert texts(case.artifacts.rows, 0) == ["trace.json"]
+    assert texts(case.artifacts.rows, 1) == ["2.0 KiB"]
+
+
 def test_a_half_answer_of_another_version_is_survived(
     window: Window, source: MadeSource
 ) -> None:
@@ -304,6 +339,11 @@ def test_how_old_it_is_and_what_is_wrong_are_said(
     window.session.ticked.emit()
     assert "nobody listens there" in window.line_label.text()
     assert window.age_label.text().startswith("○ 50 min")
+    assert "Nothing new for 50 min: nobody listens there." in window.alarm.text()
+    assert window.alarm.isVisible()
+    source.inbox.line(Line("live", str(PLACE)))
+    look(window)
+    assert not window.alarm.isVisible()
     source.inbox.line(Line("refused", str(PLACE), "it is no dtf"))
     look(window)
     assert window.alarm.isVisible()
