@@ -76,9 +76,21 @@ def duration(seconds: float | None) -> str:
     return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} d"
 
 
-def age(seconds: float) -> str:
+def seconds(length: float | None) -> str:
+    """How long, in whole seconds while they are few: to be told apart on an axis.
+
+    Examples
+    --------
+    >>> seconds(150), seconds(0), seconds(3000)
+    ('150 s', '0 s', '50 min')
+    """
+    few = length is not None and abs(length) < 600
+    return f"{length:.0f} s" if few else duration(length)
+
+
+def age(length: float) -> str:
     """How old something is, in whole seconds: more would only flicker."""
-    whole = int(seconds)
+    whole = int(length)
     return f"{whole} s" if whole < 100 else duration(whole)
 
 

@@ -232,7 +232,8 @@ class Case(View):
     def _tail_told(self, told: Mapping[str, Any]) -> None:
         """What it has written where it runs; the API has of it what it left, later."""
         next_one = max((one["number"] for one in self._known.values()), default=0) + 1
-        written, running = {}, {}
+        written: dict[str, Mapping[str, Any]] = {}
+        running: dict[str, Row] = {}
         for one in told["items"]:
             more = {"number": next_one, "outcome": "running"}
             row = attempt_row({**one, **more, "duration_s": one["for_s"]})

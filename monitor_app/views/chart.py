@@ -32,6 +32,8 @@ _DASHES = {
     "dashdot": Qt.PenStyle.DashDotLine,
 }
 _DAY_S = 86_400
+_KEY_PX, _KEYS_PX = 24, 14
+"""A line of the legend before its words, and between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,15 +299,12 @@ class Chart(QWidget):
 
     def _paint_legend(self, painter: QPainter, plot: QRectF) -> None:
         metrics = self.fontMetrics()
-        left, top = plot.left(), self.height() - metrics.height() - 3
-        for curve in self._curves:
-            text = curve.label
-            latest = next((v for v in reversed(curve.values) if v is not None), None)
-            if latest is not None:
-                text += f" {self._written(latest)}"
-            wide = metrics.horizontalAdvance(text)
-            if left + 26 + wide > self.width() and left > plot.left():
-                break
+        texts = [self._labelled(one) for one in self._curves]
+        widths = [_KEY_PX + metrics.horizontalAdvance(text) for text in texts]
+        room = self.width() - sum(widths) - _KEYS_PX * (len(widths) - 1)
+        left, top = max(2.0, min(plot.left(), room)), self.height() - metrics.height()
+        top -= 3
+        for curve, text, wide in zip(self._curves, texts, widths, strict=True):
             middle = top + metrics.height() / 2
             colour = self._theme.colour(curve.colour)
             if self._stacked:
@@ -316,8 +315,15 @@ class Chart(QWidget):
                 painter.setPen(pen)
                 painter.drawLine(QPointF(left, middle), QPointF(left + 18, middle))
             painter.setPen(self._theme.colour("text"))
-            painter.drawText(QPointF(left + 24, top + metrics.ascent()), text)
-            left += 24 + wide + 18
+            painter.drawText(QPointF(left + _KEY_PX, top + metrics.ascent()), text)
+            left += wide + _KEYS_PX
+
+    def _labelled(self, curve: Curve) -> str:
+        """Its name, and how much it is now."""
+        latest = next((v for v in reversed(curve.values) if v is not None), None)
+        return (
+            curve.label if latest is None else f"{curve.label} {self._written(latest)}"
+        )
 
     # What it says.
 

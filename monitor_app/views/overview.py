@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QGridLayout,
@@ -25,7 +26,7 @@ from monitor_app.models.marks import mark_of
 from monitor_app.models.run_columns import LIVE_COLUMNS
 from monitor_app.models.session import Session
 from monitor_app.models.table import RowsModel
-from monitor_app.models.words import count, duration, percent, plain, rate
+from monitor_app.models.words import count, percent, plain, rate, seconds
 from monitor_app.views.card import Card, Tile, label
 from monitor_app.views.chart import Chart, Curve
 from monitor_app.views.table_view import TableView
@@ -36,6 +37,7 @@ SPANS = ((1, 600), (10, 720), (300, 2016))
 """Seconds of a point, and how many points a coordinator keeps."""
 _CLASS_COLOURS = ("blue", "orange", "green", "purple", "sky", "vermillion")
 _ALERTS_SHOWN = 4
+_TILE_PX = 136
 
 
 class Overview(View):
@@ -98,10 +100,25 @@ class Overview(View):
             "deadlines": tr("Deadlines met"),
         }
         self.tiles = {name: Tile(title) for name, title in titles.items()}
-        for n, tile in enumerate(self.tiles.values()):
-            grid.addWidget(tile, 0, n)
-            grid.setColumnStretch(n, 1)
+        self._grid = grid
+        self._place_tiles(len(titles))
         return grid
+
+    def _place_tiles(self, columns: int) -> None:
+        """In one row, or in two where there is no room for all."""
+        for n, tile in enumerate(self.tiles.values()):
+            self._grid.addWidget(tile, *divmod(n, columns))
+            self._grid.setColumnStretch(n, int(n < columns))
+        self._columns = columns
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """There is more room, or less (Qt calls this)."""
+        super().resizeEvent(event)
+        all_of_them = len(self.tiles)
+        fits = self.width() >= _TILE_PX * all_of_them
+        columns = all_of_them if fits else all_of_them // 2
+        if columns != self._columns:
+            self._place_tiles(columns)
 
     def _made_spans(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -125,7 +142,7 @@ class Overview(View):
         self.throughput = Chart(tr("Throughput"), theme, written=rate)
         self.queue = Chart(tr("Queue by class"), theme, written=count, stacked=True)
         self.taken = Chart(tr("Utilisation"), theme, written=percent)
-        self.slack = Chart(tr("Deadline slack"), theme, written=duration)
+        self.slack = Chart(tr("Deadline slack"), theme, written=seconds)
         for n, (title, chart) in enumerate(
             (
                 (tr("Throughput: tasks that end in a second"), self.throughput),
