@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from json import dumps
 from json.encoder import encode_basestring_ascii
@@ -26,6 +27,8 @@ Plain = Any
 
 COUNT_MAX = 2**53
 """Beyond it, whole numbers are not whole for who reads JSON into floats."""
+
+_KNOWN_MAX = 8_192
 
 Names = dict[str, Any]
 """What an expression may use."""
@@ -93,6 +96,22 @@ class Number:
     def code(self, it: str, names: Names) -> str:
         """See `Kept`."""
         return f"repr({it})"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment(Number):
+    """A number that many records have in common, as times are.
+
+    Such are written as text once: of a time with a fraction that takes as long as all
+    else of a small record.
+    """
+
+    def code(self, it: str, names: Names) -> str:
+        """See `Kept`."""
+        return f"known({it})"
+
+
+_known = lru_cache(_KNOWN_MAX, typed=True)(repr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,18 +273,20 @@ class Shape:
 
     def _written(self) -> Callable[[Plain], str]:
         """The function that writes it: values stand as `read` has put them."""
-        names: Names = {"quoted": encode_basestring_ascii, "dumps": dumps}
+        names: Names = {
+            "quoted": encode_basestring_ascii,
+            "dumps": dumps,
+            "known": _known,
+        }
         values = [f"v{at}" for at in range(len(self.fields))]
-        codes = [
-            kept.code(it, names)
-            for it, kept in zip(values, self.fields.values(), strict=True)
-        ]
-        body = ",".join(f'"{name}":%s' for name in self.fields)
-        template = "{" + body + "}"
+        body = ",".join(
+            f'"{name}":{{{kept.code(it, names)}}}'
+            for it, (name, kept) in zip(values, self.fields.items(), strict=True)
+        )
         source = (
             "def write(value):\n"
             f"    {', '.join(values)}, = value.values()\n"
-            f"    return {template!r} % ({', '.join(codes)},)\n"
+            f"    return f'''{{{{{body}}}}}'''\n"
         )
         exec(source, names)  # of nothing but what shapes are made of
         written: Callable[[Plain], str] = names["write"]
