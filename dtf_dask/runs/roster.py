@@ -95,6 +95,7 @@ class Roster:
         if address in self._known:
             return []
         self._known.add(address)
+        self._line.came(address)
         try:
             return await self._opened(address, facts)
         except BaseException:

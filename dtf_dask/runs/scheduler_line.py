@@ -138,21 +138,30 @@ class SchedulerLine:
         """Send a message to a worker; its answer. `OSError` if it goes meanwhile."""
         message = {"op": op, **arguments}
         scheduler: Any = self._client.scheduler
-        gone = self._gone.get(address)
-        if gone is None:
-            gone = self._gone[address] = asyncio.get_running_loop().create_future()
         return await self._led_call(
-            lambda: scheduler.proxy(msg=message, worker=address), gone
+            lambda: scheduler.proxy(msg=message, worker=address), self._end_of(address)
         )
 
     def gone(self, address: str) -> None:
-        """A worker is no more: what it was asked has no answer.
+        """A worker is no more: what it was asked has no answer, nor what it will be.
 
         Each leader would try for a while to reach it, and none might do so to the end.
         """
-        asked = self._gone.pop(address, None)
-        if asked is not None:
-            asked.set_result(None)
+        end = self._end_of(address)
+        if not end.done():
+            end.set_result(None)
+
+    def came(self, address: str) -> None:
+        """A worker has joined: perhaps one that was gone."""
+        if self._end_of(address).done():
+            del self._gone[address]
+
+    def _end_of(self, address: str) -> asyncio.Future[None]:
+        """Done when a worker is no more."""
+        end = self._gone.get(address)
+        if end is None:
+            end = self._gone[address] = asyncio.get_running_loop().create_future()
+        return end
 
     async def tell(
         self, addresses: Iterable[str], op: str, timeout_s: float, **arguments: Any

@@ -109,7 +109,8 @@ def test_a_leader_that_dies_with_a_question() -> None:
 
 
 def test_a_worker_that_is_gone_has_no_answer() -> None:
-    """Who asked hears so, though each leader tries for long to reach it, and dies."""
+    """Who asked hears so, though each leader tries for long to reach it, and dies; and
+    so does who asks afterwards, until it has joined again."""
 
     async def check() -> None:
         async with watched() as one:
@@ -132,6 +133,13 @@ def test_a_worker_that_is_gone_has_no_answer() -> None:
             one.line.gone("tcp://127.0.0.1:1")
             with pytest.raises(OSError, match="is gone"):
                 await question
+            with pytest.raises(OSError, match="is gone"):
+                await one.line.ask("tcp://127.0.0.1:1", "x")
+            one.line.came("tcp://127.0.0.1:1")
+            again = asyncio.ensure_future(one.line.ask("tcp://127.0.0.1:1", "x"))
+            await asyncio.wait({again}, timeout=0.2)
+            assert not again.done()
+            again.cancel()
 
     run(check)
 
