@@ -18,7 +18,7 @@ import distributed
 
 from dtf_dask.comm.address import PREFIX
 from dtf_dask.comm.greeting import KEY as GREETING
-from dtf_dask.errors import ClusterUnreachableError
+from dtf_dask.errors import ClusterUnreachableError, FailoverError
 from dtf_dask.quantities import format_duration
 
 logger = logging.getLogger(__name__)
@@ -207,8 +207,9 @@ class SchedulerLine:
                 await asyncio.wait(any_of, return_when=asyncio.FIRST_COMPLETED)
                 if asked.done():
                     return asked.result()
-            except OSError:
-                # Of the scheduler, which has died; or told by it, of a worker.
+            except (OSError, FailoverError):
+                # Of the scheduler, which has died; or told by it, of a worker. The
+                # client does not know that what is asked here bears being asked twice.
                 await asyncio.wait({broke}, timeout=_NOTICED_S)
                 if not broke.done():
                     raise
