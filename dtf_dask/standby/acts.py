@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,8 @@ QUARANTINES = "x/quarantine/"
 QUARANTINES_MAX = 1_000
 _AGAIN_S = 1.0
 _STOP_S = 60.0
+_KNOWN_S = 3.0
+"""So long one that has just begun may not have been told of."""
 
 
 class Hands(Ledger, Protocol):
@@ -130,15 +133,17 @@ class Acts:
         """Tell its driver until it is over: what is told may be lost."""
         run = asked.fields["run"]
         board = Observer.install(self._scheduler)
+        known_by = time.monotonic() + _KNOWN_S
         try:
             async with asyncio.timeout(_STOP_S):
                 while True:
                     seen = board.seen("run", run)
-                    if seen is None:
-                        raise ActRefusedError(f"no run {run:.100} is known", UNKNOWN)
-                    if seen["status"] != "running":
+                    if seen is not None and seen["status"] != "running":
                         return f"it is {seen['status']}"
-                    self._scheduler.log_event(stop_topic(run), {"by": asked.by})
+                    if seen is not None:
+                        self._scheduler.log_event(stop_topic(run), {"by": asked.by})
+                    elif time.monotonic() > known_by:
+                        raise ActRefusedError(f"no run {run:.100} is known", UNKNOWN)
                     await asyncio.sleep(_AGAIN_S)
         except TimeoutError:
             raise ActRefusedError(

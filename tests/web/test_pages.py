@@ -241,6 +241,42 @@ def test_a_worker_is_quarantined_on_its_page(stage: Stage, browser: Any) -> None
         page.wait_for_selector("button:text-is('Release')", state="hidden")
 
 
+@pytest.mark.drill
+def test_a_run_is_stopped_and_a_worker_retired_on_their_pages(
+    stage: Stage, browser: Any, tmp_path: Path
+) -> None:
+    """The run ends as interrupted, for who began it, too; the worker's process ends."""
+
+    async def begin() -> tuple[Any, Any]:
+        client = await Client(stage.made.contact, asynchronous=True)
+        case = Case("sleeps", fn=time.sleep, args=(600,))
+        kept = str(tmp_path / "kept.sqlite")
+        return client, client.run_cases([case], results=kept, run_id="r-stopped")
+
+    async def outcomes() -> list[str]:
+        async with client:
+            return [attempt.outcome.value async for attempt in handle]
+
+    client, handle = stage.do(begin())
+    with page_of(browser) as page:
+        page.goto(place(stage, leads=False) + "runs")
+        page.click("tbody a:text-is('r-stopped')")
+        page.click("button:text-is('Stop…')")
+        page.click("dialog button:text-is('Stop it')")
+        page.wait_for_selector(".outcome:has-text('Stop: it is interrupted')")
+        page.wait_for_selector("#page .mark:has-text('interrupted')")
+        assert "passed" not in stage.do(outcomes())
+        page.click("nav a[href='/dtf/workers']")
+        page.click("tbody a:text-is('w2')")
+        page.click("button:text-is('Retire…')")
+        page.click("dialog button:text-is('Retire it')")
+        page.wait_for_selector(
+            ".outcome:has-text('handed over what it held, and ends')"
+        )
+        page.wait_for_selector("button:text-is('Retire…')", state="hidden")
+        assert stage.made.workers["w2"].wait(timeout=60) == 0
+
+
 def test_another_coordinator_is_made_to_lead_on_a_page(
     stage: Stage, browser: Any
 ) -> None:
