@@ -43,8 +43,8 @@ from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
 from dtf_dask.runs.results.pages import Pages
 from dtf_dask.runs.results.store import ResultsStore
 from dtf_dask.view import feed_words as words
-from dtf_dask.view.read_model import ReadModel
-from dtf_dask.view.records import PREFIX, SHAPES, encoded, formed, record_key
+from dtf_dask.view.read_model import ReadModel, as_json
+from dtf_dask.view.records import PREFIX, encoded, formed, record_key
 from dtf_dask.web import wire
 from dtf_dask.web.paths import BASE
 
@@ -158,10 +158,9 @@ def encoding(size: Size) -> dict[str, Any]:
         wire.change(event, "0000")
         applies.append(time.process_time() - began)
         plain = [model.get(key) for key in event.keys]
-        to_json = SHAPES["load"].json
         began = time.process_time()
         for one in plain:
-            to_json(one)
+            as_json(one)
         wire.change(event, "0000")
         deltas.append(time.process_time() - began)
     snapshots = []

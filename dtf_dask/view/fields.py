@@ -5,19 +5,14 @@ itself. So texts and lists are cut to their bounds, what is missing has a defaul
 what is of another kind is refused.
 
 Each node reads some hundred records a second. So what is as it should be, which is
-nearly all, is known by one look; how odd something is, is found out afterwards. And
-each shape has a function of its own that writes it as JSON, made of the expressions of
-its fields: that takes half of what it takes to find out what is in a map.
+nearly all, is known by one look; how odd something is, is found out afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
-from json import dumps
-from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 
 from dtf_dask.hints import shown
@@ -27,11 +22,6 @@ Plain = Any
 
 COUNT_MAX = 2**53
 """Beyond it, whole numbers are not whole for who reads JSON into floats."""
-
-_KNOWN_MAX = 8_192
-
-Names = dict[str, Any]
-"""What an expression may use."""
 
 
 class Kept(Protocol):
@@ -43,12 +33,6 @@ class Kept(Protocol):
 
     def read(self, value: object) -> Plain:
         """What is kept of it; ValueError if it is of another kind."""
-
-    def code(self, it: str, names: Names) -> str:
-        """An expression for JSON of what is called ``it``, and was read before.
-
-        ``names`` are what it may use, and are added to.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +54,6 @@ class Text:
             return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"quoted({it})"
-
 
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -92,26 +72,6 @@ class Number:
         if not self.low <= value <= self.high:  # as what is no finite number is not
             raise ValueError(f"{shown(value)} is not within its bounds")
         return value
-
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"repr({it})"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment(Number):
-    """A number that many records have in common, as times are.
-
-    Such are written as text once: of a time with a fraction that takes as long as all
-    else of a small record.
-    """
-
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"known({it})"
-
-
-_known = lru_cache(_KNOWN_MAX, typed=True)(repr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +92,6 @@ class Whole:
             raise ValueError(f"{shown(value)} is not within its bounds")
         return value
 
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"repr({it})"
-
 
 @dataclass(frozen=True, slots=True)
 class Maybe:
@@ -147,10 +103,6 @@ class Maybe:
     def read(self, value: object) -> Plain:
         """See `Kept`."""
         return None if value is None else self.inner.read(value)
-
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"('null' if {it} is None else {self.inner.code(it, names)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +123,6 @@ class Many:
             raise ValueError(f"{shown(value)} is no list")
         read = self.inner.read
         return [read(one) for one in islice(value, self.count_max)]
-
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        each = f"[{self.inner.code('one', names)} for one in {it}]"
-        return f"('[' + ','.join({each}) + ']' if {it} else '[]')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +147,6 @@ class Named:
             name(key): inner(one) for key, one in islice(value.items(), self.count_max)
         }
 
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        pair = f"quoted(key) + ':' + {self.inner.code('one', names)}"
-        each = f"[{pair} for key, one in {it}.items()]"
-        return f"('{{' + ','.join({each}) + '}}')"
-
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -225,18 +166,12 @@ class Value:
             return self.number.read(value)
         return self.text.read(value)
 
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        return f"dumps({it})"
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """A map of known fields: others are left out."""
 
     fields: Mapping[str, Kept]
-    json: Callable[[Plain], str] = field(init=False, repr=False, compare=False)
-    """Writes what was read as JSON."""
     _reads: tuple[tuple[str, Callable[[object], Plain]], ...] = field(
         init=False, repr=False, compare=False
     )
@@ -244,7 +179,6 @@ class Shape:
     def __post_init__(self) -> None:
         reads = tuple((name, kept.read) for name, kept in self.fields.items())
         object.__setattr__(self, "_reads", reads)
-        object.__setattr__(self, "json", self._written())
 
     @property
     def default(self) -> dict[str, Plain]:
@@ -264,33 +198,6 @@ class Shape:
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
         return found
-
-    def code(self, it: str, names: Names) -> str:
-        """See `Kept`."""
-        name = f"shape_{len(names)}"
-        names[name] = self.json
-        return f"{name}({it})"
-
-    def _written(self) -> Callable[[Plain], str]:
-        """The function that writes it: values stand as `read` has put them."""
-        names: Names = {
-            "quoted": encode_basestring_ascii,
-            "dumps": dumps,
-            "known": _known,
-        }
-        values = [f"v{at}" for at in range(len(self.fields))]
-        body = ",".join(
-            f'"{name}":{{{kept.code(it, names)}}}'
-            for it, (name, kept) in zip(values, self.fields.items(), strict=True)
-        )
-        source = (
-            "def write(value):\n"
-            f"    {', '.join(values)}, = value.values()\n"
-            f"    return f'''{{{{{body}}}}}'''\n"
-        )
-        exec(source, names)  # of nothing but what shapes are made of
-        written: Callable[[Plain], str] = names["write"]
-        return written
 
 
 def shape(*names: Iterable[str], **fields: Kept) -> Shape:

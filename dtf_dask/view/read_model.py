@@ -10,14 +10,17 @@ What readers are told is encoded once, however many they are.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import dropwhile
 
+import orjson
+
 from dtf_dask.errors import ProtocolError
-from dtf_dask.view.records import COUNT_MAX, PREFIX, SHAPES, Record, decoded, kind_of
+from dtf_dask.view.records import COUNT_MAX, PREFIX, Record, decoded, kind_of
 
 CHANGES_KEPT_MAX = 2_000
 CHANGES_BYTES_MAX = 16 * 2**20
@@ -104,7 +107,7 @@ class ReadModel:
         self.refused = 0
         self.refusal = ""
         self._records: dict[str, Record] = {}
-        self._encoded: dict[str, str] = {}
+        self._encoded: dict[str, bytes] = {}
         self._counts: Counter[str] = Counter()
         self._kept: deque[Event] = deque()
         self._kept_bytes = 0
@@ -182,9 +185,8 @@ class ReadModel:
     def snapshot(self) -> Snapshot:
         """All there is; encoded once until something changes."""
         if self._snapshot is None:
-            records = ",".join(f'"{key}":{text}' for key, text in self._encoded.items())
-            body = f'{{{self._head()},"records":{{{records}}}}}'
-            self._snapshot = Snapshot(self.id, body.encode())
+            body = b'{%b,"records":{%b}}' % (self._head(), _members(self._encoded))
+            self._snapshot = Snapshot(self.id, body)
         return self._snapshot
 
     def is_snapshot(self, body: bytes) -> bool:
@@ -212,7 +214,7 @@ class ReadModel:
         """A record, by its key without `PREFIX`."""
         return self._records.get(key)
 
-    def json(self, key: str) -> str:
+    def json(self, key: str) -> bytes:
         """The same as JSON, as it was encoded for all; KeyError if there is none."""
         return self._encoded[key]
 
@@ -259,7 +261,7 @@ class ReadModel:
                 if key not in self._records:
                     self._counts[kind] += 1
                 self._records[key] = record
-                self._encoded[key] = SHAPES[kind].json(record)
+                self._encoded[key] = as_json(record)
                 touched[key] = True
             elif kind:
                 if self._records.pop(key, None) is not None:
@@ -272,14 +274,21 @@ class ReadModel:
         return self._counts[kind] >= COUNT_MAX[kind]
 
     def _event(self, touched: Mapping[str, bool]) -> Event:
-        # Keys are plain: nothing in them is written in another way.
-        encoded = self._encoded
-        put = ",".join(
-            f'"{key}":{encoded[key]}' for key, stays in touched.items() if stays
-        )
-        gone = ",".join(f'"{key}"' for key, stays in touched.items() if not stays)
-        body = f'{{{self._head()},"put":{{{put}}},"gone":[{gone}]}}'
-        return Event(self.id, body.encode(), tuple(touched))
+        put = _members({k: self._encoded[k] for k, stays in touched.items() if stays})
+        gone = orjson.dumps([key for key, stays in touched.items() if not stays])
+        body = b'{%b,"put":{%b},"gone":%b}' % (self._head(), put, gone)
+        return Event(self.id, body, tuple(touched))
 
-    def _head(self) -> str:
-        return f'"id":"{self.id}","at":{self.at!r}'
+    def _head(self) -> bytes:
+        return b'"id":"%b","at":%b' % (str(self.id).encode(), orjson.dumps(self.at))
+
+
+def as_json(record: Record) -> bytes:
+    """In ASCII: a name with codes for terminals does nothing there either."""
+    written = orjson.dumps(record)
+    return written if written.isascii() else json.dumps(record).encode()
+
+
+def _members(encoded: Mapping[str, bytes]) -> bytes:
+    # Keys are plain: nothing in them is written in another way.
+    return b",".join([b'"%b":%b' % (k.encode(), one) for k, one in encoded.items()])

@@ -34,7 +34,6 @@ from dtf_dask.frames import decode, encode
 from dtf_dask.view.fields import (
     Many,
     Maybe,
-    Moment,
     Named,
     Number,
     Plain,
@@ -54,7 +53,7 @@ NAME_CHARS_MAX = 200
 Record = dict[str, Plain]
 
 _LONG = Text(1_000)
-_AT = Moment(high=4e10)  # seconds since 1970
+_AT = Number(high=4e10)  # seconds since 1970
 _CELSIUS = Number(-300, 10_000)
 _LOAD = shape(
     at=_AT,

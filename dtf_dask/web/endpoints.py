@@ -6,8 +6,9 @@ The one table that requests are answered from, and that is described in OpenAPI.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from json import dumps
 from typing import Any
+
+import orjson
 
 from dtf_dask.view.read_model import ReadModel
 from dtf_dask.web import schemas
@@ -47,20 +48,20 @@ def _live(
     site: Site,
     chosen: Sequence[tuple[str, Row]],
     query: Query,
-    written: Callable[[ReadModel, str], str],
+    written: Callable[[ReadModel, str], bytes],
 ) -> bytes:
     """A page of records, put together of what is JSON already."""
     start = query["offset"]
     page = chosen[start : start + query["limit"]]
-    items = ",".join([written(site.model, key) for key, _ in page])
+    items = b",".join([written(site.model, key) for key, _ in page])
     head = f'"id":"{site.model.id}","at":{site.model.at!r},"total":{len(chosen)}'
-    body = f'"offset":{start},"limit":{query["limit"]},"items":[{items}]'
-    return f"{{{head},{body}}}".encode()
+    head += f',"offset":{start},"limit":{query["limit"]}'
+    return b'{%b,"items":[%b]}' % (head.encode(), items)
 
 
-def _keyed(model: ReadModel, key: str) -> str:
+def _keyed(model: ReadModel, key: str) -> bytes:
     """A record with its key, which is plain."""
-    return f'{{"key":"{key}",{model.json(key)[1:]}'
+    return b'{"key":"%b",%b' % (key.encode(), model.json(key)[1:])
 
 
 async def _snapshot(site: Site, query: Query) -> bytes:
@@ -94,15 +95,15 @@ def _load_of(key: str) -> str:
     return "load" + key.removeprefix("worker")
 
 
-def _with_load(model: ReadModel, key: str) -> str:
+def _with_load(model: ReadModel, key: str) -> bytes:
     """A worker with its load, and beside that what it may be sorted by."""
     load = model.get(_load_of(key))
-    beside = ",".join(
-        f'"{name}":{dumps(None if load is None else load[field])}'
-        for name, field in _OF_LOAD.items()
+    beside = orjson.dumps(
+        {n: None if load is None else load[field] for n, field in _OF_LOAD.items()}
     )
-    told = "null" if load is None else model.json(_load_of(key))
-    return f'{{"load":{told},{beside},{_keyed(model, key)[1:]}'
+    told = b"null" if load is None else model.json(_load_of(key))
+    parts = (told, beside[1:-1], _keyed(model, key)[1:])
+    return b'{"load":%b,%b,%b' % parts
 
 
 async def _coordinators(site: Site, query: Query) -> Any:
