@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,9 @@ from dtf_dask.runs.tally import RunEnd
 from dtf_dask.trace_ids import span_of, trace_of, traceparent
 
 exports = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+with contextlib.suppress(ImportError):
+    # Here: what a test within a test imports first is forgotten with it, in part.
+    import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
 
 PARENT = traceparent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 

@@ -98,6 +98,7 @@ def test_a_flood_is_slowed_down_and_nothing_is_shed(cluster, client, how):
     until(lambda: client.pressure.state == "calm")
 
 
+@pytest.mark.logs(WAITS)
 def test_floods_of_several_clients_share_the_room(cluster):
     """Together they stay below the bound, and each gets on."""
     watch, results = Watch(cluster), {}
@@ -120,6 +121,7 @@ def test_floods_of_several_clients_share_the_room(cluster):
     assert watch.longest <= BOUND
 
 
+@pytest.mark.logs(WAITS)
 def test_what_depends_on_others_counts_before_it_is_ready(cluster, client, blocked):
     """Many that become ready at once were counted when they were submitted."""
     watch = Watch(cluster)
