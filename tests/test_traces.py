@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,9 +23,6 @@ from dtf_dask.runs.tally import RunEnd
 from dtf_dask.trace_ids import span_of, trace_of, traceparent
 
 exports = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
-with contextlib.suppress(ImportError):
-    # Here: what a test within a test imports first is forgotten with it, in part.
-    import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: F401
 
 PARENT = traceparent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
 
@@ -154,13 +153,24 @@ class Collector(BaseHTTPRequestHandler):
         """It says nothing."""
 
 
-def test_traces_go_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+_TOLD = """
+import sys
+from dtf_dask.model import Attempt, CaseId, Outcome, Run, RunId
+from dtf_dask.runs import tracing
+from dtf_dask.runs.tally import RunEnd
+
+tracing.CLOSE_S = 60.0
+traced = tracing.Tracing(Run(RunId("r"), 10.0, suite="s"), sys.argv[1])
+traced.attempted(Attempt(CaseId("c"), 1, Outcome.PASSED, "w", gpu_memory=2**30))
+traced.close(RunEnd(), 20.0)
+"""
+
+
+def test_traces_go_where_the_variables_say() -> None:
     """By the exporter that the extra installs, to a real receiver: all spans arrive."""
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-    monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
-    monkeypatch.setattr(tracing, "CLOSE_S", 60.0)
     heard: list[tuple[str, bytes]] = []
     served = HTTPServer(
         ("127.0.0.1", 0), type("Receiver", (Collector,), {"heard": heard})
@@ -168,12 +178,12 @@ def test_traces_go_where_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> N
     with served, ThreadPoolExecutor(1) as pool:
         pool.submit(served.serve_forever)
         url = f"http://127.0.0.1:{served.server_port}"
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        traced = tracing.Tracing(Run(RunId("r"), 10.0, suite="s"), PARENT)
-        gpu = {"gpu_memory": 2**30}
-        traced.attempted(Attempt(CaseId("c"), 1, Outcome.PASSED, "w", **gpu))
-        traced.close(RunEnd(), 20.0)
-        served.shutdown()
+        env = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": url}
+        env.pop("OTEL_TRACES_EXPORTER", None)
+        try:
+            subprocess.run([sys.executable, "-c", _TOLD, PARENT], check=True, env=env)
+        finally:
+            served.shutdown()
     spans = {}
     for path, body in heard:
         assert path == "/v1/traces"
