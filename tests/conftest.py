@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """The tests themselves stay: the collector need not look at them again and again."""
+    """The tests themselves stay: the garbage collector need not look at them again."""
     gc.collect()
     gc.freeze()
 
