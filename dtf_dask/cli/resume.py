@@ -21,7 +21,6 @@ from dtf_dask.model import CaseId, Outcome, Run
 _NOT_AGAIN = ("--dtf-run-id", "--dtf-only", "--dtf-resumes")
 
 
-_FAILED = (Outcome.FAILED, Outcome.ERROR, Outcome.TIMEOUT, Outcome.LOST)
 _PROGRAM = "client.run_cases"
 
 
@@ -102,6 +101,7 @@ def rerun(
     added to it. It is run where RUN was started: its code and environment are there.
     """
     from dtf_dask.cli.results_store import find_case, open_store
+    from dtf_dask.runs.results.verdicts import FAILING
 
     with open_store(results) as store:
         earlier = store.run(run_ref)
@@ -109,7 +109,8 @@ def rerun(
         if names:
             cases = [find_case(store, earlier, name).case_id for name in names]
         elif failed:
-            cases = [one for one, outcome in outcomes.items() if outcome in _FAILED]
+            again = FAILING | {Outcome.LOST}
+            cases = [one for one, outcome in outcomes.items() if outcome in again]
         else:
             cases = list(dict.fromkeys([*outcomes, *store.missing(earlier.id)]))
     if not cases:

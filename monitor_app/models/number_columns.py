@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
 
-from monitor_app.models.table import Column
-from monitor_app.models.words import count, duration
+from monitor_app.models.table import Column, Row
+from monitor_app.models.words import count, duration, percent
 
 
 def counted(title: str, name: str, width: int = 8) -> Column:
@@ -22,5 +23,17 @@ def lasting(title: str, name: str, width: int = 8) -> Column:
         lambda row: duration(row[name]),
         itemgetter(name),
         right=True,
+        width=width,
+    )
+
+
+def shared(title: str, share: Callable[[Row], float | None], width: int) -> Column:
+    """A share of a whole, with a bar."""
+    return Column(
+        title,
+        lambda row: percent(share(row)),
+        share,
+        right=True,
+        bar=share,
         width=width,
     )

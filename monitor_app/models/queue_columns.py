@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from monitor_app.models.language import mark, tr
-from monitor_app.models.number_columns import counted
+from monitor_app.models.number_columns import counted, shared
 from monitor_app.models.table import Column, Row
-from monitor_app.models.words import NOTHING, duration, percent, plain, short
+from monitor_app.models.words import NOTHING, duration, plain, short
 
 _ROOM = "room"
 
@@ -63,18 +64,16 @@ def _left(row: Row) -> float | None:
     return None if row["latest"] is None else row["latest"] - row["now"]
 
 
+_LONGEST = Column(
+    mark("Longest"), lambda row: duration(_waited(row)), _waited, right=True, width=8
+)
+
 KIND_COLUMNS = (
     Column(mark("Class"), lambda row: plain(row["class"]), width=12),
     Column(mark("Tenant"), lambda row: plain(row["tenant"]) or NOTHING, width=10),
     Column(mark("Needs"), lambda row: plain(row["needs"]) or tr("any worker")),
     counted(mark("Waiting"), "waiting"),
-    Column(
-        mark("Longest"),
-        lambda row: duration(_waited(row)),
-        _waited,
-        right=True,
-        width=8,
-    ),
+    _LONGEST,
     counted(mark("Workers that fit"), "workers", 16),
     Column(
         mark("Begins in"),
@@ -105,21 +104,8 @@ NEXT = DUE - 1
 REASON_COLUMNS = (
     Column(mark("It waits for"), lambda row: row["why"], width=40),
     counted(mark("Tasks"), "waiting"),
-    Column(
-        mark("Share"),
-        lambda row: percent(row["share"]),
-        lambda row: row["share"],
-        right=True,
-        bar=lambda row: row["share"],
-        width=8,
-    ),
-    Column(
-        mark("Longest"),
-        lambda row: duration(_waited(row)),
-        _waited,
-        right=True,
-        width=8,
-    ),
+    shared(mark("Share"), itemgetter("share"), 8),
+    _LONGEST,
     Column(mark("What would help"), lambda row: row["help"] or NOTHING, width=40),
 )
 
@@ -127,13 +113,7 @@ CLASS_COLUMNS = (
     Column(mark("Class"), lambda row: plain(row["name"]), width=12),
     counted(mark("Waiting"), "waiting"),
     counted(mark("Running"), "running"),
-    Column(
-        mark("Longest"),
-        lambda row: duration(_waited(row)),
-        _waited,
-        right=True,
-        width=8,
-    ),
+    _LONGEST,
     Column(
         mark("Left to begin"),
         lambda row: (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from monitor_app.models.language import mark, tr
 from monitor_app.models.marks import OUTCOMES, mark_of
+from monitor_app.models.number_columns import shared
 from monitor_app.models.table import Column, Row
-from monitor_app.models.words import count, duration, moment, percent, plain
+from monitor_app.models.words import count, duration, moment, plain
 
 
 def done_share(row: Row) -> float | None:
@@ -46,14 +47,7 @@ LIVE_COLUMNS = (
     ),
     Column(mark("Took"), lambda row: duration(_took(row)), _took, right=True, width=10),
     Column(mark("Suite"), lambda row: plain(row["suite"]), width=20),
-    Column(
-        mark("Done"),
-        lambda row: percent(done_share(row)),
-        done_share,
-        right=True,
-        bar=done_share,
-        width=10,
-    ),
+    shared(mark("Done"), done_share, 10),
     Column(
         mark("Cases"),
         counts_text,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from monitor_app.models.language import mark, tr
+from monitor_app.models.number_columns import shared
 from monitor_app.models.picture import Picture
 from monitor_app.models.table import Column, Row
 from monitor_app.models.words import NOTHING, count, percent, plain, short, size
@@ -80,13 +81,17 @@ def _gpus(row: Row) -> list[dict[str, Any]]:
     return list(row["load"]["gpus"]) if row["load"] else []
 
 
-def _flow(row: Row, *names: str) -> float | None:
-    return sum(row["load"][name] for name in names) if row["load"] else None
+def _flowing(title: str, *names: str) -> Column:
+    """How many bytes a second, of fields of the load together."""
 
+    def bps(row: Row) -> float | None:
+        return sum(row["load"][name] for name in names) if row["load"] else None
 
-def _flow_text(row: Row, *names: str) -> str:
-    bps = _flow(row, *names)
-    return NOTHING if bps is None else tr("{size}/s", size=size(bps))
+    def text(row: Row) -> str:
+        flow = bps(row)
+        return NOTHING if flow is None else tr("{size}/s", size=size(flow))
+
+    return Column(title, text, bps, right=True, width=8)
 
 
 def _running(row: Row) -> str:
@@ -118,14 +123,7 @@ WORKER_COLUMNS = (
     ),
     Column(mark("Host"), lambda row: plain(row["host"]), width=10),
     Column(mark("Hardware"), hardware, tip=_tip, width=24),
-    Column(
-        mark("CPU"),
-        lambda row: percent(cpu_share(row)),
-        cpu_share,
-        right=True,
-        bar=cpu_share,
-        width=6,
-    ),
+    shared(mark("CPU"), cpu_share, 6),
     Column(
         mark("Memory"),
         lambda row: percent(memory_share(row)),
@@ -139,14 +137,7 @@ WORKER_COLUMNS = (
         ),
         width=8,
     ),
-    Column(
-        mark("GPU"),
-        lambda row: percent(gpu_share(row)),
-        gpu_share,
-        right=True,
-        bar=gpu_share,
-        width=6,
-    ),
+    shared(mark("GPU"), gpu_share, 6),
     Column(
         mark("Heat"),
         lambda row: NOTHING if heat(row) is None else f"{heat(row):.0f} °C",
@@ -154,20 +145,8 @@ WORKER_COLUMNS = (
         right=True,
         width=6,
     ),
-    Column(
-        mark("Disk"),
-        lambda row: _flow_text(row, "disk_read_bps", "disk_write_bps"),
-        lambda row: _flow(row, "disk_read_bps", "disk_write_bps"),
-        right=True,
-        width=8,
-    ),
-    Column(
-        mark("Network"),
-        lambda row: _flow_text(row, "net_in_bps", "net_out_bps"),
-        lambda row: _flow(row, "net_in_bps", "net_out_bps"),
-        right=True,
-        width=8,
-    ),
+    _flowing(mark("Disk"), "disk_read_bps", "disk_write_bps"),
+    _flowing(mark("Network"), "net_in_bps", "net_out_bps"),
     Column(
         mark("Tasks"),
         lambda row: count(row["load"]["processing"] if row["load"] else None),
