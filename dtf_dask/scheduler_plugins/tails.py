@@ -47,8 +47,8 @@ async def _told(
     scheduler: Scheduler, address: str, message: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """By one worker; nothing if it does not answer, or knows no such question."""
-    state = scheduler.workers[address]
     try:
+        state = scheduler.workers[address]
         async with asyncio.timeout(ANSWER_S):
             told = await scheduler.broadcast(
                 msg=dict(message), workers=[address], on_error="return"

@@ -6,7 +6,8 @@ import pytest
 from following import asked
 from site_room import SiteRoom, record
 
-from dtf_dask.view.tails import TEXT_BYTES_MAX, asked_for, end_of, operation
+from dtf_dask.view.tails import TEXT_BYTES_MAX, asked_for, end_of, operation, run_of
+from dtf_dask.worker_plugins.runner.plugin import batch_key
 
 TOLD = {"worker": "w", "host": "h", "for_s": 1.5, "stdout": "so far", "stderr": ""}
 
@@ -70,3 +71,8 @@ def test_what_is_asked_and_told_is_bounded() -> None:
     text = end_of("\ud800" + "a€" * TEXT_BYTES_MAX)
     assert text.endswith("a€")
     assert TEXT_BYTES_MAX - 3 <= len(text.encode()) <= TEXT_BYTES_MAX
+
+
+def test_a_batch_tells_its_run() -> None:
+    """By its key, as it is made for workers: pages load no Dask, and read it anew."""
+    assert run_of(str(batch_key("20261129-0517-ab", 17))) == "20261129-0517-ab"
