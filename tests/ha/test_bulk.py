@@ -51,7 +51,8 @@ class Held:
 
     def __init__(self, content: bytes, *, damaged: bool = False) -> None:
         self.digest = hashlib.sha256(content).digest()
-        self.content = content[:-1] + b"?" if damaged else content
+        last = content[-1] ^ damaged
+        self.content = content[:-1] + bytes((last,))
         self.reads: list[int] = []
         self.stop_at = 2**62
         self.go_on = threading.Event()
