@@ -11,10 +11,22 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from lean_pytest import LEAN
 
 pytest_plugins = ["pytester"]
+
+# A busy machine is no failure. The same examples each time, unless others are asked
+# for: `pytest --hypothesis-profile=others`.
+for _name in ("others", "same"):
+    hypothesis.settings.register_profile(
+        _name,
+        deadline=None,
+        derandomize=_name == "same",
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+hypothesis.settings.load_profile("same")
 
 _PRELOAD = "distributed.client.preload"
 _MARKERS = (

@@ -6,7 +6,7 @@ import contextlib
 import pickle
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_pace import cpu_s
 
@@ -538,7 +538,6 @@ FACTS = st.fixed_dictionaries(
 
 
 # The first text of a fresh checkout waits for the table of all characters.
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(EXPRESSIONS)
 def test_an_expression_reads_as_it_is_written(text):
     """The one form of an expression is an expression, and the same one."""

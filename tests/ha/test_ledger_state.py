@@ -414,7 +414,7 @@ def test_text_that_is_none_is_refused() -> None:
     assert "msgpack" in (command_wrong(bad) or "")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_garbage_is_never_a_command_or_entry(garbage: bytes) -> None:
     """Whatever arrives, the answer is a value that says what is wrong."""
@@ -423,7 +423,7 @@ def test_garbage_is_never_a_command_or_entry(garbage: bytes) -> None:
     assert isinstance(read, Unreadable) or not read.commands
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_damaged_entry_is_read_as_another_or_refused(data: st.DataObject) -> None:
     """No flip of bits makes the reader raise."""
@@ -493,7 +493,7 @@ def a_log(draw: st.DrawFn) -> list[bytes]:
     return payloads
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(a_log(), st.data())
 def test_from_a_snapshot_as_from_the_start(
     log: list[bytes], data: st.DataObject
@@ -517,7 +517,7 @@ def test_from_a_snapshot_as_from_the_start(
     assert again.records.held_bytes == whole.records.held_bytes
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(a_log())
 def test_each_number_is_done_once(log: list[bytes]) -> None:
     """Sent again in a later entry, all commands of living sessions change nothing. What
@@ -554,7 +554,7 @@ def _commands(payload: bytes) -> list[tuple[Any, ...]]:
     return list(contents.commands)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(a_log(), st.data())
 def test_a_damaged_snapshot_is_refused_or_another(
     log: list[bytes], data: st.DataObject
@@ -650,7 +650,7 @@ def test_the_state_does_not_depend_on_the_hash_seed() -> None:
 # Ordered keys.
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(st.sampled_from("pdw"), st.text("ab", min_size=1, max_size=3)),

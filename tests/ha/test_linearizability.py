@@ -175,14 +175,14 @@ def agrees_with_brute_force(operations: list[Operation], model: Model) -> None:
         )
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(register_operations())
 def test_registers_as_brute_force(operations: list[Operation]) -> None:
     """On tiny histories of a register the search says what trying all orders says."""
     agrees_with_brute_force(operations, Register())
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(store_operations())
 def test_stores_as_brute_force(operations: list[Operation]) -> None:
     """On tiny histories of a string the search says what trying all orders says."""

@@ -92,7 +92,6 @@ def equal(found: Message, sent: Message) -> bool:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(messages, max_size=5))
 def test_what_is_written_is_read(sent: list[Message]) -> None:
     """Every kind with every field, alone and together."""
@@ -104,7 +103,7 @@ def test_what_is_written_is_read(sent: list[Message]) -> None:
     assert all(type(message.kind) is MessageKind for message in found)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(messages, st.data())
 def test_any_change_is_refused_or_is_another_message(
     sent: Message, draw: st.DataObject
@@ -131,7 +130,7 @@ def test_any_change_is_refused_or_is_another_message(
         assert all(map(equal, decode_messages(again, ONE, TWO), [message]))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_noise_is_refused(body: bytes) -> None:
     """Whatever comes: a `ProtocolError`, or an empty list of messages."""

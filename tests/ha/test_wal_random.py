@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 from faulty_disk import FaultyDisk
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_model import LogModel, held, step
 
@@ -105,7 +105,7 @@ def live(seed: int, *, crashes: int, flip: bool) -> str:
     return "torn" if life.torn else "kept"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(st.integers(0, 2**32), st.lists(st.sampled_from("aaaascr"), max_size=40))
 def test_any_sequence_equals_the_model(seed: int, steps: list[str]) -> None:
     """Appends, cuts, syncs, compactions and restarts: what is read is what was put."""

@@ -29,7 +29,7 @@ _value = st.recursive(
 _frame = st.dictionaries(_text, _value, max_size=4)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(_frame, max_size=5), st.integers(1, 7))
 def test_frames_survive_however_the_bytes_arrive(sent, size):
     """A stream cut anywhere gives the frames that went in, in their order."""
@@ -41,7 +41,7 @@ def test_frames_survive_however_the_bytes_arrive(sent, size):
     assert len(buffer) == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_frame, st.data())
 def test_a_torn_frame_is_never_given_out(sent, data):
     """Of a frame that lacks its end nothing comes, and it is known to be torn."""
@@ -52,7 +52,7 @@ def test_a_torn_frame_is_never_given_out(sent, data):
     assert len(buffer) == cut
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_garbage_is_a_protocol_error_or_a_value(body):
     """Bytes from anywhere raise nothing but `ProtocolError`."""
@@ -62,7 +62,7 @@ def test_garbage_is_a_protocol_error_or_a_value(body):
         pass
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
 def test_a_garbage_stream_gives_maps_or_a_protocol_error(body):
     """Whatever comes out of a buffer is a map."""

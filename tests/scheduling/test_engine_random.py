@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from engine_kit import GIB, gpus, need
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtf_dask.demand import parse
@@ -305,7 +305,7 @@ def play(seed: int, steps: int, **more: Any) -> Play:
     prefetch_s=st.sampled_from((0.0, 0.05, 2.0)),
     shares=st.sampled_from((1, 8)),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 def test_promises_hold_whatever_happens(
     seed: int, prefetch_s: float, shares: int
 ) -> None:

@@ -80,7 +80,7 @@ def items(inventory: Inventory) -> dict[Key, Held | Running | Erred]:
     return {one.key: one for one in every}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(worlds(), BROUGHT)
 def test_what_is_of_another_making_is_freed_and_is_else_as_if_it_was_not_brought(
     world: World, brought: dict[str, Inventory]

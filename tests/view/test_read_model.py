@@ -137,7 +137,6 @@ def follow(model: ReadModel, mirror: Mirror) -> None:
         mirror.hear(read(event))
 
 
-@settings(deadline=None)
 @given(histories)
 def test_what_is_there_is_what_was_put_last(history: list[tuple[Changes, int]]) -> None:
     """Applied in any number of steps it is the same, and what cannot be read is not."""
@@ -153,7 +152,6 @@ def test_what_is_there_is_what_was_put_last(history: list[tuple[Changes, int]]) 
         assert model.count(kind) == len(list(model.of_kind(kind)))
 
 
-@settings(deadline=None)
 @given(histories, st.data())
 def test_a_reader_that_resumes_anywhere_ends_with_the_same(
     history: list[tuple[Changes, int]], data: st.DataObject
@@ -189,7 +187,6 @@ def test_a_reader_that_resumes_anywhere_ends_with_the_same(
     )
 
 
-@settings(deadline=None)
 @given(histories, st.integers(0, 3))
 def test_snapshot_and_deltas_make_the_later_snapshot(
     history: list[tuple[Changes, int]], at: int
@@ -340,7 +337,7 @@ def test_texts_and_lists_are_cut() -> None:
     assert formed("worker", {"name": "\ud800"})["name"] == "�"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(sorted(SHAPES)), st.text(min_size=1, max_size=500))
 def test_every_name_has_a_key_of_its_own(kind: str, name: str) -> None:
     """Keys are short, plain, and known again; other names have others."""
@@ -361,7 +358,6 @@ def test_what_is_no_key_is_refused(key: str) -> None:
         kind_of(key)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(SHAPES)), plain)
 def test_every_record_fits_its_own_reader(kind: str, value: Any) -> None:
     """What can be formed can be written and read again, the same, whatever it was."""
@@ -380,7 +376,6 @@ def test_what_is_too_long_in_all_loses_a_list() -> None:
     assert found["cpu"] == 1.5
 
 
-@settings(deadline=None)
 @given(a_record())
 def test_records_are_written_as_json_has_them(one: tuple[str, dict[str, Any]]) -> None:
     """Whatever may be in one: nothing is refused when it is written, in ASCII."""

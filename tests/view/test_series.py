@@ -35,7 +35,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(steps)
 def test_what_is_counted_is_neither_lost_nor_doubled(
     looks: list[tuple[float, int, int]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from raft_datadriven import SHARED, WHY_SKIPPED, directives, files
 from raft_describe import described_membership, described_progress, steps_of
@@ -72,7 +72,6 @@ steps_lists = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["simple", "joint", "leave"]), steps_lists),
@@ -121,7 +120,6 @@ def _parts(result: Changed | Unchanged) -> tuple:
     return result.membership, result.progress
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         ConfigChange,
@@ -138,7 +136,6 @@ def test_a_change_is_read_as_it_was_written(change: ConfigChange) -> None:
     assert decoded(Entry(1, 1, kind, payload)) == change
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.sampled_from([1, 2]))
 def test_bytes_that_are_no_change_are_answered_with_none(
     payload: bytes, kind: int

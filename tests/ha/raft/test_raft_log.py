@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dtf_dask.ha.raft.inflights import Inflights
@@ -46,7 +46,6 @@ operations = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(operations)
 def test_a_log_is_one_list_however_far_the_disk_is(
     steps: list[tuple[str, int, int]],
@@ -107,7 +106,6 @@ def check(log: Log, model: list[Entry]) -> None:
         assert log.slice(first - 1, last + 1, UNLIMITED) is None
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=8).map(sorted),
     st.lists(st.integers(1, 5), min_size=1, max_size=8).map(sorted),
@@ -127,7 +125,6 @@ def test_entries_conflict_where_their_terms_first_differ(
     assert log.conflict(incoming) == expected
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 5), min_size=1, max_size=10).map(sorted),
     st.integers(0, 14),
@@ -215,7 +212,6 @@ def test_changes_of_the_configuration_are_found() -> None:
     assert log.has_config_change(4, 6)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 300))
 def test_the_first_entries_that_fit_and_at_least_one(
     sizes: list[int], bytes_max: int
@@ -232,7 +228,6 @@ def test_the_first_entries_that_fit_and_at_least_one(
     assert limited(clipped, bytes_max) == taken
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(1, 10)), max_size=40),
     st.integers(1, 5),
