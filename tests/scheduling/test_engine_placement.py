@@ -49,7 +49,7 @@ def test_an_explanation_tells_the_fastest_kind_and_how_sure_that_is() -> None:
         found = bench.engine.explain("x", bench.now)
         assert found is not None
         (words,) = (part for part in found.why.split("; ") if "sure" in part)
-        assert words.startswith("fastest on a 1 thread, ")
+        assert words.startswith("fastest on a (1 thread), ")
         sure.append(int(words.removesuffix("% sure").rsplit(" ", 1)[1]))
     assert sure[0] < sure[1]
 

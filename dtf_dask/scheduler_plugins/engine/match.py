@@ -18,7 +18,7 @@ AMOUNT_MAX = 1e15
 """The largest amount that anybody may ask for, of anything."""
 
 _OWN = ("cpu", "memory", "gpu", "gpu_memory")
-_KIND_FACTS = ("os.name", "cpu.arch", "cpu.model", "cpu.cores")
+_KIND_FACTS = ("os.name", "cpu.arch", "cpu.model")
 
 
 class Shape:
@@ -151,7 +151,8 @@ class Capacity:
         """Why an idle worker is too small; empty if it is not."""
         reasons = []
         if shape.cpu > self.threads:
-            reasons.append(f"needs cpu {shape.cpu:g}; has {_threads(self.threads)}")
+            has = _many(self.threads, "thread")
+            reasons.append(f"needs cpu {shape.cpu:g}; has {has}")
         if shape.memory > self.memory:
             reasons.append(
                 f"needs memory {format_size(int(shape.memory))}; "
@@ -200,15 +201,25 @@ def task_facts(ask: Ask) -> dict[str, Any]:
 
 
 def kind_of(offer: Offer) -> str:
-    """The kind of machine, in words: under this durations are learned."""
+    """The kind of machine, in words: under this durations are learned.
+
+    Examples
+    --------
+    >>> kind_of(Offer(1, facts={"os.name": "linux", "cpu.cores": 2}))
+    'linux (2 cores, 1 thread)'
+    """
     facts = offer.facts
-    words = [str(facts[name]) for name in _KIND_FACTS if name in facts]
-    words.append(_threads(offer.threads))
+    machine = " ".join(str(facts[name]) for name in _KIND_FACTS if name in facts)
+    parts = []
+    if "cpu.cores" in facts:
+        parts.append(_many(facts["cpu.cores"], "core"))
+    parts.append(_many(offer.threads, "thread"))
     usable = len(gpu_sizes(offer.gpus))
     if usable:
         model = facts.get("gpu.model") or offer.gpus[0].id.partition("-")[0]
-        words.append(f"{usable} x {model}")
-    return " ".join(words)
+        parts.append(f"{usable} x {model}")
+    size = ", ".join(parts)
+    return f"{machine} ({size})" if machine else size
 
 
 def gpu_sizes(gpus: tuple[Gpu, ...]) -> tuple[int, ...]:
@@ -232,5 +243,5 @@ def needs_text(want: Want) -> str:
     return ", ".join(words) or "any worker"
 
 
-def _threads(count: int) -> str:
-    return f"{count} thread" + "s" * (count != 1)
+def _many(count: object, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
