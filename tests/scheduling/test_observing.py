@@ -145,6 +145,9 @@ def test_workers_come_go_and_are_lost() -> None:
         async with room(None, None) as made:
             looker = Looker(made.scheduler)
             workers = made.scheduler.workers
+            looker.ask()
+            # Not yet, or already: who has just come is not paused.
+            assert {one["shut"] for one in looker.of("worker")} == {""}
             await made.until(
                 lambda: {one.status.name for one in workers.values()} == {"running"}
             )

@@ -6,7 +6,7 @@ import math
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from distributed import Scheduler
+from distributed import Scheduler, Status
 from distributed.scheduler import WorkerState
 
 from dtf_dask.errors import ProtocolError
@@ -178,7 +178,8 @@ class Sight:
             "address": ws.address,
             "kind": kind,
             "breaker": breaker,
-            "shut": shut,
+            # Who has only just come is not paused: that he runs is said next.
+            "shut": "" if ws.status == Status.init else shut,
             "kept_for": kept_for,
             "status": ws.status.name,
             "threads": ws.nthreads,
