@@ -103,8 +103,13 @@ async def _begun(link: ViewLink, run: str) -> Record:
     while (found := _run(link, run)) is None:
         if loop.time() > ends_at:
             known = sorted(str(one["run"]) for _, one in link.model.of_kind("run"))
-            there = ", ".join(known[-5:]) or "none: only coordinators know of runs"
-            raise UsageError(f"no run {run!r:.100} is known there; there are {there}")
+            if known:
+                there = f"there are {', '.join(known[-5:])}"
+            elif (link.model.get("cluster") or {}).get("term"):
+                there = "none has begun yet"
+            else:
+                there = "only coordinators know of runs"
+            raise UsageError(f"no run {run!r:.100} is known there: {there}")
         await asyncio.sleep(ASKED_S / 2)
         await _ask(link)
     return found

@@ -19,6 +19,7 @@ from dtf_dask.cli.top_coordinators import coordinators
 from dtf_dask.cli.view_link import ViewLink
 from dtf_dask.cli.watch_screen import watched
 from dtf_dask.cluster import LocalCluster
+from dtf_dask.errors import UsageError
 from dtf_dask.scheduler_plugins.adapter.observing import Observer
 from dtf_dask.view.records import formed
 
@@ -99,7 +100,7 @@ def test_it_ends_with_the_run_and_its_exit_code(
         address = cluster.scheduler_address
         code, out, err = watch("--address", address)
         assert (code, out) == (4, "")
-        assert "no run 'last' is known there" in err
+        assert "no run 'last' is known there: only coordinators know of runs" in err
         observer = Observer.install(cluster.scheduler)
         run = {"run": "r-1", "planned": 2, "started_at": 1.0, "status": "running"}
 
@@ -125,9 +126,10 @@ def test_it_ends_with_the_run_and_its_exit_code(
 
 
 def test_it_goes_on_under_the_next_leader(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While nobody leads it waits."""
+    """While nobody leads it waits; of coordinators that know of no run it says so."""
+    monkeypatch.setattr(watching, "_BEGINS_S", 0.0)
     sys.path.insert(0, str(Path(__file__).parents[1] / "standby"))
     from one_node import leading, with_ledger
 
@@ -136,10 +138,13 @@ def test_it_goes_on_under_the_next_leader(
     async def check(ledger: Any, port: int) -> None:
         async with leading(ledger, port) as leader:
             observer = Observer.install(leader.role.scheduler)
+            link = ViewLink(leader.address)
+            await link.ask()
+            with pytest.raises(UsageError, match="there: none has begun yet"):
+                await watching._begun(link, "last")
             observer.put("run", "r-1", run)
             observer.look()
             await leader.role.durability.settled()
-            link = ViewLink(leader.address)
             following = asyncio.ensure_future(
                 watching._watch(link, "last", live=False, as_json=True)
             )
