@@ -35,7 +35,7 @@ def status(address: str | None, as_json: bool) -> None:
         standing = asyncio.run(_of_folder(read_config(Path(address))))
     else:
         standing = talk(address, _of_leader)
-    if as_json and standing.leader is not None:
+    if standing.leader is not None and (as_json or standing.holdings):
         standing.view = asyncio.run(_view(standing.address))
     if as_json:
         print_json(standing.plain())

@@ -10,10 +10,14 @@ from typing import Any
 from rich.text import Text
 
 from dtf_dask.cli.terminal_table import note, table
+from dtf_dask.explanation import counted
+from dtf_dask.runs.reports.text import one_line
 
 _HEAD = ("COORDINATOR", "SCHEDULER", "TERM", "LAG", "CRASHES", "REMARK")
 _REMARK = len(_HEAD) - 1
 _STYLES = {"leads": "bold green", "taking over": "yellow", "pausing": "red"}
+_OF_COORDINATORS = ("coordinator-", "no-leader", "quorum")
+"""What the alerts are called that are alarms here."""
 _WRONG = ("failure", "disk_full", "removed", "not_taken")
 
 
@@ -81,9 +85,18 @@ class Standing:
         if self.seen_by:
             away = set(status["voters"]) - {leader, *status["active"]}
             found += [f"{self.name(node)} is not heard of" for node in sorted(away)]
-        if not status["quorum_left"]:
+        left = status["quorum_left"]
+        if left is not None and left < 0:
+            found.append("most coordinators cannot be reached: nothing is accepted")
+        elif left == 0 and len(status["voters"]) > 1:
             found.append("if one more coordinator fails, none can lead")
         return found
+
+    @property
+    def alerts(self) -> list[Mapping[str, Any]]:
+        """What else is wrong, as `dtf top` has it: of workers, classes, runs."""
+        told: list[Mapping[str, Any]] = (self.view or {}).get("alerts", [])
+        return [one for one in told if not one["rule"].startswith(_OF_COORDINATORS)]
 
     def plain(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -140,6 +153,9 @@ def status_lines(standing: Standing, columns: int) -> Iterator[Text]:
     yield from table(_HEAD, rows, columns, cut=_REMARK, right=(2, 3, 4))
     for alarm in standing.alarms:
         yield note(f"! {alarm}", columns, "red")
+    for alert in standing.alerts:
+        style = "red" if alert["level"] == "critical" else "yellow"
+        yield note(f"! {one_line(alert['words'])}", columns, style)
     if standing.address:
         yield note(f"Workers and clients: {standing.address}", columns, "dim")
 
@@ -153,25 +169,21 @@ def _cost(scheduler: Mapping[str, Any]) -> str:
     )
     if not (scheduler["tasks"] or scheduler["workers"] or scheduler["missing"]):
         return f"{words}; there was nothing to take over."
-    words += f", with {_count(scheduler['tasks'], 'task')} known"
+    words += f", with {counted(scheduler['tasks'], 'task')} known"
     settled_s = scheduler["settled_after_s"]
     if settled_s < 0:
         return f"{words}; workers are coming back."
     missing = scheduler["missing"]
-    words += f"; {_count(scheduler['workers'], 'worker')} back after {settled_s:.2f} s"
+    words += f"; {counted(scheduler['workers'], 'worker')} back after {settled_s:.2f} s"
     return words + (f", {missing} not." if missing else ".")
 
 
 def _holdings(holdings: Mapping[str, Any]) -> str:
     states = ", ".join(f"{n} {state}" for state, n in holdings["tasks"].items())
     return (
-        f"Now {_count(holdings['workers'], 'worker')},"
-        f" {_count(holdings['clients'], 'client')}, tasks: {states or 'none'}."
+        f"Now {counted(holdings['workers'], 'worker')},"
+        f" {counted(holdings['clients'], 'client')}, tasks: {states or 'none'}."
     )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _ended(scheduler: Mapping[str, Any]) -> str:

@@ -186,7 +186,7 @@ def test_how_a_cluster_stands_is_said() -> None:
     words = " ".join(text.split())
     assert "Cluster lab: a leads since" in words
     assert "after 0.11 s without a leader" in words
-    assert "with 7031 tasks known; 3 workers back after 0.35 s, 1 not." in words
+    assert "with 7,031 tasks known; 3 workers back after 0.35 s, 1 not." in words
     assert "Now 3 workers, 1 client, tasks" in words
     assert "tasks: 7 memory, 2 processing" in words
     assert "a leads 5 1 it has not answered for 3.6 s" in words
@@ -201,6 +201,14 @@ def test_how_a_cluster_stands_is_said() -> None:
     assert len(plain["alarms"]) == 3
     seen = Standing("lab", "", {}, {1: led}, {}, seen_by=1)
     assert "3 is not heard of" in seen.alarms
+    assert "if one more coordinator fails, none can lead" in seen.alarms
+    lost = {"level": "warning", "rule": "worker-lost", "words": "worker w was lost"}
+    seen.view = {"alerts": [lost, {**lost, "rule": "quorum", "words": "twice"}]}
+    text = "\n".join(one.plain for one in status_lines(seen, 100))
+    assert "! worker w was lost" in text
+    assert "twice" not in text
+    alone = {**led, "voters": (1,), "active": ()}
+    assert Standing("lab", "", {}, {1: alone}, {}, seen_by=1).alarms == []
 
 
 def test_that_none_leads_is_said() -> None:
