@@ -1,19 +1,25 @@
 // One case of a run: its attempts, what one of them wrote, how it did before.
 
 import { again } from "./again.js";
-import { card, el, link, setChildren } from "./dom.js";
+import { card, el, link, setChildren, setText } from "./dom.js";
 import { count, duration, moment, short, shortEnd } from "./format.js";
-import { api } from "./live.js";
+import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
+import { Written } from "./written.js";
 
 const TEXTS = ["exception", "traceback", "stdout", "stderr", "log"];
+const GOING_MS = 2000;
+const OVER_MS = 15000;
 
 export class CaseView {
   constructor({ run, case: name, number, worker }) {
     this.asked = { run, name, number, worker };
+    this.goes = false;
+    this.found = null; // the run
     this.failure = el("p", { class: "note", role: "status" });
     this.attempts = new Table("Attempts", this.#columns(), { key: (row) => `${row.number} ${row.worker}`, empty: "No attempt is known here yet." });
+    this.written = new Written();
     this.left = el("div");
     this.again = el("div");
     this.history = new Table("In all runs, the newest first", HISTORY, { key: (row) => `${row.run} ${row.number} ${row.worker}`, empty: "It was never run before." });
@@ -22,12 +28,17 @@ export class CaseView {
       el("p", {}, link("runs", { run }, "Close")),
       this.failure,
       this.attempts.element,
+      this.written.element,
       this.left,
       this.again,
       el("h3", {}, "History"),
       this.history.element,
     );
-    this.#read();
+    this.poll = new Poll(
+      (current) => this.#read(current),
+      () => (this.goes || this.found?.status === "running" ? GOING_MS : OVER_MS),
+      (error) => setText(this.failure, `It cannot be read: ${error.message}`),
+    );
   }
 
   #columns() {
@@ -42,27 +53,42 @@ export class CaseView {
     ];
   }
 
-  async #read() {
-    const { run, name } = this.asked;
-    const path = `/runs/${encodeURIComponent(run)}`;
-    try {
-      const [{ items }, found] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path)]);
-      if (this.gone) return;
-      this.attempts.update(items);
-      const chosen = items.find((one) => String(one.number) === this.asked.number && (!this.asked.worker || one.worker === this.asked.worker));
-      const last = chosen ?? items.at(-1);
-      if (last) await this.#texts(path, last);
-      setChildren(this.again, again(found, [{ words: "this case", options: ["--case", name] }]));
-      const past = await api("/history", { suite: found.suite, case: name, limit: 50 });
-      if (!this.gone) this.history.update(past.items);
-    } catch (error) {
-      this.failure.textContent = `It cannot be read: ${error.message}`;
-    }
+  // `live` says whether the run goes on: the store of this node hears of it later.
+  update(live) {
+    const run = this.found?.run ?? this.asked.run;
+    const goes = live.mirror.rows("run").some((one) => one.run === run && one.status === "running");
+    if (goes === this.goes) return;
+    this.goes = goes;
+    this.poll.now();
   }
 
-  async #texts(path, one) {
+  async #read(current) {
+    const { run, name } = this.asked;
+    const path = `/runs/${encodeURIComponent(run)}`;
+    const going = this.goes ? api(`${path}/tail`, { case: name }) : null;
+    const told = going?.then(({ items }) => items, () => []) ?? [];
+    const [{ items }, found, written] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path), told]);
+    if (!current()) return;
+    setText(this.failure, "");
+    this.found = found;
+    this.attempts.update(items);
+    this.written.update(written);
+    const chosen = items.find((one) => String(one.number) === this.asked.number && (!this.asked.worker || one.worker === this.asked.worker));
+    const last = chosen ?? items.at(-1);
+    if (last) await this.#texts(path, last, current);
+    const past = await api("/history", { suite: found.suite, case: name, limit: 50 });
+    if (!current()) return;
+    if (!this.again.children.length) setChildren(this.again, again(found, [{ words: "this case", options: ["--case", name] }]));
+    this.history.update(past.items);
+  }
+
+  // What an attempt wrote does not change: it is read once.
+  async #texts(path, one, current) {
+    const said = `${one.number} ${one.worker} ${one.outcome}`;
+    if (said === this.said) return;
     const told = await api(`${path}/log`, { case: one.case_id, number: one.number, worker: one.worker });
-    if (this.gone) return;
+    if (!current()) return;
+    this.said = said;
     const shown = TEXTS.filter((name) => told[name].text && !(name === "exception" && told.traceback.text));
     const parts = shown.map((name) => {
       const { text, chars, cut } = told[name];
@@ -75,7 +101,7 @@ export class CaseView {
   }
 
   close() {
-    this.gone = true;
+    this.poll.close();
   }
 }
 

@@ -1,6 +1,7 @@
 // How outcomes, statuses and levels look: a word and a glyph, and a colour with them.
 
 import { el } from "./dom.js";
+import { count } from "./format.js";
 
 // Of each: the glyph, and the name of its colour in style.css.
 export const MARKS = {
@@ -62,7 +63,7 @@ export function countsOf(counts, planned = 0) {
       style: { width: `${(100 * counts[one]) / whole}%` },
     }),
   );
-  const words = found.map((one) => mark(one, `${counts[one]} ${one}`));
+  const words = found.map((one) => mark(one, `${count(counts[one])} ${one}`));
   return el(
     "span",
     { class: "counts" },

@@ -3,7 +3,7 @@
 import { Asked } from "./acts.js";
 import { areaChart, lineChart } from "./charts.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
-import { axisTime, count, counted, duration, percent, rate, short } from "./format.js";
+import { axisTime, count, counted, duration, NOTHING, percent, rate, short } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { SeriesBuffer, stacked } from "./series.js";
@@ -220,6 +220,6 @@ export function liveRuns(live) {
 export function leftOf(run, now) {
   const done = Object.values(run.counts).reduce((all, one) => all + one, 0);
   const took = now - run.started_at;
-  if (!done || took <= 0 || done >= run.planned) return "–";
+  if (!done || took <= 0 || done >= run.planned) return NOTHING;
   return duration((took * (run.planned - done)) / done);
 }

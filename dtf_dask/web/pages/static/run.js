@@ -4,7 +4,7 @@ import { Acts } from "./acts.js";
 import { again } from "./again.js";
 import { CaseView } from "./case.js";
 import { breakable, card, el, link, setChildren, setText } from "./dom.js";
-import { count, duration, moment, short, shortEnd } from "./format.js";
+import { count, duration, moment, NOTHING, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark, square } from "./outcomes.js";
 import { leftOf } from "./overview.js";
@@ -157,13 +157,15 @@ export class OneRun {
   update(live) {
     this.live = live;
     this.acts.update(live);
+    this.case?.update(live);
     const seen = live.mirror.rows("run").find((one) => one.run === this.run);
     const run = this.kept?.status === "running" && seen ? { ...this.kept, ...seen } : (this.kept ?? seen);
     if (!run) return;
     this.stop.hidden = run.status !== "running";
     const took = (run.finished_at ?? live.now) - run.started_at;
-    const left = run.status === "running" ? `, about ${leftOf(run, live.now)} left` : "";
-    const words = `${moment(run.started_at)}, took ${duration(took)}${left}`;
+    const goes = run.status === "running";
+    const left = goes ? leftOf(run, live.now) : NOTHING;
+    const words = `${moment(run.started_at)}, took ${duration(took)}${goes ? " so far" : ""}${left === NOTHING ? "" : `, about ${left} left`}`;
     const said = JSON.stringify([run.status, run.counts, run.planned]);
     if (said !== this.said) {
       this.said = said;

@@ -2,7 +2,7 @@
 
 import { lineChart } from "./charts.js";
 import { card, el, link, setText } from "./dom.js";
-import { axisTime, duration, moment, short } from "./format.js";
+import { axisTime, counted, duration, moment, short } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { leftOf } from "./overview.js";
@@ -62,7 +62,7 @@ class Runs {
     if (said === this.said) return;
     this.said = said;
     const failing = done.filter((one) => bad(one.counts) > 0).length;
-    this.chart.update(values, done.length ? `${done.length} runs that ended, ${failing} of them with failures.` : "No run has ended yet.");
+    this.chart.update(values, done.length ? `${counted(done.length, "run")} ended, ${failing} of them with failures.` : "No run has ended yet.");
   }
 
   close() {

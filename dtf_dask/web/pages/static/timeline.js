@@ -1,7 +1,7 @@
 // What ran where: a row of bars for each worker.
 
 import { Chart, key } from "./charts.js";
-import { axisTime, duration, short, shortEnd } from "./format.js";
+import { axisTime, count, counted, duration, short, shortEnd } from "./format.js";
 import { colour } from "./theme.js";
 
 const ROW_PX = 20;
@@ -128,7 +128,8 @@ function captionOf(names, shown) {
   if (!shown.length) return "Nothing ran in this time that is known here.";
   const failed = shown.filter((one) => COLOURS[one.kind] === "vermillion").length;
   const running = shown.filter((one) => one.kind === "running").length;
-  return `${shown.length} ran or run in this time, ${running} run now, ${failed} failed; on ${names.length} workers (${short(names[0], 24)} first).`;
+  const first = names.length > 1 ? ` (${short(names[0], 24)} first)` : "";
+  return `${count(shown.length)} ran in this time: ${count(failed)} failed, ${count(running)} still going on; on ${counted(names.length, "worker")}${first}.`;
 }
 
 // Bars of a row that overlap share its height. Pure.

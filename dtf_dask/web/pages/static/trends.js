@@ -3,7 +3,7 @@
 import { lineChart } from "./charts.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
 import { Figures } from "./figures.js";
-import { axisTime, duration, percent, short, shortEnd } from "./format.js";
+import { axisTime, counted, duration, percent, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { countsOf, mark } from "./outcomes.js";
 import { SuiteChoice } from "./suite_choice.js";
@@ -71,7 +71,7 @@ class Trends {
   #draw(runs) {
     const at = runs.map((one) => axisTime(one.started_at));
     const took = runs.map((one) => one.finished_at - one.started_at);
-    const words = runs.length ? `The last run took ${duration(took.at(-1))}, the median of ${runs.length} is ${duration(median(took))}.` : "No run has ended yet.";
+    const words = runs.length ? `The last run took ${duration(took.at(-1))}, the median of ${counted(runs.length, "run")} is ${duration(median(took))}.` : "No run has ended yet.";
     this.took.update({ at, took }, words);
     const failed = runs.map((one) => 100 * failedShare(one.counts));
     const last = runs.length ? `${percent(failed.at(-1) / 100)} of the last run's cases failed.` : "No run has ended yet.";
@@ -83,7 +83,7 @@ class Trends {
     const at = past.map((one) => axisTime(one.started_at));
     const of = (passed) => past.map((one) => ((one.outcome === "passed") === passed ? one.duration_s : NaN));
     const found = past.filter((one) => one.outcome === "passed").map((one) => one.duration_s);
-    this.one.update({ at, passed: of(true), failed: of(false) }, found.length ? `It passed ${found.length} times, in ${duration(median(found))} by the median.` : "It has not passed yet.");
+    this.one.update({ at, passed: of(true), failed: of(false) }, found.length ? `It passed ${counted(found.length, "time")}, in ${duration(median(found))} by the median.` : "It has not passed yet.");
     this.attempts.update([...past].reverse());
   }
 
