@@ -68,7 +68,9 @@ class Attempt:
     ``"retried"`` (a failure that a later attempt replaces) or ``""``. ``cpu_s`` is the
     CPU time that it took, with its child processes; ``memory`` the most bytes that its
     process had while it ran, and ``gpu_memory`` those that its processes had of GPUs;
-    None where nobody measured it.
+    None where nobody measured it. ``worker`` is the slot as the suite knows it
+    (``"gw0"``), ``dask_worker`` the worker as schedulers and pages know it; empty where
+    there is no other name, as in a run on this machine alone.
     """
 
     case_id: CaseId
@@ -90,6 +92,7 @@ class Attempt:
     cpu_s: float | None = None
     memory: int | None = None
     gpu_memory: int | None = None
+    dask_worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ def started_workers(address: str, count: int) -> list[Part]:
     """The process of workers, if there are any: they look for a scheduler there.
 
     Pages of their own would take each a second to load, of the two that it starts in.
+    Their names are the same the next time, and tell them apart: w-0, w-1 ...
     """
-    words = (address, "--nworkers", str(count), "--no-dashboard")
+    words = (address, "--nworkers", str(count), "--name", "w", "--no-dashboard")
     return [started("worker", *words)] if count else []
 
 

@@ -108,7 +108,7 @@ def attempt_to_json(attempt: Attempt) -> dict[str, Any]:
         "number": attempt.number,
         "outcome": attempt.outcome.value,
     }
-    for name in ("worker", "host", "detail"):
+    for name in ("worker", "dask_worker", "host", "detail"):
         if text := getattr(attempt, name):
             found[name] = text
     for name in ("started_at", "duration_s"):
@@ -154,6 +154,7 @@ def attempt_from_json(value: Any) -> Attempt:
         number=number,
         outcome=Outcome(outcome),
         worker=_text(fields, "worker", CASE_ID_CHARS_MAX),
+        dask_worker=_text(fields, "dask_worker", CASE_ID_CHARS_MAX),
         host=_text(fields, "host", CASE_ID_CHARS_MAX),
         detail=_text(fields, "detail", CASE_ID_CHARS_MAX),
         started_at=_seconds(fields, "started_at"),

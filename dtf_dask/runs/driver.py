@@ -356,7 +356,7 @@ class RunDriver:
         if not free and not self._out.take(batch, number):
             return  # taken back from this batch, and run there all the same
         place = self._slots.get(slot)
-        attempt, fate = self._tally.judge(frame, slot, place.host if place else "")
+        attempt, fate = self._tally.judge(frame, slot, *(place.where if place else ()))
         if (files := frame.get("artifacts")) and place is not None:
             self._tasks.begin(self._keep_with(files, attempt, place.address))
         else:

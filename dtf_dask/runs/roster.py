@@ -20,7 +20,8 @@ class Slot:
     """Room for one test at a time: a thread of a Dask worker, and its name.
 
     ``outstanding`` are the ids of its batches, the one that runs first; ``offer`` is
-    what its worker has, None if that worker does not say.
+    what its worker has, None if that worker does not say; ``worker`` is what that is
+    called there.
     """
 
     name: str
@@ -28,6 +29,12 @@ class Slot:
     host: str
     offer: Offer | None = None
     outstanding: list[int] = field(default_factory=list)
+    worker: str = ""
+
+    @property
+    def where(self) -> tuple[str, str]:
+        """Its host, and its worker."""
+        return self.host, self.worker
 
 
 class Roster:
@@ -103,7 +110,8 @@ class Roster:
             raise
 
     async def _opened(self, address: str, facts: Mapping[str, Any]) -> list[Slot]:
-        stream = await self._door.open(address, str(facts.get("name", address)))
+        worker = str(facts.get("name", address))
+        stream = await self._door.open(address, worker)
         self._tell_opened(address, stream)
         threads, host = int(facts.get("nthreads", 1)), str(facts.get("host", ""))
         advert = facts.get("dtf_hardware")
@@ -113,7 +121,7 @@ class Roster:
         memory, resources = facts.get("memory_limit") or 0, facts.get("resources")
         had = None if advert is None else _offer(advert, threads, memory, resources)
         opened = [
-            Slot(f"gw{next(self._numbers)}", address, host, had)
+            Slot(f"gw{next(self._numbers)}", address, host, had, worker=worker)
             for _ in range(max(1, threads))
         ]
         self.slots.update({slot.name: slot for slot in opened})

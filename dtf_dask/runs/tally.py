@@ -58,7 +58,11 @@ class Tally:
         self.end = RunEnd()
 
     def judge(
-        self, frame: Mapping[str, Any], slot: str, host: str
+        self,
+        frame: Mapping[str, Any],
+        slot: str,
+        host: str = "",
+        dask_worker: str = "",
     ) -> tuple[Attempt, Fate]:
         """The attempt that a ``case`` or ``crash`` frame tells of, and what follows.
 
@@ -69,7 +73,8 @@ class Tally:
         number = frame["i"]
         self._attempts[number] += 1
         fold = attempt_of_crash if frame["op"] == "crash" else attempt_of_case
-        attempt = fold(frame, self._ids[number], self._attempts[number], slot, host)
+        told = fold(frame, self._ids[number], self._attempts[number], slot, host)
+        attempt = replace(told, dask_worker=dask_worker)
         if frame.get("late"):
             return attempt, "late"
         if attempt.outcome is Outcome.LOST:

@@ -131,8 +131,8 @@ PAST = (
                     **{
                         name: schemas.ATTEMPT["properties"][name]
                         for name in (
-                            *("run", "case_id", "number", "worker", "outcome"),
-                            *("detail", "started_at", "duration_s"),
+                            *("run", "case_id", "number", "worker", "where"),
+                            *("outcome", "detail", "started_at", "duration_s"),
                         )
                     }
                 )

@@ -110,6 +110,7 @@ ATTEMPT = whole_object(
     case_id=TEXT,
     number=WHOLE,
     worker=TEXT,
+    where=TEXT,
     host=TEXT,
     outcome=TEXT,
     detail=TEXT,

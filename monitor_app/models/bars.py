@@ -53,7 +53,8 @@ def bars_of(attempts: Iterable[Mapping[str, Any]]) -> list[Bar]:
             start = float(one["started_at"])
             bar = Bar(
                 *(
-                    str(one["worker"]),
+                    # (A node of before does not say where.)
+                    str(one.get("where") or one["worker"]),
                     start,
                     start + max(0.0, float(one["duration_s"])),
                 ),

@@ -15,7 +15,7 @@ OUTCOME = Column(mark("Outcome"), lambda row: tr(row["outcome"]), mark=_outcome)
 NUMBER = Column(
     mark("No."), lambda row: count(row["number"]), lambda row: row["number"], width=6
 )
-WORKER = Column(mark("Worker"), lambda row: plain(row["worker"]), width=16)
+WORKER = Column(mark("Worker"), lambda row: plain(row["where"]), width=16)
 HOST = Column(mark("Host"), lambda row: plain(row["host"]), width=14)
 TOOK = Column(
     mark("Took"),
@@ -50,6 +50,8 @@ HISTORY_COLUMNS = (
 def attempt_row(told: Row) -> Row:
     """An attempt as the API lists it, with no field missing.
 
+    Where it ran is its slot, if the node does not say more.
+
     Examples
     --------
     >>> attempt_row({"number": 2, "outcome": "failed"})["worker"]
@@ -59,6 +61,7 @@ def attempt_row(told: Row) -> Row:
     found: dict[str, object] = {name: str(told.get(name) or "") for name in texts}
     for name in ("run_started_at", "started_at", "duration_s"):
         found[name] = float(told.get(name) or 0.0)
+    found["where"] = str(told.get("where") or found["worker"])
     found["number"] = int(told.get("number") or 1)
     found["memory"] = told.get("memory")
     return found

@@ -308,7 +308,7 @@ class Case(View):
         rows: dict[str, Row] = {}
         for one in told["items"]:
             row = dict(attempt_row(one))
-            row["kind"] = kinds.get(row["worker"], "")
+            row["kind"] = kinds.get(row["where"], "")
             rows[f"{row['run']}/{row['number']}/{row['worker']}"] = row
         self._past = rows if told["offset"] == 0 else {**self._past, **rows}
         self.history.show(self._past)

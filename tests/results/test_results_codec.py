@@ -38,6 +38,7 @@ attempts = st.builds(
     cpu_s=st.none() | seconds,
     memory=st.none() | st.integers(0, 2**63 - 1),
     gpu_memory=st.none() | st.integers(0, 2**63 - 1),
+    dask_worker=st.text(),
     phases=st.lists(
         st.builds(
             Phase,

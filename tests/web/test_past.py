@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def attempt(
 @pytest.fixture
 def past(room: SiteRoom, tmp_path: Path) -> SiteRoom:
     """Two runs: in the second, ``a`` fails on one kind of worker and passes on another,
-    and ``b`` runs for the first time."""
+    which the run had another name for, and ``b`` runs for the first time."""
     passed, failed = Outcome.PASSED, Outcome.FAILED
     runs = {
         "r1": (100.0, [attempt(A, 1, passed, "w1", 100, 2, rate=10, unit="MB/s")]),
@@ -47,7 +48,10 @@ def past(room: SiteRoom, tmp_path: Path) -> SiteRoom:
             200.0,
             [
                 attempt(A, 1, failed, "w1", 200, 1, rate=99),
-                attempt(A, 2, passed, "w2", 202, 4, rate=5.0, ok=True),
+                replace(
+                    attempt(A, 2, passed, "gw7", 202, 4, rate=5.0, ok=True),
+                    dask_worker="w2",
+                ),
                 attempt(B, 1, passed, "w-gone", 210, 9, result={"n": 1, "by": "x"}),
             ],
         ),
@@ -79,7 +83,7 @@ def test_what_ran_in_a_time(past: SiteRoom) -> None:
 
     def ran(query: str) -> list[tuple[str, int, str]]:
         items = told(past, f"/timeline?{query}")["items"]
-        return [(one["case_id"], one["number"], one["worker"]) for one in items]
+        return [(one["case_id"], one["number"], one["where"]) for one in items]
 
     assert ran("start=1&end=1000") == [
         *(("a", 1, "w1"), ("a", 1, "w1"), ("a", 2, "w2"), ("b", 1, "w-gone")),

@@ -19,6 +19,7 @@ from dtf_dask.model import CaseId, Outcome
 from dtf_dask.runs.results import queries, writes
 from dtf_dask.runs.results.schema import (
     AT_WORKER,
+    WHERE,
     ExactText,
     artifacts,
     attempts,
@@ -365,6 +366,7 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
             cases.c.id.label("case_id"),
             attempts.c.number,
             workers.c.name.label("worker"),
+            WHERE.label("where"),
             attempts.c.host,
             attempts.c.outcome,
             attempts.c.detail,
@@ -384,8 +386,9 @@ def _narrow(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 _FIELDS: Sequence[str] = (
-    *("run", "run_started_at", "case_id", "number", "worker", "host", "outcome"),
-    *("detail", "started_at", "duration_s", "cpu_s", "memory", "gpu_memory"),
+    *("run", "run_started_at", "case_id", "number", "worker", "where", "host"),
+    *("outcome", "detail", "started_at", "duration_s", "cpu_s", "memory"),
+    "gpu_memory",
 )
 
 

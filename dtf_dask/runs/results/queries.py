@@ -201,6 +201,7 @@ def _select_attempts() -> sa.Select[Any]:
             attempts.c.cpu_s,
             attempts.c.memory,
             attempts.c.gpu_memory,
+            attempts.c.dask_worker,
             outputs.c.exception,
             outputs.c.traceback,
             outputs.c.stdout,
@@ -370,6 +371,7 @@ def _attempt(row: sa.Row[Any], refs: tuple[ArtifactRef, ...]) -> Attempt:
         cpu_s=row.cpu_s,
         memory=row.memory,
         gpu_memory=row.gpu_memory,
+        dask_worker=row.dask_worker or "",
     )
 
 

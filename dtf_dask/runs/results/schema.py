@@ -25,12 +25,13 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    func,
 )
 from sqlalchemy.types import TypeDecorator
 
 from dtf_dask.runs.codec import escape_text, unescape_text
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every revision of the schema, oldest first; the last one is what this code reads."""
 
 VERSION_TABLE = "dtf_revision"
@@ -159,6 +160,7 @@ attempts = Table(
     Column("cpu_s", Double()),
     Column("memory", BigInteger()),
     Column("gpu_memory", BigInteger()),
+    Column("dask_worker", ExactText()),
     ForeignKeyConstraint(["case_key"], [cases.c.key]),
     PrimaryKeyConstraint("run_key", "case_key", "number", "worker"),
     Index(None, "case_key", "run_key"),
@@ -212,3 +214,6 @@ AT_WORKER = and_(
     workers.c.run_key == attempts.c.run_key, workers.c.number == attempts.c.worker
 )
 """Of an attempt, the worker that ran it."""
+
+WHERE = func.coalesce(attempts.c.dask_worker, workers.c.name)
+"""Of an attempt at its worker, what pages and schedulers call that."""

@@ -12,7 +12,14 @@ import sqlalchemy as sa
 
 from dtf_dask.model import CaseId, Outcome
 from dtf_dask.runs.results import queries, writes
-from dtf_dask.runs.results.schema import AT_WORKER, attempts, cases, runs, workers
+from dtf_dask.runs.results.schema import (
+    AT_WORKER,
+    WHERE,
+    attempts,
+    cases,
+    runs,
+    workers,
+)
 from dtf_dask.runs.results.verdicts import FAILING, AttemptRow, verdicts
 
 Row = dict[str, Any]
@@ -40,6 +47,7 @@ def timeline(
             cases.c.id.label("case_id"),
             attempts.c.number,
             workers.c.name.label("worker"),
+            WHERE.label("where"),
             attempts.c.outcome,
             attempts.c.detail,
             attempts.c.started_at,
@@ -203,7 +211,7 @@ def _groups(
     statement = (
         sa.select(
             attempts.c.case_key,
-            workers.c.name,
+            WHERE,
             sa.func.sum(passed),
             sa.func.sum(failed),
             sa.func.sum(passed * attempts.c.duration_s),
@@ -213,7 +221,7 @@ def _groups(
             attempts.c.case_key.in_(keys),
             attempts.c.run_key.in_(last_runs(suite, runs_max)),
         )
-        .group_by(attempts.c.case_key, workers.c.name)
+        .group_by(attempts.c.case_key, WHERE)
     )
     sums: dict[int, dict[str, list[float]]] = {}
     for key, worker, passes, failures, took_s in connection.execute(statement):

@@ -253,6 +253,7 @@ def _narrow(attempt: Attempt) -> dict[str, Any]:
         "cpu_s": attempt.cpu_s,
         "memory": attempt.memory,
         "gpu_memory": attempt.gpu_memory,
+        "dask_worker": attempt.dask_worker or None,
     }
 
 

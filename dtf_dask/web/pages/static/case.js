@@ -2,7 +2,7 @@
 
 import { again } from "./again.js";
 import { card, el, link, setChildren, setText } from "./dom.js";
-import { count, duration, moment, short, shortEnd } from "./format.js";
+import { bytes, count, duration, moment, NOTHING, short, shortEnd } from "./format.js";
 import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
@@ -46,9 +46,10 @@ export class CaseView {
     return [
       { name: "Attempt", of: (row) => link("runs", { run, case: name, number: row.number, worker: row.worker }, `number ${row.number}`) },
       { name: "Outcome", of: (row) => mark(row.outcome) },
-      { name: "Worker", of: (row) => link("workers", { worker: row.worker }, short(row.worker, 40)) },
+      { name: "Worker", of: (row) => link("workers", { worker: row.where }, short(row.where, 40)) },
       { name: "Began", of: (row) => moment(row.started_at) },
       { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
+      { name: "Used", of: usedWords },
       { name: "Why", kind: "wide", of: (row) => short(row.why || row.detail, 200) },
     ];
   }
@@ -96,7 +97,7 @@ export class CaseView {
       const open = name === "traceback" || name === "exception";
       return el("details", { open }, el("summary", {}, `${name}${more}`), el("pre", { tabindex: "0", "aria-label": name }, text));
     });
-    const head = el("h3", {}, `Attempt ${one.number} on ${short(one.worker, 60)}: `, mark(one.outcome));
+    const head = el("h3", {}, `Attempt ${one.number} on ${short(one.where, 60)}: `, mark(one.outcome));
     setChildren(this.left, head, parts.length ? parts : el("p", { class: "note" }, "It wrote nothing."));
   }
 
@@ -105,11 +106,21 @@ export class CaseView {
   }
 }
 
+// What was measured of it.
+function usedWords({ cpu_s: cpu, memory, gpu_memory: gpu }) {
+  const words = [
+    cpu === null ? "" : `${duration(cpu)} of CPU`,
+    memory === null ? "" : bytes(memory),
+    gpu === null ? "" : `${bytes(gpu)} of GPUs`,
+  ];
+  return words.filter(Boolean).join(", ") || NOTHING;
+}
+
 const HISTORY = [
   { name: "Run", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number, worker: row.worker }, short(row.run, 40)) },
   { name: "Began", of: (row) => moment(row.run_started_at) },
   { name: "Outcome", of: (row) => mark(row.outcome) },
-  { name: "Worker", of: (row) => short(row.worker, 40) },
+  { name: "Worker", of: (row) => short(row.where, 40) },
   { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
   { name: "Why", kind: "wide", of: (row) => short(row.why || row.detail, 160) },
 ];

@@ -105,9 +105,9 @@ class Coordinators {
     const start = gap.start - BEFORE_S;
     const end = Math.min(one.at + one.settled_after_s + AFTER_S, Math.max(live.now, one.at + 1));
     setText(this.title, `Term ${one.term}, ${clock(one.at)}: nobody led for ${duration(one.without_leader_s)} (the band).`);
-    const names = [...new Set(this.attempts.map((each) => each.worker))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    const names = [...new Set(this.attempts.map((each) => each.where))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
     const bars = this.attempts.map((each) => ({
-      row: each.worker,
+      row: each.where,
       start: each.started_at,
       end: each.started_at + each.duration_s,
       kind: each.outcome,
@@ -144,7 +144,7 @@ const FAILOVERS = [
 ];
 const TOUCHED = [
   { name: "Test", kind: "case", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number }, breakable(shortEnd(row.case_id, 80))) },
-  { name: "Worker", of: (row) => short(row.worker, 40) },
+  { name: "Worker", of: (row) => short(row.where, 40) },
   { name: "Outcome", of: (row) => mark(row.outcome) },
   { name: "What it cost", of: (row) => row.cost },
 ];

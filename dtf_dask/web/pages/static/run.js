@@ -147,8 +147,8 @@ export class OneRun {
       this.timeline.update([], [], this.kept.started_at, this.kept.started_at + 1);
       return;
     }
-    const names = [...new Set(items.map((one) => one.worker))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-    const bars = items.map((one) => ({ row: one.worker, start: one.started_at, end: one.started_at + one.duration_s, kind: one.outcome, words: one.case_id }));
+    const names = [...new Set(items.map((one) => one.where))].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+    const bars = items.map((one) => ({ row: one.where, start: one.started_at, end: one.started_at + one.duration_s, kind: one.outcome, words: one.case_id }));
     const start = Math.min(...bars.map((one) => one.start));
     const end = Math.max(...bars.map((one) => one.end));
     this.timeline.update(names.slice(0, ROWS_MAX), bars, start, Math.max(end, start + 0.1));

@@ -105,7 +105,7 @@ const RUNS = [
 const ATTEMPTS = [
   { name: "Run", of: (row) => link("runs", { run: row.run, case: row.case_id, number: row.number }, short(row.run, 40)) },
   { name: "Outcome", of: (row) => mark(row.outcome) },
-  { name: "Worker", of: (row) => short(row.worker, 40) },
+  { name: "Worker", of: (row) => short(row.where, 40) },
   { name: "Took", kind: "number", of: (row) => duration(row.duration_s) },
 ];
 

@@ -142,7 +142,7 @@ function runsNow(row) {
 // What ran, and what runs, as bars of a timeline.
 export function barsOf(attempts, rows, live) {
   const bars = attempts.map((one) => ({
-    row: one.worker,
+    row: one.where,
     start: one.started_at,
     end: one.started_at + one.duration_s,
     kind: one.outcome,
