@@ -5,6 +5,9 @@ has something of the first must not have it taken for something of the second. S
 making has a mark, which follows from the submission that made the task. It is the same
 in all schedulers; it goes to workers with the task, and comes back in their inventory
 with what became of it. Equality decides.
+
+A value that was scattered has a mark, too, which follows from who scattered it and when
+that was written. Its workers hear of it a moment after they have the value.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ ANNOTATION = "dtf-made"
 inputs in the order in which they are named. Also the word by which a worker says that
 it understands, and the ``op`` by which it is told of copies."""
 NONE = 0
-"""Of what no submission made, as of scattered values."""
+"""Of what no submission made, and of a value whose worker has not heard more."""
 
 
 def mark_of(client: str, seq: int) -> int:

@@ -17,8 +17,9 @@ open                       memory wins; else the latest attempt, if it goes on a
 =========================  ===========================================================
 
 What is of another making of the key (see `dtf_dask.durable.makings`) is freed, and is
-else as if it had not been brought. The latest attempt is the one with the highest run
-id: schedulers count on, over terms.
+else as if it had not been brought. Nobody can make a scattered value again: a worker
+that has not heard of which making it is, is believed, and told. The latest attempt is
+the one with the highest run id: schedulers count on, over terms.
 """
 
 from __future__ import annotations
@@ -49,12 +50,15 @@ class Known:
         all up to that, unless it still waits for that one.
     made
         The mark of its making.
+    value
+        Whether it was scattered, and nobody can make it.
     """
 
     standing: Standing
     worker: str = ""
     run_id: int = -1
     made: int = NONE
+    value: bool = False
 
 
 class View(Protocol):
@@ -116,6 +120,8 @@ class Plan:
         By worker, what it is to forget.
     freed
         Attempts among those, which may go on for a while: a thread cannot be ended.
+    untold
+        By worker, the values that it has not heard the marks of.
     """
 
     memory: dict[Key, Result] = field(default_factory=dict)
@@ -130,6 +136,7 @@ class Plan:
     again: list[tuple[str, Key]] = field(default_factory=list)
     free: dict[str, list[Key]] = field(default_factory=dict)
     freed: list[tuple[str, Running]] = field(default_factory=list)
+    untold: dict[str, list[Key]] = field(default_factory=dict)
 
 
 def plan(brought: Mapping[str, Inventory], view: View) -> Plan:
@@ -161,6 +168,8 @@ class _Planning:
         for held in inventory.memory:
             key = held.key
             known = self._known(held)
+            if known is not None and known.made != held.made:
+                made.untold.setdefault(worker, []).append(key)
             if known is None or known.standing == "erred":
                 self._free(worker, key)
             elif known.standing == "open":
@@ -177,7 +186,9 @@ class _Planning:
     def _known(self, brought: Held | Running | Erred) -> Known | None:
         """The task that something is of, if that is wanted still."""
         known = self._view.known(brought.key)
-        return known if known is not None and known.made == brought.made else None
+        if known is None or known.made == brought.made:
+            return known
+        return known if known.value and brought.made == NONE else None
 
     def _result(self, worker: str, held: Held, actor: bool) -> None:
         found = self.plan.memory.get(held.key)

@@ -16,12 +16,14 @@ from distributed import Scheduler
 from distributed.scheduler import TaskState
 
 from dtf_dask.durable import operations
+from dtf_dask.durable.makings import mark_of
 from dtf_dask.durable.operations import Operation, encode_operation
-from dtf_dask.standby import dask_moving, dask_seam
+from dtf_dask.standby import dask_makings, dask_moving, dask_seam, dask_takeover
 from dtf_dask.standby.asked_again import AskedAgain
 from dtf_dask.standby.burying import Buried, Graveyard
 from dtf_dask.standby.described import Described
 from dtf_dask.standby.huge import in_turns
+from dtf_dask.standby.journal import APART_S
 from dtf_dask.standby.living import Living
 from dtf_dask.standby.submitted import possible, prepare
 from dtf_dask.standby.telling import Telling
@@ -314,6 +316,7 @@ class Applier:
         scheduler = self.scheduler
         made: list[TaskState] = []
         again: list[TaskState] = []
+        mark = mark_of(op.client, round(at_s / APART_S))
         for key in op.body[0]:
             ts = scheduler.tasks.get(key)
             if ts is None:
@@ -324,11 +327,14 @@ class Applier:
                 again.append(ts)
                 continue
             made.append(ts)  # the leader knows a value before this says so
+            dask_takeover.mark_value(ts, mark)
         self.living.asserted(packed, op.client, [ts.key for ts in made], op.body[0])
         dask_seam.known_client(scheduler, op.client)
         scheduler.client_desires_keys(keys=op.body[0], client=op.client)
         self._again.keep(made)
         self._again.note(again, at_s)
+        if self.leads:
+            dask_makings.tell_holders(scheduler, made)
         yield from ()
 
     def _client_gone(self, op: Operation, packed: bytes, at_s: float, _: Any) -> Slices:

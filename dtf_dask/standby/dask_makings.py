@@ -11,7 +11,7 @@ from typing import Any
 
 from distributed import Scheduler
 from distributed.active_memory_manager import ActiveMemoryManagerExtension
-from distributed.scheduler import SchedulerState
+from distributed.scheduler import SchedulerState, TaskState
 
 from dtf_dask.durable.makings import ANNOTATION, NONE
 from dtf_dask.standby.dask_takeover import made_of
@@ -74,7 +74,7 @@ def install(scheduler: Scheduler) -> None:
     def copies(addr: str, keys: Iterable[Any], *, stimulus_id: str) -> None:
         keys = list(keys)
         own_copies(addr, keys, stimulus_id=stimulus_id)
-        _tell(scheduler, addr, keys)
+        tell(scheduler, addr, keys)
 
     async def gather(worker_address: str, who_has: Mapping[Any, Any]) -> set[Any]:
         asked = {key: scheduler.tasks.get(key) for key in who_has}
@@ -84,7 +84,7 @@ def install(scheduler: Scheduler) -> None:
             for key, ts in asked.items()
             if key not in failed and ts is not None and scheduler.tasks.get(key) is ts
         ]
-        _tell(scheduler, worker_address, same)
+        tell(scheduler, worker_address, same)
         return failed
 
     vars(scheduler).update(
@@ -92,7 +92,17 @@ def install(scheduler: Scheduler) -> None:
     )
 
 
-def _tell(scheduler: Scheduler, worker: str, keys: Iterable[Any]) -> None:
+def tell_holders(scheduler: Scheduler, tasks: Iterable[TaskState]) -> None:
+    """Tell all that have a result, each, of which making it is."""
+    by_worker: dict[str, list[Any]] = {}
+    for ts in tasks:
+        for ws in ts.who_has or ():
+            by_worker.setdefault(ws.address, []).append(ts.key)
+    for worker, keys in by_worker.items():
+        tell(scheduler, worker, keys)
+
+
+def tell(scheduler: Scheduler, worker: str, keys: Iterable[Any]) -> None:
     """Tell a worker of what the copies are that it has, or will have."""
     ws = scheduler.workers.get(worker)
     if ws is None or worker not in scheduler.stream_comms:

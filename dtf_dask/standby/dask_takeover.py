@@ -19,7 +19,7 @@ from distributed.scheduler import SchedulerState, TaskState, WorkerState
 from distributed.shuffle._core import ShuffleRunSpec
 
 from dtf_dask.durable.inventory import Erred
-from dtf_dask.durable.makings import NONE
+from dtf_dask.durable.makings import ANNOTATION, NONE, mark_in
 from dtf_dask.errors import TaskLostError
 from dtf_dask.standby.adoption import Known, Standing
 from dtf_dask.submission.table import shown
@@ -123,8 +123,15 @@ def number_runs(term: int) -> None:
 
 def made_of(ts: TaskState) -> int:
     """The mark of a task's making; see `dtf_dask.durable.makings`."""
+    if ts.run_spec is None:
+        return mark_in(ts.annotations)
     made: int = getattr(ts.run_spec, "made", NONE)
     return made
+
+
+def mark_value(ts: TaskState, made: int) -> None:
+    """Write down of which making a value is that was scattered."""
+    ts.annotations = {**(ts.annotations or {}), ANNOTATION: (made,)}
 
 
 def is_of(scheduler: Scheduler, key: Key, made: int) -> bool:
@@ -148,7 +155,7 @@ class SchedulerView:
         run_id = -1 if ts.run_id is None else ts.run_id
         on = ts.processing_on
         standing, worker = _STANDINGS[ts.state], on.address if on else ""
-        return Known(standing, worker, run_id, made_of(ts))
+        return Known(standing, worker, run_id, made_of(ts), ts.run_spec is None)
 
     def needs(self, key: Key) -> list[Key]:
         """The inputs of a task."""

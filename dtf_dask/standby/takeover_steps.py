@@ -13,7 +13,7 @@ from distributed import Scheduler
 
 from dtf_dask.durable.inventory import Inventory, Running
 from dtf_dask.durable.successor import Attempt, Successor
-from dtf_dask.standby import dask_adopting, dask_takeover
+from dtf_dask.standby import dask_adopting, dask_makings, dask_takeover
 from dtf_dask.standby.adoption import Plan, plan
 from dtf_dask.submission.table import Key
 
@@ -154,6 +154,8 @@ def _told_of_known(scheduler: Scheduler, made: Plan) -> None:
     """What is known of tasks that the scheduler has somewhere already."""
     for where, key in made.copies:
         dask_adopting.add_copy(scheduler, where, key)
+    for where, keys in made.untold.items():
+        dask_makings.tell(scheduler, where, keys)
     for where, key in made.known_erred:
         dask_adopting.remember_erred(scheduler, where, key)
     for where, running in made.kept:

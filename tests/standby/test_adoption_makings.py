@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
+from dtf_dask.durable.makings import NONE
 from dtf_dask.standby.adoption import Known, plan
 from dtf_dask.submission.table import Key
 
-KEYS, WORKERS, MARKS = "xyz", ("a", "b"), (0, 1, 2)
+KEYS, WORKERS, MARKS = "xyz", ("a", "b"), (NONE, 1, 2)
 
 
 @dataclasses.dataclass
@@ -50,7 +51,9 @@ def worlds(draw: st.DrawFn) -> World:
         standing: Any = draw(st.sampled_from(["open", "processing", "memory", "erred"]))
         worker = draw(st.sampled_from(WORKERS)) if standing == "processing" else ""
         run_id = draw(st.integers(-1, 3))
-        tasks[key] = Known(standing, worker, run_id, draw(st.sampled_from(MARKS)))
+        made = draw(st.sampled_from(MARKS))
+        value = standing in ("open", "memory") and draw(st.booleans())
+        tasks[key] = Known(standing, worker, run_id, made, value)
         if standing == "memory":
             holders[key] = draw(st.sets(st.sampled_from(WORKERS)))
     return World(tasks, holders)
@@ -80,19 +83,25 @@ def items(inventory: Inventory) -> dict[Key, Held | Running | Erred]:
     return {one.key: one for one in every}
 
 
+def is_other(known: Known, brought: Held | Running | Erred) -> bool:
+    untold = known.value and brought.made == NONE
+    return known.made != brought.made and not untold
+
+
 @settings(max_examples=400)
 @given(worlds(), BROUGHT)
 def test_what_is_of_another_making_is_freed_and_is_else_as_if_it_was_not_brought(
     world: World, brought: dict[str, Inventory]
 ) -> None:
-    """The plan is that of the inventories without it, with its frees."""
+    """The plan is that of the inventories without it, with its frees. A scattered value
+    may be that of a worker which has not heard of its mark, and is told then."""
     made = plan(brought, world)
     alike, others = {}, {}
     for worker, inventory in brought.items():
         mine = {
             key
             for key, one in items(inventory).items()
-            if key in world.tasks and world.tasks[str(key)].made != one.made
+            if key in world.tasks and is_other(world.tasks[str(key)], one)
         }
         others[worker] = mine
         alike[worker] = dataclasses.replace(
@@ -108,3 +117,7 @@ def test_what_is_of_another_making_is_freed_and_is_else_as_if_it_was_not_brought
     for worker in WORKERS:
         freed = set(without.free.get(worker, ())) | others[worker]
         assert set(made.free.get(worker, ())) == freed
+        for key in made.untold.get(worker, ()):
+            assert (
+                items(brought[worker])[key].made == NONE != world.tasks[str(key)].made
+            )

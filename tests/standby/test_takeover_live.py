@@ -19,6 +19,7 @@ from dtf_dask import Client
 from dtf_dask.durable.makings import ANNOTATION
 from dtf_dask.errors import TaskLostError
 from dtf_dask.ha.local_ledger import LocalLedger
+from dtf_dask.worker_plugins.dask_holdings import mark_of
 
 RUNS: Counter[str] = Counter()
 GATES: dict[str, asyncio.Event] = {}
@@ -213,6 +214,52 @@ def test_a_result_that_was_moved_is_known_for_what_it_is(tmp_path: Path) -> None
             async with leading(ledger, port):
                 assert await client.gather([moved, copied]) == ["moved", "copied"]
                 assert set(RUNS.values()) == {1}, RUNS
+
+    with_ledger(tmp_path, check)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_value_that_is_scattered_again_is_not_the_one_before(
+    direct: bool, tmp_path: Path
+) -> None:
+    """What a worker has of it, which never heard that it went, does not count; and
+    while it is known it stays what it was, for whoever scatters what."""
+
+    async def check(ledger: LocalLedger, port: int) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with leading(ledger, port) as leader:
+                address, scheduler = leader.address, leader.role.scheduler
+                a, b = await stack.enter_async_context(two_workers(address))
+                client = await stack.enter_async_context(
+                    Client(address, asynchronous=True)
+                )
+
+                async def scatter(value: str, worker: Worker) -> Any:
+                    where = {"workers": [worker.address], "direct": direct}
+                    return (await client.scatter({"k": value}, **where))["k"]
+
+                await until(
+                    lambda: all(
+                        ANNOTATION in ws.metrics for ws in scheduler.workers.values()
+                    )
+                )
+                old = await scatter("old", a)
+                same = await scatter("other", b)
+                assert await client.gather([old, same]) == ["old", "old"]
+                assert {ws.name for ws in scheduler.tasks["k"].who_has or ()} == {"a"}
+                await until(lambda: mark_of(a, "k") and "k" not in b.data)
+                for stream in scheduler.stream_comms.values():
+                    stream.send = lambda *messages: None  # type: ignore[method-assign]
+                old.release()
+                same.release()
+                await client.flush()
+                assert not scheduler.tasks
+                new = await scatter("new", b)
+            async with leading(ledger, port) as leader:
+                holders = leader.role.scheduler.tasks["k"].who_has or ()
+                assert [ws.name for ws in holders] == ["b"]
+                await until(lambda: mark_of(b, "k"))
+                assert await client.submit(echoed, new, workers=["a"]) == "new"
 
     with_ledger(tmp_path, check)
 
