@@ -15,6 +15,7 @@ from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import HEADER_BYTES, Frame
 from dtf_dask.ha.child_process import GONE
 from dtf_dask.ha.node import Node
+from dtf_dask.ha.process_time import Start
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,24 +31,34 @@ class ChildLink(ABC):
         The first word to the process.
     frame_bytes_max
         Of what the process says.
+    start_s
+        How long it may do nothing before it is ready.
     """
 
     def __init__(
-        self, node: Node, hello: Mapping[str, Any], frame_bytes_max: int
+        self,
+        node: Node,
+        hello: Mapping[str, Any],
+        frame_bytes_max: int,
+        start_s: float,
     ) -> None:
         self._node = node
         self._hello = hello
         self._frame_bytes_max = frame_bytes_max
+        self._start_s = start_s
+        self._start: Start
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._broken: asyncio.Future[str]
 
-    async def serve(self, connection: socket.socket) -> str:
+    async def serve(self, connection: socket.socket, pid: int = 0) -> str:
         """Speak with the process until something ends it: what.
 
-        The socket is closed then, and the process is to be killed.
+        The socket is closed then, and the process is to be killed. Without its number
+        nobody knows whether it does anything before it is ready.
         """
         loop = asyncio.get_running_loop()
+        self._start = Start(pid, loop.time(), self._start_s)
         self._broken = loop.create_future()
         reader, writer = await asyncio.open_connection(sock=connection)
         self._reader, self._writer = reader, writer

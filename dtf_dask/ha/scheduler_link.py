@@ -43,7 +43,8 @@ class LinkOptions:
     Parameters
     ----------
     start_s
-        How long a process may take until it is `ready`.
+        How long a process may do nothing until it is `ready`. One that computes is
+        given `process_time.START_MAX_S`.
     ping_s
         Between two `ping`.
     hang_s
@@ -84,7 +85,8 @@ class SchedulerLink(ChildLink):
         options: LinkOptions | None = None,
         heard: Callable[[Frame], None] = lambda frame: None,
     ) -> None:
-        super().__init__(node, hello, FRAME_BYTES_MAX)
+        options = options or LinkOptions()
+        super().__init__(node, hello, FRAME_BYTES_MAX, options.start_s)
         self.pid = 0
         """Of the process, once it is ready."""
         self.term = 0
@@ -94,7 +96,7 @@ class SchedulerLink(ChildLink):
         self.over = False
         """Whether it ended since there is nothing to lead any more."""
         self._beyond_term = beyond_term
-        self._options = options or LinkOptions()
+        self._options = options
         self._heard = heard
         self._proposals: SchedulerProposals | None = None
         self._deaf = False
@@ -246,7 +248,7 @@ class SchedulerLink(ChildLink):
 
     async def _watch(self) -> str:
         loop, options = asyncio.get_running_loop(), self._options
-        self._asked_at = began_at = slept_at = loop.time()
+        self._asked_at = slept_at = loop.time()
         while True:
             await asyncio.sleep(options.ping_s)
             now = loop.time()
@@ -255,9 +257,10 @@ class SchedulerLink(ChildLink):
             if self._deaf or overslept_s > _OVERSLEPT_S:
                 # It was not heard, or this process did not run either.
                 self._asked_at = now
+                self._start.moves(now)
             if not self.pid:
-                if now - began_at > options.start_s:
-                    return f"it was not ready within {options.start_s:g} s"
+                if why := self._start.hangs(now):
+                    return why
             elif self._answered == self._asked:
                 self._asked += 1
                 self._asked_at, self._cpu_then_s = now, cpu_s(self.pid)

@@ -190,7 +190,7 @@ class SchedulerProcess:
                     heard=self._heard,
                 )
                 try:
-                    why = await link.serve(ours)
+                    why = await link.serve(ours, process.pid)
                 finally:
                     # Killed now, whatever the reason: what it does it does for nobody.
                     self._link = None

@@ -30,7 +30,7 @@ class WebLinkOptions:
     Parameters
     ----------
     start_s
-        How long a process may take until it serves.
+        How long a process may do nothing until it serves, as in `SchedulerLink`.
     ping_s
         Between two `ping`.
     hang_s
@@ -70,7 +70,7 @@ class WebLink(ChildLink):
         options: WebLinkOptions,
         ask: Ask = nobody,
     ) -> None:
-        super().__init__(node, hello, words.WORD_BYTES_MAX)
+        super().__init__(node, hello, words.WORD_BYTES_MAX, options.start_s)
         self._ready = ready
         self._options = options
         self._serves = False
@@ -168,18 +168,19 @@ class WebLink(ChildLink):
 
     async def _watch(self) -> str:
         loop, options = asyncio.get_running_loop(), self._options
-        began_at = asked_at = slept_at = loop.time()
+        asked_at = slept_at = loop.time()
         asked = 0
         while True:
             await asyncio.sleep(options.ping_s)
             now = loop.time()
             if now - slept_at > 2 * options.ping_s:
                 # This process did not run, and may not have heard it.
-                asked_at = began_at = now
+                asked_at = now
+                self._start.moves(now)
             slept_at = now
             if not self._serves:
-                if now - began_at > options.start_s:
-                    return f"it did not serve within {options.start_s:g} s"
+                if why := self._start.hangs(now):
+                    return why
             elif self._answered == asked:
                 asked, asked_at = asked + 1, now
                 self._ping(asked)

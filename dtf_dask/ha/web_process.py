@@ -134,7 +134,7 @@ class WebProcess:
                 *(self._node, self._hello, self._ready, self._options.link),
                 self._ask,
             )
-            why = await link.serve(connection)
+            why = await link.serve(connection, process.pid)
         return why_ended(why, process.returncode)
 
     def _ready(self) -> None:

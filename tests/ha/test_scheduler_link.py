@@ -388,6 +388,38 @@ def test_one_that_is_not_let_run_does_not_hang(
     alone(tmp_path, test, options=options)
 
 
+def test_one_that_computes_as_it_starts_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly it comes up; one that does nothing is ended sooner, and one that
+    is never ready some time."""
+    spent_s = 0
+
+    def cpu_s(pid: int) -> int:
+        nonlocal spent_s
+        spent_s += works
+        return spent_s
+
+    monkeypatch.setattr(process_time, "cpu_s", cpu_s)
+    options = LinkOptions(ping_s=0.02, start_s=0.3)
+
+    async def stops(_: object, process: Process, served: asyncio.Task[str]) -> None:
+        nonlocal works
+        await asyncio.wait([served], timeout=1.0)
+        assert not served.done()
+        works = False
+        assert await served == "it was not ready, and did nothing for 0.3 s"
+
+    async def never(_: object, process: Process, served: asyncio.Task[str]) -> None:
+        assert await served == "it was not ready within 0.5 s"
+
+    works = True
+    alone(tmp_path / "stops", stops, options=options)
+    works = True
+    monkeypatch.setattr(process_time, "START_MAX_S", 0.5)
+    alone(tmp_path / "never", never, options=options)
+
+
 def test_what_a_process_has_computed() -> None:
     """It grows with what it computes; of a process that is none nobody knows."""
     before = process_time.cpu_s(os.getpid())

@@ -16,6 +16,7 @@ import pytest
 from machine_pace import slowness
 from node_room import Room, in_room, three
 
+from dtf_dask.ha import process_time
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.raft.messages import NodeId
@@ -124,6 +125,26 @@ def test_one_process_leads_and_the_others_are_shadows(tmp_path: Path) -> None:
         assert len(stand.told("led")) == 1
 
     stand(tmp_path, 3, test)
+
+
+def test_of_a_process_that_starts_it_is_asked_what_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that computes is waited for."""
+    asked: set[int] = set()
+    cpu_s = process_time.cpu_s
+
+    def spy(pid: int) -> float | None:
+        asked.add(pid)
+        return cpu_s(pid)
+
+    monkeypatch.setattr(process_time, "cpu_s", spy)
+
+    async def test(stand: Stand) -> None:
+        led = await stand.leader()
+        assert asked == {led.status.pid}
+
+    stand(tmp_path, 1, test, SupervisionOptions(link=LinkOptions(ping_s=0.001)))
 
 
 def test_a_lost_leadership_kills_the_process(tmp_path: Path) -> None:
