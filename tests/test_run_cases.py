@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from dtf_dask import Case, Client, LocalCluster, Outcome
-from dtf_dask.errors import DuplicateCaseError, UsageError
+from dtf_dask.errors import ClusterUnreachableError, DuplicateCaseError, UsageError
 from dtf_dask.runs.results.store import ResultsStore
 
 
@@ -211,6 +211,24 @@ def test_a_case_that_cannot_be_loaded(client: Client, tmp_path: Path) -> None:
     assert attempt.outcome is Outcome.ERROR
     assert "only_here_4711" in attempt.exception
     assert "code=" in attempt.exception
+
+
+def test_a_client_that_is_closed_ends_its_run(
+    client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who waits for it is told so, what had ended is kept, and nothing is logged."""
+    own = Client(client.scheduler.address, set_as_default=False)  # type: ignore[union-attr]
+    slow = [Case(f"slow-{n}", argv=("sleep", "30")) for n in range(3)]
+    handle = own.run_cases([Case("quick", argv=("true",)), *slow])
+    assert next(iter(handle)).case_id == "quick"
+    own.close()
+    with pytest.raises(ClusterUnreachableError, match="client was closed"):
+        handle.wait(30)
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+    store = ResultsStore.open(str(tmp_path / ".dtf/results.sqlite"), create=False)
+    assert "quick" in {one.case_id for one in store.attempts(handle.run.id)}
+    store.close()
 
 
 def test_ordinary_dask_goes_on(client: Client) -> None:

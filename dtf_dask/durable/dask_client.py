@@ -238,6 +238,8 @@ def unsubscribe(client: Any, topic: str) -> None:
 
     Dask's client would keep who has heard of it, and all that belongs to him, for ever.
     """
+    if client.status in ("closing", "closed"):
+        return
     client.unsubscribe_topic(topic)
     handlers = client._event_handlers
     handlers[topic] = _nobody  # of what is on its way still

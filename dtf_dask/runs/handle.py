@@ -15,7 +15,12 @@ import cloudpickle
 import distributed
 
 from dtf_dask import config
-from dtf_dask.errors import DtfError, DuplicateCaseError, UsageError
+from dtf_dask.errors import (
+    ClusterUnreachableError,
+    DtfError,
+    DuplicateCaseError,
+    UsageError,
+)
 from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
 from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
@@ -121,7 +126,8 @@ class RunHandle:
         TimeoutError
             When it is not over in time; the run goes on.
         DtfError
-            When the run broke: no workers, another version of dtf, and such.
+            When the run broke: no workers, another version of dtf, a client that was
+            closed, and such.
         """
         end = self._ended.result(timeout)
         if end.error is not None:
@@ -189,7 +195,13 @@ class RunHandle:
             end = await self._driver.drive()
         except DtfError as error:
             end.error = error
-        except Exception as error:  # it is raised, and must not be kept as a success
+        except (Exception, asyncio.CancelledError) as error:
+            if self._client.status in ("closing", "closed"):  # and so may its loop be
+                end.error = ClusterUnreachableError(
+                    "the client was closed before its run was over"
+                )
+                return end
+            # It is raised, and must not be kept as a success.
             end.error = DtfError(f"{type(error).__name__}: {error}")
             raise
         finally:

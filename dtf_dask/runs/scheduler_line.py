@@ -176,10 +176,12 @@ class SchedulerLine:
         }
         if not asked:
             return True
-        answered, silent = await asyncio.wait(asked, timeout=timeout_s)
-        for one in silent:
-            one.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
+        try:
+            answered, _ = await asyncio.wait(asked, timeout=timeout_s)
+        finally:  # also of whoever does not wait to the end: its loop may be closed
+            for one in asked:
+                one.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         return any(not one.cancelled() and one.exception() is None for one in answered)
 
     async def workers(self) -> dict[str, dict[str, Any]]:
@@ -214,6 +216,7 @@ class SchedulerLine:
                 if not broke.done():
                     raise
             finally:
+                asked.add_done_callback(_seen)
                 asked.cancel()
             if gone is not None and gone.done():
                 raise OSError("the worker is gone")
@@ -252,6 +255,12 @@ class SchedulerLine:
             logger.debug("coordinator %s does not tell its name: %s", node, error)
             return node, term
         return str(names.get(node, node)), term
+
+
+def _seen(ended: asyncio.Future[Any]) -> None:
+    """Nobody asks any more what came of it, be it an error."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def _is_closed(stream: Any) -> bool:

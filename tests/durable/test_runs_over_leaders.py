@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -83,6 +84,30 @@ def test_the_next_leader_answers() -> None:
             assert (led.node, led.term) == ("3", 2)
             assert led.away_s > 0.1
             assert not one.line.away
+
+    run(check)
+
+
+def test_who_does_not_wait_for_answers_hears_of_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was asked of nobody ends with who asked, or with the client: in silence."""
+
+    async def check() -> None:
+        async with watched() as one:
+            await one.here.die()
+            while not one.line.away:
+                await asyncio.sleep(0.01)
+            telling = asyncio.ensure_future(one.line.tell(["tcp://w"], "dtf_close", 60))
+            await asyncio.sleep(0.05)
+            telling.cancel()
+            await one.client.close()
+            with pytest.raises(ClusterUnreachableError):
+                await one.watching
+        assert telling.cancelled()
+        del telling, one
+        gc.collect()
+        assert "never retrieved" not in caplog.text
 
     run(check)
 
