@@ -9,6 +9,7 @@ from typing import Any
 from monitor_app.feed.calls import Caller, StrangeError
 from monitor_app.feed.place import part
 from monitor_app.feed.questions import Call
+from monitor_app.feed.reasons import reason
 
 PAGE = 500
 """As many rows as may be asked for at once."""
@@ -61,5 +62,5 @@ def action(name: str, said: Mapping[str, Any]) -> Call:
 
 def _object(told: object) -> dict[str, Any]:
     if not isinstance(told, dict):
-        raise StrangeError("what is answered is not understood")
+        raise StrangeError(reason("what is answered is not understood"))
     return told

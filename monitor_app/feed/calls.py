@@ -16,6 +16,7 @@ from http.client import (
 from typing import Any
 
 from monitor_app.feed.place import Place
+from monitor_app.feed.reasons import reason
 
 CALL_S = 10.0
 READ_S = 0.5
@@ -24,6 +25,7 @@ ANSWER_BYTES_MAX = 64 * 2**20
 HEAD_BYTES_MAX = 64 * 1024
 _PIECE_BYTES = 256 * 1024
 _ID_HEADER = "Idempotency-Key"
+_NO_DTF = reason("something answers there, and it is no dtf")
 
 
 class CallError(Exception):
@@ -128,7 +130,7 @@ class Caller:
             raise UnreachableError(_why(error)) from error
         if len(text) > ANSWER_BYTES_MAX:
             self.close()
-            raise StrangeError(f"an answer of more than {ANSWER_BYTES_MAX:,} bytes")
+            raise StrangeError(reason("the answer is too large"))
         return read_answer(answer.status, text)
 
 
@@ -151,16 +153,16 @@ def read_answer(status: int, text: bytes) -> Any:
     if isinstance(told, Mapping) and isinstance(told.get("detail"), str):
         if status == 404 and told["detail"].startswith("nothing is at"):
             raise StrangeError(
-                "a dtf is there that does not serve this version of the API: the"
-                " monitor and the cluster are of versions that do not go together"
+                reason(
+                    "a dtf is there that does not serve this version of the API; the"
+                    " monitor and the cluster are of versions that do not go together"
+                )
             )
         raise RefusedError(status, told["detail"][:2_000])
     if status in (401, 403):
-        raise RefusedError(status, "it asks who you are, and what it was told is wrong")
-    raise StrangeError(
-        f"something answers there with {status}, and it is no dtf: is that the right"
-        " address?"
-    )
+        why = reason("it asks who you are, and what it was told is wrong")
+        raise RefusedError(status, why)
+    raise StrangeError(f"{_NO_DTF}: HTTP {status}")
 
 
 class Following:
@@ -231,10 +233,10 @@ class Following:
         found = bytearray()
         while (end := found.find(b"\r\n\r\n")) < 0:
             if len(found) > HEAD_BYTES_MAX:
-                raise StrangeError("something answers there, and it is no dtf")
+                raise StrangeError(_NO_DTF)
             piece = self._socket.recv(_PIECE_BYTES)
             if not piece:
-                raise UnreachableError("it hung up")
+                raise UnreachableError(reason("it hung up"))
             found += piece
         line, _, rest = bytes(found[: end + 4]).partition(b"\r\n")
         words = line.split()
@@ -243,7 +245,9 @@ class Following:
             or not words[0].startswith(b"HTTP/")
             or not words[1].isdigit()
         ):
-            raise StrangeError("something answers there, and it does not speak HTTP")
+            raise StrangeError(
+                reason("something answers there, and it does not speak HTTP")
+            )
         try:
             headers = parse_headers(io.BytesIO(rest))
         except HTTPException as error:
@@ -258,7 +262,7 @@ class Following:
                 break
         if words[1] != b"200":
             read_answer(int(words[1]), body)
-        raise StrangeError("something answers there that tells no events: it is no dtf")
+        raise StrangeError(_NO_DTF)
 
 
 def _said(token: str) -> dict[str, str]:
@@ -293,17 +297,18 @@ def _why(error: BaseException) -> str:
     """Why nobody could be reached, for people."""
     match error:
         case ConnectionRefusedError():
-            return "nobody listens there"
+            return reason("nobody listens there")
         case TimeoutError():
-            return "no answer in time"
+            return reason("no answer in time")
         case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {error.verify_message}"
+            why = reason("its certificate is not trusted")
+            return f"{why}: {error.verify_message}"
         case ssl.SSLError():
-            return f"it does not speak TLS as it should: {error.reason}"
+            return f"{reason('it does not speak TLS as it should')}: {error.reason}"
         case socket.gaierror():
-            return "there is no machine of that name"
+            return reason("there is no machine of that name")
         case ConnectionError():
-            return "the connection broke"
+            return reason("the connection broke")
         case OSError():
             return error.strerror or str(error) or type(error).__name__
     return str(error) or type(error).__name__

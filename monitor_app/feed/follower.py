@@ -17,6 +17,7 @@ from typing import Any
 from dtf_dask.errors import ProtocolError, UsageError
 from dtf_dask.ha.elapsed import elapsed_s
 from monitor_app.feed.calls import (
+    CALL_S,
     Caller,
     CallError,
     Following,
@@ -28,12 +29,16 @@ from monitor_app.feed.event_stream import EventStream, Told
 from monitor_app.feed.inbox import Inbox, Line, read_told
 from monitor_app.feed.place import Place, parse_place
 from monitor_app.feed.places import Places
+from monitor_app.feed.pulse import ANSWER_S, Pulse
+from monitor_app.feed.reasons import DEFECT, reason
 from monitor_app.feed.tokens import Tokens, keep
 
 SILENT_S = 25.0
 """Who says nothing for so long, though he says every 10 s that he is there, is left."""
 LEADERLESS_S = 10.0
 """Who knows no leader for so long may be cut off: others are asked."""
+ELSEWHERE_S = 5.0
+"""Who does not begin to tell within so long is left for another one."""
 ASLEEP_S = 5.0
 """By so much more than the monotonic clock the one of ages goes on in a sleep."""
 REFUSED_S = 5.0
@@ -117,7 +122,7 @@ class Follower:
                 self._say("waiting", place, error)
             except Exception as error:  # of a defect, too, the window is told
                 pause_s = max(self._places.failed(), REFUSED_S)
-                self._say("waiting", place, f"a defect of the monitor: {error!r}")
+                self._say("waiting", place, f"{DEFECT}: {error!r}")
             self._closing.wait(pause_s)
 
     def _say(
@@ -131,7 +136,8 @@ class Follower:
 
     def _follow(self, place: Place) -> None:
         """Read one of them until there is a reason to leave him."""
-        following = Following(place, self._last, self.token)
+        limit_s = ELSEWHERE_S if self._more() else CALL_S
+        following = Following(place, self._last, self.token, call_s=limit_s)
         self._leads = True
         try:
             self._read(place, following)
@@ -139,8 +145,16 @@ class Follower:
             following.close()
 
     def _read(self, place: Place, following: Following) -> None:
+        caller = Caller(place, self.token, call_s=ANSWER_S)
+        try:
+            self._hear_all(place, following, caller)
+        finally:
+            caller.close()
+
+    def _hear_all(self, place: Place, following: Following, caller: Caller) -> None:
         stream = EventStream()
         heard_at = led_at = elapsed_s()
+        pulse = Pulse(heard_at)
         apart = heard_at - time.monotonic()
         live = False
         while not self._closing.is_set():
@@ -148,28 +162,29 @@ class Follower:
             now = elapsed_s()
             if now - time.monotonic() - apart > ASLEEP_S:
                 # Whoever is there has hung up long ago, and nobody says so.
-                raise _Left("this machine was asleep")
+                raise _Left(reason("this machine was asleep"))
             if piece == b"":
-                raise _Left("it hung up")
+                raise _Left(reason("it hung up"))
             if now - led_at > self._leaderless_s and self._more():
-                raise _Left("it knows nobody who leads")
-            if piece is None:
-                if now - heard_at > self._silent_s:
-                    raise _Left(f"it has said nothing for {self._silent_s:.0f} s")
-                if self._leads:
-                    led_at = now
-                continue
-            heard_at = now
-            if not live:
-                live = True
-                self.place = place
-                self._places.reached()
-                self._inbox.line(Line("live", str(place)))
-                self._keep_token(place)
-                self._ask_coordinators(place)
-            self._inbox.awake(now)
-            for told in stream.feed(piece):
-                self._hear(place, told, now)
+                raise _Left(reason("it knows nobody who leads"))
+            if piece is not None:
+                heard_at = now
+                pulse.heard(now)
+                if not live:
+                    live = True
+                    self.place = place
+                    self._places.reached()
+                    self._inbox.line(Line("live", str(place)))
+                    self._keep_token(place)
+                self._inbox.awake(now)
+                for told in stream.feed(piece):
+                    self._hear(place, told, now)
+            elif now - heard_at > self._silent_s:
+                raise _Left(reason("it says nothing any more"))
+            if live and pulse.due(now):
+                self._ask_coordinators(place, caller, pulse)
+                if self._more() and (why := pulse.wrong(elapsed_s())):
+                    raise _Left(why)
             if self._leads:
                 led_at = now
 
@@ -179,22 +194,27 @@ class Follower:
 
         def run() -> None:
             if why := keep(place, token):
-                self._inbox.note(f"the token is not kept: {why}")
+                self._inbox.note(f"{reason('the token is not kept')}: {why}")
 
         if token:
             threading.Thread(target=run, name="keyring", daemon=True).start()
 
-    def _ask_coordinators(self, place: Place) -> None:
-        """How they stand now: events tell only when that changes."""
-        caller = Caller(place, self.token)
+    def _ask_coordinators(self, place: Place, caller: Caller, pulse: Pulse) -> None:
+        """How they stand now, and whether who is read is there at all.
+
+        Events tell of the first when it changes, but not of figures that always do.
+        """
         try:
             told = caller.get("/coordinators")
+        except UnreachableError:
+            pulse.unanswered(elapsed_s())
         except CallError:
-            return  # whoever is read tells it later, or is left
-        finally:
-            caller.close()
-        if isinstance(told, Mapping):
-            self._stand(place, told)
+            pulse.answered(None, elapsed_s())
+        else:
+            told = told if isinstance(told, Mapping) else {}
+            pulse.answered(told.get("at"), elapsed_s())
+            if told:
+                self._stand(place, told)
 
     def _stand(self, place: Place, told: Mapping[str, Any]) -> None:
         self._leads = told.get("leader") is not None
@@ -206,7 +226,7 @@ class Follower:
         try:
             said = json.loads(told.text)
         except (ValueError, RecursionError):
-            raise ProtocolError("it tells what is no JSON") from None
+            raise ProtocolError(reason("it tells what is no JSON")) from None
         if told.name in ("snapshot", "changes"):
             self._same_cluster(place, told.id)
             self._inbox.hear(read_told(said), now)
@@ -221,8 +241,10 @@ class Follower:
             return
         if self._tag is not None:
             if not self._places.is_given(place):
-                raise _Left("another cluster is there now")
-            self._inbox.note(f"another cluster is at {place} than before")
+                raise _Left(reason("another cluster is there now"))
+            self._inbox.note(
+                f"{place}: {reason('another cluster is there than before')}"
+            )
         self._tag = tag
 
     def _learn(self, place: Place, said: Mapping[str, Any]) -> None:

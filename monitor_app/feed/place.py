@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from dtf_dask.errors import UsageError
+from monitor_app.feed.reasons import reason
 
 BASE = "/dtf/api/v1"
 """What all paths of the API begin with."""
 
 _PAGES = "/dtf"
 _PORTS = {"http": 80, "https": 443}
+_NO_ADDRESS = reason("that is no address")
+_SCHEDULERS = reason(
+    "schedulers are there; say where the pages of the cluster are, as `dtf dev --web"
+    " 8700` or `dtf coordinator --web 8700` serves them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +73,22 @@ def parse_place(text: str) -> Place:
     text = text.strip()
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if scheme in ("dtf", "tcp", "tls"):
-        raise UsageError(
-            f"{text:.200} is where schedulers are; say where the pages of the cluster"
-            " are, as `dtf dev --web 8700` or `dtf coordinator --web 8700` serves them:"
-            " http://127.0.0.1:8700"
-        )
+        raise UsageError(f"{text:.200}: {_SCHEDULERS}: http://127.0.0.1:8700")
     try:
         split = urlsplit(text if scheme else f"http://{text}")
         place = _read(split)
     except ValueError as error:
-        raise UsageError(f"{text!r:.200} is no address: {error}") from None
+        raise UsageError(f"{text!r:.200}: {_NO_ADDRESS}: {error}") from None
     return place
 
 
 def _read(split: SplitResult) -> Place:
     if split.scheme not in _PORTS:
-        raise ValueError(f"it begins with {split.scheme}://, not http:// or https://")
+        raise ValueError(reason("it begins with neither http:// nor https://"))
     if not split.hostname or any(one.isspace() for one in split.netloc):
-        raise ValueError("it names no machine")
+        raise ValueError(reason("it names no machine"))
     if split.username or split.password:
-        raise ValueError("a password is not written into an address")
+        raise ValueError(reason("a password is not written into an address"))
     port = split.port
     prefix, pages, _ = f"{split.path}/".partition(f"{_PAGES}/")
     if not pages:

@@ -14,6 +14,7 @@ from typing import Any
 from monitor_app.feed.calls import Caller, CallError, UnreachableError
 from monitor_app.feed.follower import Follower
 from monitor_app.feed.inbox import Answer, Inbox
+from monitor_app.feed.reasons import DEFECT, reason
 
 THREADS = 2
 
@@ -80,7 +81,7 @@ class Questions:
             try:
                 self._answer(ticket, call, callers)
             except Exception as error:  # of a defect, too, who asked is told
-                why = f"a defect of the monitor: {error!r}"
+                why = f"{DEFECT}: {error!r}"
                 self._inbox.answer(Answer(ticket.number, why=why))
         for caller in callers.values():
             caller.close()
@@ -109,4 +110,4 @@ class Questions:
                 break
             self._inbox.answer(Answer(ticket.number))
             return
-        self._inbox.answer(Answer(ticket.number, why=why or "nobody is there"))
+        self._inbox.answer(Answer(ticket.number, why=why or reason("nobody is there")))

@@ -9,6 +9,7 @@ import threading
 from typing import Protocol
 
 from monitor_app.feed.place import Place
+from monitor_app.feed.reasons import reason
 
 SERVICE = "dtf-monitor"
 
@@ -98,7 +99,7 @@ def keep(place: Place, token: str) -> str:
     try:
         known = ring()
         if known is None:
-            return "this system has no keyring"
+            return reason("this system has no keyring")
         known.set_password(SERVICE, str(place), token)
     except Exception as error:  # of whatever the system has there
         return str(error)[:200] or type(error).__name__

@@ -24,6 +24,29 @@ def tr(text: str, **values: object) -> str:
     return found.format(**values) if values else found
 
 
+def trn(one: str, many: str, by: int, **values: object) -> str:
+    """As `tr`: the first text for one, the other for any other number.
+
+    Examples
+    --------
+    >>> trn("{n} test", "{n} tests", 1, n="1"), trn("{n} test", "{n} tests", 2, n="2")
+    ('1 test', '2 tests')
+    """
+    return tr(one if by == 1 else many, **values)
+
+
+def tr_reason(text: str) -> str:
+    """Words of the feed, as far as they are known: see `monitor_app.feed.reasons`.
+
+    Examples
+    --------
+    >>> tr_reason("http://h:80: nobody listens there")
+    'http://h:80: nobody listens there'
+    """
+    found = tr(text)
+    return found if found != text else ": ".join(map(tr, text.split(": ")))
+
+
 def mark(text: str) -> str:
     """A text that is translated later, by `tr`: here only for who collects them."""
     return text

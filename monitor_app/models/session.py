@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -15,7 +16,8 @@ from dtf_dask.view.alerts import Alert
 from monitor_app.feed import asked
 from monitor_app.feed.inbox import Answer, Batch, Line
 from monitor_app.feed.questions import Call, Ticket
-from monitor_app.models.language import tr
+from monitor_app.feed.reasons import reason
+from monitor_app.models.language import tr, tr_reason
 from monitor_app.models.picture import Picture
 
 _LOG = logging.getLogger(__name__)
@@ -81,7 +83,9 @@ class Session(QObject):
         self.picture = self.live
         self.line = Line("searching")
         self.heard_at: float | None = None
-        """When something was heard last, by the clock of ages."""
+        """Since when nothing new is known, by the clock of ages."""
+        self._looked_at: float | None = None
+        self._whole = False
         self._source: Source | None = None
         self._waiting: dict[
             int, tuple[Ticket, Answered, Failed, Callable[[], None]]
@@ -105,6 +109,7 @@ class Session(QObject):
         self.live = self.picture = Picture()
         self._past_at = None
         self.line, self.heard_at = Line("connecting"), None
+        self._looked_at, self._whole = None, False
         self.began.emit()
         source.start()
         self._drainer.start()
@@ -137,14 +142,13 @@ class Session(QObject):
                 kinds |= self.live.replace(batch.whole)
             kinds |= self.live.change(batch.put, batch.gone)
             self.live.at = batch.at
-        if batch.awake_at is not None:
-            self.heard_at = batch.awake_at
+        self._see_how_old(batch)
         if batch.coordinators is not None:
             self.live.coordinators = batch.coordinators
         if batch.has_records or batch.coordinators is not None:
             self.taken.emit(batch)
         if batch.line is not None:
-            self.line = batch.line
+            self.line = replace(batch.line, why=tr_reason(batch.line.why))
             self.line_changed.emit()
         if self._past_at is None:
             if kinds:
@@ -152,15 +156,30 @@ class Session(QObject):
             if batch.coordinators is not None:
                 self.stood.emit()
         for words in batch.notes:
-            self.noted.emit(words)
+            self.noted.emit(tr_reason(words))
         for answer in batch.answers:
             self._answered(answer)
 
     # What time it is.
 
+    def _see_how_old(self, batch: Batch) -> None:
+        """That somebody is there makes nothing new: who leads has to have looked."""
+        cluster = self.live.cluster
+        if cluster is None:
+            self.heard_at = batch.awake_at or self.heard_at
+        elif batch.heard_at is not None and cluster["at"] != self._looked_at:
+            self._looked_at, self.heard_at = cluster["at"], batch.heard_at
+        self._whole |= batch.whole is not None
+        if self._whole and batch.coordinators is not None:
+            # What was told at first may be old; both times are of the same clock.
+            self._whole = False
+            behind = _number(batch.coordinators.get("at")) - self.live.at
+            if self.heard_at is not None and behind > 0:
+                self.heard_at = min(self.heard_at, self._clock() - behind)
+
     @property
     def age_s(self) -> float | None:
-        """How long nothing was heard; None if nothing ever was."""
+        """How old what is known is; None if nothing is."""
         return (
             None if self.heard_at is None else max(0.0, self._clock() - self.heard_at)
         )
@@ -243,7 +262,7 @@ class Session(QObject):
             return
         try:
             if answer.why:
-                failed(answer.why)
+                failed(tr_reason(answer.why))
             elif answer.last:
                 ended()
             else:
@@ -253,7 +272,12 @@ class Session(QObject):
             ticket.drop()
             self._waiting.pop(answer.number, None)
             _LOG.debug("an answer could not be shown", exc_info=True)
-            failed(f"what is answered is not understood: {error!r:.200}")
+            why = reason("what is answered is not understood")
+            failed(tr_reason(f"{why}: {error!r:.200}"))
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 _ALL = (

@@ -48,8 +48,8 @@
    <translation>&amp;Ansicht</translation>
   </message>
   <message>
-   <source>1 GPU</source>
-   <translation>1 GPU</translation>
+   <source>, critical: {n}</source>
+   <translation>, kritisch: {n}</translation>
   </message>
   <message>
    <source>10 min</source>
@@ -218,6 +218,10 @@
   <message>
    <source>Ending / s</source>
    <translation>Enden / s</translation>
+  </message>
+  <message>
+   <source>Enter shows what one is about.</source>
+   <translation>Eingabe zeigt, worum es geht.</translation>
   </message>
   <message>
    <source>Entries behind</source>
@@ -466,6 +470,10 @@
   <message>
    <source>No case of this run has ended yet.</source>
    <translation>Noch ist kein Testfall dieses Laufs zu Ende.</translation>
+  </message>
+  <message>
+   <source>No class has had work yet.</source>
+   <translation>Noch keine Klasse hatte Arbeit.</translation>
   </message>
   <message>
    <source>No cluster shows itself on this machine. One does that is started with: dtf dev --web 8700</source>
@@ -928,12 +936,32 @@
    <translation>Zu sehen ist {time}. Was jetzt geschieht, wird so lange aufgehoben. Zurück zu jetzt: Strg+L.</translation>
   </message>
   <message>
+   <source>a defect of the monitor</source>
+   <translation>ein Fehler des Monitors</translation>
+  </message>
+  <message>
+   <source>a dtf is there that does not serve this version of the API; the monitor and the cluster are of versions that do not go together</source>
+   <translation>dort ist ein dtf, das diese Version der API nicht anbietet; Monitor und Cluster haben Versionen, die nicht zusammenpassen</translation>
+  </message>
+  <message>
+   <source>a password is not written into an address</source>
+   <translation>ein Passwort gehört nicht in eine Adresse</translation>
+  </message>
+  <message>
    <source>about {time}</source>
    <translation>etwa {time}</translation>
   </message>
   <message>
    <source>another cluster is looked at</source>
    <translation>ein anderer Cluster wird angesehen</translation>
+  </message>
+  <message>
+   <source>another cluster is there now</source>
+   <translation>dort ist jetzt ein anderer Cluster</translation>
+  </message>
+  <message>
+   <source>another cluster is there than before</source>
+   <translation>dort ist ein anderer Cluster als zuvor</translation>
   </message>
   <message>
    <source>any worker</source>
@@ -950,6 +978,10 @@
   <message>
    <source>ask the leader</source>
    <translation>den Führenden fragen</translation>
+  </message>
+  <message>
+   <source>bars: {n}, rows: {m}, from {start} to {end}</source>
+   <translation>Balken: {n}, Zeilen: {m}, von {start} bis {end}</translation>
   </message>
   <message>
    <source>begun</source>
@@ -992,6 +1024,10 @@
    <translation>beendet</translation>
   </message>
   <message>
+   <source>ended once</source>
+   <translation>einmal beendet</translation>
+  </message>
+  <message>
    <source>ended {n} times</source>
    <translation>{n}-mal geendet</translation>
   </message>
@@ -1012,6 +1048,10 @@
    <translation>folgt</translation>
   </message>
   <message>
+   <source>found once</source>
+   <translation>einmal gefunden</translation>
+  </message>
+  <message>
    <source>found {n} times</source>
    <translation>{n}-mal gefunden</translation>
   </message>
@@ -1024,16 +1064,60 @@
    <translation>unterbrochen</translation>
   </message>
   <message>
+   <source>it asks who you are, and what it was told is wrong</source>
+   <translation>es fragt, wer Sie sind, und was ihm gesagt wurde, ist falsch</translation>
+  </message>
+  <message>
+   <source>it begins with neither http:// nor https://</source>
+   <translation>sie beginnt weder mit http:// noch mit https://</translation>
+  </message>
+  <message>
+   <source>it does not answer</source>
+   <translation>er antwortet nicht</translation>
+  </message>
+  <message>
+   <source>it does not speak TLS as it should</source>
+   <translation>er spricht TLS nicht, wie er sollte</translation>
+  </message>
+  <message>
    <source>it has begun, and takes longer</source>
    <translation>es hat begonnen und dauert länger</translation>
+  </message>
+  <message>
+   <source>it hung up</source>
+   <translation>er hat aufgelegt</translation>
   </message>
   <message>
    <source>it is not there</source>
    <translation>das steht dort nicht</translation>
   </message>
   <message>
+   <source>it knows nobody who leads</source>
+   <translation>er kennt niemanden, der führt</translation>
+  </message>
+  <message>
+   <source>it names no machine</source>
+   <translation>sie nennt keine Maschine</translation>
+  </message>
+  <message>
+   <source>it says nothing any more</source>
+   <translation>er sagt nichts mehr</translation>
+  </message>
+  <message>
+   <source>it tells what is no JSON</source>
+   <translation>er sagt etwas, das kein JSON ist</translation>
+  </message>
+  <message>
+   <source>its certificate is not trusted</source>
+   <translation>seinem Zertifikat wird nicht vertraut</translation>
+  </message>
+  <message>
    <source>its circuit breaker is {state}</source>
    <translation>sein Schutzschalter ist {state}</translation>
+  </message>
+  <message>
+   <source>its node hangs</source>
+   <translation>sein Knoten hängt</translation>
   </message>
   <message>
    <source>leader</source>
@@ -1064,6 +1148,10 @@
    <translation>nein</translation>
   </message>
   <message>
+   <source>no answer in time</source>
+   <translation>keine rechtzeitige Antwort</translation>
+  </message>
+  <message>
    <source>no cluster is looked at</source>
    <translation>es wird kein Cluster angesehen</translation>
   </message>
@@ -1076,8 +1164,16 @@
    <translation>noch keine Zahlen</translation>
   </message>
   <message>
+   <source>nobody is there</source>
+   <translation>niemand ist da</translation>
+  </message>
+  <message>
    <source>nobody leads</source>
    <translation>niemand führt</translation>
+  </message>
+  <message>
+   <source>nobody listens there</source>
+   <translation>dort hört niemand zu</translation>
   </message>
   <message>
    <source>none</source>
@@ -1108,6 +1204,10 @@
    <translation>von {n}</translation>
   </message>
   <message>
+   <source>on {n} thread</source>
+   <translation>auf {n} Thread</translation>
+  </message>
+  <message>
    <source>on {n} threads</source>
    <translation>auf {n} Threads</translation>
   </message>
@@ -1132,8 +1232,16 @@
    <translation>abgelehnt</translation>
   </message>
   <message>
+   <source>run {run}</source>
+   <translation>Lauf {run}</translation>
+  </message>
+  <message>
    <source>running</source>
    <translation>läuft</translation>
+  </message>
+  <message>
+   <source>schedulers are there; say where the pages of the cluster are, as `dtf dev --web 8700` or `dtf coordinator --web 8700` serves them</source>
+   <translation>dort sind Scheduler; nennen Sie, wo die Seiten des Clusters sind, wie `dtf dev --web 8700` oder `dtf coordinator --web 8700` sie anbietet</translation>
   </message>
   <message>
    <source>shut</source>
@@ -1144,6 +1252,42 @@
    <translation>übersprungen</translation>
   </message>
   <message>
+   <source>something answers there, and it does not speak HTTP</source>
+   <translation>dort antwortet etwas, und es spricht kein HTTP</translation>
+  </message>
+  <message>
+   <source>something answers there, and it is no dtf</source>
+   <translation>dort antwortet etwas, und es ist kein dtf</translation>
+  </message>
+  <message>
+   <source>that is no address</source>
+   <translation>das ist keine Adresse</translation>
+  </message>
+  <message>
+   <source>the answer is too large</source>
+   <translation>die Antwort ist zu groß</translation>
+  </message>
+  <message>
+   <source>the connection broke</source>
+   <translation>die Verbindung ist abgebrochen</translation>
+  </message>
+  <message>
+   <source>the token is not kept</source>
+   <translation>das Token wird nicht aufbewahrt</translation>
+  </message>
+  <message>
+   <source>there is no machine of that name</source>
+   <translation>es gibt keine Maschine dieses Namens</translation>
+  </message>
+  <message>
+   <source>this machine was asleep</source>
+   <translation>diese Maschine hat geschlafen</translation>
+  </message>
+  <message>
+   <source>this system has no keyring</source>
+   <translation>dieses System hat keinen Schlüsselbund</translation>
+  </message>
+  <message>
    <source>threads</source>
    <translation>Threads</translation>
   </message>
@@ -1152,12 +1296,24 @@
    <translation>Zeit überschritten</translation>
   </message>
   <message>
+   <source>to be read: {n}</source>
+   <translation>noch zu lesen: {n}</translation>
+  </message>
+  <message>
    <source>unknown</source>
    <translation>unbekannt</translation>
   </message>
   <message>
    <source>warning</source>
    <translation>Warnung</translation>
+  </message>
+  <message>
+   <source>what is answered is not understood</source>
+   <translation>die Antwort wird nicht verstanden</translation>
+  </message>
+  <message>
+   <source>who leads tells nothing</source>
+   <translation>wer führt, sagt nichts</translation>
   </message>
   <message>
    <source>yes</source>
@@ -1200,20 +1356,20 @@
    <translation>{name}, auf dieser Maschine: {where}</translation>
   </message>
   <message>
+   <source>{n} GPU</source>
+   <translation>{n} GPU</translation>
+  </message>
+  <message>
    <source>{n} GPUs</source>
    <translation>{n} GPUs</translation>
   </message>
   <message>
-   <source>{n} alerts, {m} of them critical. Enter shows what one is about.</source>
-   <translation>{n} Meldungen, davon {m} kritisch. Die Eingabetaste zeigt, worum es geht.</translation>
+   <source>{n} alert</source>
+   <translation>{n} Meldung</translation>
   </message>
   <message>
-   <source>{n} are to be read</source>
-   <translation>{n} sind zu lesen</translation>
-  </message>
-  <message>
-   <source>{n} bars in {m} rows, from {start} to {end}</source>
-   <translation>{n} Balken in {m} Zeilen, von {start} bis {end}</translation>
+   <source>{n} alerts</source>
+   <translation>{n} Meldungen</translation>
   </message>
   <message>
    <source>{n} failed in all</source>
@@ -1240,16 +1396,32 @@
    <translation>{n} von {m}</translation>
   </message>
   <message>
+   <source>{n} of {m} case</source>
+   <translation>{n} von {m} Testfall</translation>
+  </message>
+  <message>
    <source>{n} of {m} cases</source>
    <translation>{n} von {m} Testfällen</translation>
+  </message>
+  <message>
+   <source>{n} task waits.</source>
+   <translation>{n} Aufgabe wartet.</translation>
   </message>
   <message>
    <source>{n} tasks wait.</source>
    <translation>{n} Aufgaben warten.</translation>
   </message>
   <message>
+   <source>{n} thread</source>
+   <translation>{n} Thread</translation>
+  </message>
+  <message>
    <source>{n} threads</source>
    <translation>{n} Threads</translation>
+  </message>
+  <message>
+   <source>{n} worker</source>
+   <translation>{n} Worker</translation>
   </message>
   <message>
    <source>{n} workers</source>

@@ -48,8 +48,8 @@
    <translation>&amp;Affichage</translation>
   </message>
   <message>
-   <source>1 GPU</source>
-   <translation>1 GPU</translation>
+   <source>, critical: {n}</source>
+   <translation>, critiques : {n}</translation>
   </message>
   <message>
    <source>10 min</source>
@@ -218,6 +218,10 @@
   <message>
    <source>Ending / s</source>
    <translation>Finies / s</translation>
+  </message>
+  <message>
+   <source>Enter shows what one is about.</source>
+   <translation>Entrée montre de quoi il s’agit.</translation>
   </message>
   <message>
    <source>Entries behind</source>
@@ -466,6 +470,10 @@
   <message>
    <source>No case of this run has ended yet.</source>
    <translation>Aucun cas de cette exécution n'est encore terminé.</translation>
+  </message>
+  <message>
+   <source>No class has had work yet.</source>
+   <translation>Aucune classe n’a encore eu de travail.</translation>
   </message>
   <message>
    <source>No cluster shows itself on this machine. One does that is started with: dtf dev --web 8700</source>
@@ -928,12 +936,32 @@
    <translation>Vous regardez {time}. Ce qui se passe maintenant est conservé. Revenir à maintenant : Ctrl+L.</translation>
   </message>
   <message>
+   <source>a defect of the monitor</source>
+   <translation>un défaut du moniteur</translation>
+  </message>
+  <message>
+   <source>a dtf is there that does not serve this version of the API; the monitor and the cluster are of versions that do not go together</source>
+   <translation>un dtf s’y trouve, qui ne sert pas cette version de l’API ; le moniteur et le cluster ont des versions qui ne vont pas ensemble</translation>
+  </message>
+  <message>
+   <source>a password is not written into an address</source>
+   <translation>un mot de passe ne s’écrit pas dans une adresse</translation>
+  </message>
+  <message>
    <source>about {time}</source>
    <translation>environ {time}</translation>
   </message>
   <message>
    <source>another cluster is looked at</source>
    <translation>une autre grappe est regardée</translation>
+  </message>
+  <message>
+   <source>another cluster is there now</source>
+   <translation>un autre cluster s’y trouve maintenant</translation>
+  </message>
+  <message>
+   <source>another cluster is there than before</source>
+   <translation>un autre cluster qu’auparavant s’y trouve</translation>
   </message>
   <message>
    <source>any worker</source>
@@ -950,6 +978,10 @@
   <message>
    <source>ask the leader</source>
    <translation>demander au dirigeant</translation>
+  </message>
+  <message>
+   <source>bars: {n}, rows: {m}, from {start} to {end}</source>
+   <translation>barres : {n}, lignes : {m}, de {start} à {end}</translation>
   </message>
   <message>
    <source>begun</source>
@@ -992,6 +1024,10 @@
    <translation>finies</translation>
   </message>
   <message>
+   <source>ended once</source>
+   <translation>terminé une fois</translation>
+  </message>
+  <message>
    <source>ended {n} times</source>
    <translation>arrêté {n} fois</translation>
   </message>
@@ -1012,6 +1048,10 @@
    <translation>suit</translation>
   </message>
   <message>
+   <source>found once</source>
+   <translation>trouvé une fois</translation>
+  </message>
+  <message>
    <source>found {n} times</source>
    <translation>trouvé {n} fois</translation>
   </message>
@@ -1024,16 +1064,60 @@
    <translation>interrompu</translation>
   </message>
   <message>
+   <source>it asks who you are, and what it was told is wrong</source>
+   <translation>il demande qui vous êtes, et ce qui lui a été dit est faux</translation>
+  </message>
+  <message>
+   <source>it begins with neither http:// nor https://</source>
+   <translation>elle ne commence ni par http:// ni par https://</translation>
+  </message>
+  <message>
+   <source>it does not answer</source>
+   <translation>il ne répond pas</translation>
+  </message>
+  <message>
+   <source>it does not speak TLS as it should</source>
+   <translation>il ne parle pas TLS comme il le devrait</translation>
+  </message>
+  <message>
    <source>it has begun, and takes longer</source>
    <translation>cela a commencé et prend plus longtemps</translation>
+  </message>
+  <message>
+   <source>it hung up</source>
+   <translation>il a raccroché</translation>
   </message>
   <message>
    <source>it is not there</source>
    <translation>ce n'y est pas</translation>
   </message>
   <message>
+   <source>it knows nobody who leads</source>
+   <translation>il ne connaît personne qui mène</translation>
+  </message>
+  <message>
+   <source>it names no machine</source>
+   <translation>elle ne nomme aucune machine</translation>
+  </message>
+  <message>
+   <source>it says nothing any more</source>
+   <translation>il ne dit plus rien</translation>
+  </message>
+  <message>
+   <source>it tells what is no JSON</source>
+   <translation>il dit ce qui n’est pas du JSON</translation>
+  </message>
+  <message>
+   <source>its certificate is not trusted</source>
+   <translation>son certificat n’est pas reconnu</translation>
+  </message>
+  <message>
    <source>its circuit breaker is {state}</source>
    <translation>son disjoncteur est {state}</translation>
+  </message>
+  <message>
+   <source>its node hangs</source>
+   <translation>son nœud est bloqué</translation>
   </message>
   <message>
    <source>leader</source>
@@ -1064,6 +1148,10 @@
    <translation>non</translation>
   </message>
   <message>
+   <source>no answer in time</source>
+   <translation>pas de réponse à temps</translation>
+  </message>
+  <message>
    <source>no cluster is looked at</source>
    <translation>aucun cluster n’est regardé</translation>
   </message>
@@ -1076,8 +1164,16 @@
    <translation>pas encore de chiffres</translation>
   </message>
   <message>
+   <source>nobody is there</source>
+   <translation>personne n’est là</translation>
+  </message>
+  <message>
    <source>nobody leads</source>
    <translation>personne ne mène</translation>
+  </message>
+  <message>
+   <source>nobody listens there</source>
+   <translation>personne n’y écoute</translation>
   </message>
   <message>
    <source>none</source>
@@ -1108,6 +1204,10 @@
    <translation>sur {n}</translation>
   </message>
   <message>
+   <source>on {n} thread</source>
+   <translation>sur {n} thread</translation>
+  </message>
+  <message>
    <source>on {n} threads</source>
    <translation>sur {n} threads</translation>
   </message>
@@ -1132,8 +1232,16 @@
    <translation>refusé</translation>
   </message>
   <message>
+   <source>run {run}</source>
+   <translation>exécution {run}</translation>
+  </message>
+  <message>
    <source>running</source>
    <translation>en cours</translation>
+  </message>
+  <message>
+   <source>schedulers are there; say where the pages of the cluster are, as `dtf dev --web 8700` or `dtf coordinator --web 8700` serves them</source>
+   <translation>des planificateurs s’y trouvent ; dites où sont les pages du cluster, telles que `dtf dev --web 8700` ou `dtf coordinator --web 8700` les sert</translation>
   </message>
   <message>
    <source>shut</source>
@@ -1144,6 +1252,42 @@
    <translation>ignoré</translation>
   </message>
   <message>
+   <source>something answers there, and it does not speak HTTP</source>
+   <translation>quelque chose y répond, et ne parle pas HTTP</translation>
+  </message>
+  <message>
+   <source>something answers there, and it is no dtf</source>
+   <translation>quelque chose y répond, et ce n’est pas un dtf</translation>
+  </message>
+  <message>
+   <source>that is no address</source>
+   <translation>ce n’est pas une adresse</translation>
+  </message>
+  <message>
+   <source>the answer is too large</source>
+   <translation>la réponse est trop grande</translation>
+  </message>
+  <message>
+   <source>the connection broke</source>
+   <translation>la connexion s’est rompue</translation>
+  </message>
+  <message>
+   <source>the token is not kept</source>
+   <translation>le jeton n’est pas gardé</translation>
+  </message>
+  <message>
+   <source>there is no machine of that name</source>
+   <translation>il n’y a pas de machine de ce nom</translation>
+  </message>
+  <message>
+   <source>this machine was asleep</source>
+   <translation>cette machine dormait</translation>
+  </message>
+  <message>
+   <source>this system has no keyring</source>
+   <translation>ce système n’a pas de trousseau</translation>
+  </message>
+  <message>
    <source>threads</source>
    <translation>threads</translation>
   </message>
@@ -1152,12 +1296,24 @@
    <translation>délai dépassé</translation>
   </message>
   <message>
+   <source>to be read: {n}</source>
+   <translation>à lire : {n}</translation>
+  </message>
+  <message>
    <source>unknown</source>
    <translation>inconnu</translation>
   </message>
   <message>
    <source>warning</source>
    <translation>attention</translation>
+  </message>
+  <message>
+   <source>what is answered is not understood</source>
+   <translation>la réponse n’est pas comprise</translation>
+  </message>
+  <message>
+   <source>who leads tells nothing</source>
+   <translation>celui qui mène ne dit rien</translation>
   </message>
   <message>
    <source>yes</source>
@@ -1200,20 +1356,20 @@
    <translation>{name}, sur cette machine : {where}</translation>
   </message>
   <message>
+   <source>{n} GPU</source>
+   <translation>{n} GPU</translation>
+  </message>
+  <message>
    <source>{n} GPUs</source>
    <translation>{n} GPU</translation>
   </message>
   <message>
-   <source>{n} alerts, {m} of them critical. Enter shows what one is about.</source>
-   <translation>{n} alertes, dont {m} critiques. Entrée montre de quoi il s’agit.</translation>
+   <source>{n} alert</source>
+   <translation>{n} alerte</translation>
   </message>
   <message>
-   <source>{n} are to be read</source>
-   <translation>{n} sont à lire</translation>
-  </message>
-  <message>
-   <source>{n} bars in {m} rows, from {start} to {end}</source>
-   <translation>{n} barres en {m} lignes, de {start} à {end}</translation>
+   <source>{n} alerts</source>
+   <translation>{n} alertes</translation>
   </message>
   <message>
    <source>{n} failed in all</source>
@@ -1240,16 +1396,32 @@
    <translation>{n} sur {m}</translation>
   </message>
   <message>
+   <source>{n} of {m} case</source>
+   <translation>{n} cas sur {m}</translation>
+  </message>
+  <message>
    <source>{n} of {m} cases</source>
    <translation>{n} cas sur {m}</translation>
+  </message>
+  <message>
+   <source>{n} task waits.</source>
+   <translation>{n} tâche attend.</translation>
   </message>
   <message>
    <source>{n} tasks wait.</source>
    <translation>{n} tâches attendent.</translation>
   </message>
   <message>
+   <source>{n} thread</source>
+   <translation>{n} thread</translation>
+  </message>
+  <message>
    <source>{n} threads</source>
    <translation>{n} threads</translation>
+  </message>
+  <message>
+   <source>{n} worker</source>
+   <translation>{n} worker</translation>
   </message>
   <message>
    <source>{n} workers</source>

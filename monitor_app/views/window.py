@@ -9,7 +9,6 @@ from PySide6.QtCore import QPoint, QSize, Qt, QTimer
 from PySide6.QtGui import QAction, QActionGroup, QCloseEvent, QKeySequence
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QMainWindow,
@@ -27,7 +26,7 @@ from monitor_app.feed.tokens import Tokens
 from monitor_app.models.language import mark, tr
 from monitor_app.models.recording import Recording
 from monitor_app.models.session import Session, Source
-from monitor_app.models.words import age, clock, plain
+from monitor_app.models.words import clock, plain
 from monitor_app.views.card import label
 from monitor_app.views.chart import Chart
 from monitor_app.views.connect_dialog import ConnectDialog, Finder
@@ -36,11 +35,11 @@ from monitor_app.views.kept import Kept
 from monitor_app.views.pages import PAGES
 from monitor_app.views.replay_bar import ReplayBar
 from monitor_app.views.runs import Runs
+from monitor_app.views.status import Status
+from monitor_app.views.table_view import TableView
 from monitor_app.views.theme import CHOICES, Theme
 from monitor_app.views.view import View
 
-OLD_S, STALE_S = 15.0, 60.0
-"""What is shown is marked as old: a coordinator says something every 10 s."""
 _NOTE_MS = 10_000
 _THEMES = {
     "system": mark("As the system"),
@@ -75,14 +74,12 @@ class Window(QMainWindow):
         self._finder = finder or Finder(parent=self)
         self._places: list[Place] = []
         self._asking = self._declined = False
-        self._why = ""
         self.views: dict[str, View] = {}
         self.recording = Recording(session, self)
         self._exporting = Exporting(session, self)
         self.setWindowTitle(tr("dtf monitor"))
         self.resize(1280, 860)
         self._make_middle()
-        self._make_status()
         self._make_menus()
         session.line_changed.connect(self._show_line)
         session.ticked.connect(self._show_line)
@@ -107,6 +104,8 @@ class Window(QMainWindow):
             view = page.make(self.session, self.theme)
             view.setAccessibleName(tr(page.title))
             view.opened.connect(self._opened)
+            for table in view.findChildren(TableView):
+                table.heard = self._has_heard
             self.views[page.name] = view
             self.stack.addWidget(view)
             item = QListWidgetItem(tr(page.title))
@@ -115,8 +114,7 @@ class Window(QMainWindow):
         self.places_list.currentRowChanged.connect(self.stack.setCurrentIndex)
         self.banner = label("", "banner", wrapped=True)
         self.banner.hide()
-        self.alarm = label("", "alarm", wrapped=True)
-        self.alarm.hide()
+        self.status = Status(self.session, self.theme, self.statusBar())
         middle = QWidget()
         row = QHBoxLayout(middle)
         row.setContentsMargins(0, 0, 0, 0)
@@ -128,7 +126,7 @@ class Window(QMainWindow):
         self.past.hide()
         self.replay = ReplayBar(self.recording)
         self.replay.hide()
-        for one in (self.alarm, self.banner, self.past, self.stack, self.replay):
+        for one in (self.status.alarm, self.banner, self.past, self.stack, self.replay):
             column.addWidget(one)
         column.setStretchFactor(self.stack, 1)
         self.recording.moved.connect(self._show_past)
@@ -139,17 +137,6 @@ class Window(QMainWindow):
         row.addLayout(column, 1)
         self.setCentralWidget(middle)
 
-    def _make_status(self) -> None:
-        self.line_label, self.leader_label = QLabel(), QLabel()
-        self.age_label = QLabel()
-        for one in (self.line_label, self.leader_label, self.age_label):
-            one.setTextFormat(Qt.TextFormat.PlainText)
-            one.setContentsMargins(10, 2, 10, 2)
-        bar = self.statusBar()
-        bar.setSizeGripEnabled(False)
-        bar.addWidget(self.line_label, 1)
-        bar.addPermanentWidget(self.leader_label)
-        bar.addPermanentWidget(self.age_label)
         self._notes = QTimer(self, singleShot=True, interval=_NOTE_MS)
         self._notes.timeout.connect(self.banner.hide)
 
@@ -195,6 +182,9 @@ class Window(QMainWindow):
         action.triggered.connect(lambda: call())
         menu.addAction(action)  # type: ignore[attr-defined]
         return action
+
+    def _has_heard(self) -> bool:
+        return self.session.picture.cluster is not None
 
     # What it does.
 
@@ -335,64 +325,9 @@ class Window(QMainWindow):
         )
 
     def _show_line(self) -> None:
-        line, age_s = self.session.line, self.session.age_s
-        where = plain(line.place)
-        words = {
-            "searching": tr("○ Looking for a cluster …"),
-            "connecting": tr("◐ Connecting to {where} …", where=where),
-            "live": tr("● Live from {where}", where=where),
-            "waiting": tr("◐ {where}: {why}", where=where, why=plain(line.why)),
-            "refused": tr("○ {where}: {why}", where=where, why=plain(line.why)),
-        }[line.state]
-        _set(self.line_label, words)
-        told = self.session.picture.coordinators
-        cluster = plain(told.get("cluster", ""))
-        leader = next(
-            (
-                plain(one.get("name", ""))
-                for one in told.get("items", ())
-                if one.get("node") == told.get("leader")
-            ),
-            "",
-        )
-        if told.get("items"):
-            leads = tr("{name} leads", name=leader) if leader else tr("nobody leads")
-            _set(self.leader_label, f"{cluster} · {leads}")
-        else:
-            _set(self.leader_label, cluster)
+        self.status.show()
+        cluster = self.status.cluster
         self.setWindowTitle(f"{cluster} – dtf monitor" if cluster else "dtf monitor")
-        self._show_age(age_s)
-        refused = line.state == "refused"
-        self._why = plain(line.why).rstrip(".") or self._why
-        cut = line.state != "live" and age_s is not None and age_s >= OLD_S
-        self.alarm.setVisible(refused or cut)
-        if refused:
-            words = mark("{where}: {why}. Another address: Ctrl+O.")
-            self.alarm.setText(tr(words, where=where, why=self._why))
-        elif cut and age_s is not None:
-            words = mark("Nothing new for {age}: {why}. What you see is of {time}.")
-            time = clock(self.session.live.at)
-            self.alarm.setText(tr(words, age=age(age_s), why=self._why, time=time))
-        if refused and line.token_asked and not self._asking and not self._declined:
+        asked = self.session.line.state == "refused" and self.session.line.token_asked
+        if asked and not self._asking and not self._declined:
             self.ask_where()
-
-    def _show_age(self, age_s: float | None) -> None:
-        if age_s is None:
-            _set(self.age_label, "")
-            return
-        glyph = "●" if age_s < OLD_S else ("◐" if age_s < STALE_S else "○")
-        _set(
-            self.age_label,
-            tr("{glyph} {age} old", glyph=glyph, age=age(age_s)),
-        )
-        name = (
-            "passed" if age_s < OLD_S else ("timeout" if age_s < STALE_S else "failed")
-        )
-        sheet = f"color: {self.theme.colour(name).name()};"
-        if self.age_label.styleSheet() != sheet:
-            self.age_label.setStyleSheet(sheet)
-
-
-def _set(which: QLabel, text: str) -> None:
-    if which.text() != text:
-        which.setText(text)

@@ -18,22 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "monitor_app" / "translations"
 LANGUAGES = ("de", "fr")
+TEXTS = {"tr": 1, "mark": 1, "reason": 1, "trn": 2}
+"""What is given texts, and how many."""
 
 
 def said() -> list[str]:
-    """All words that are translated: what `tr` and `mark` are given, and marks."""
+    """All words that are translated: what `tr` and others are given, and marks."""
     found: dict[str, None] = {}
     for path in sorted((ROOT / "monitor_app").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Name)
-                and node.func.id in ("tr", "mark")
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-                and isinstance(node.args[0].value, str)
-            ):
-                found[node.args[0].value] = None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                for one in node.args[: TEXTS.get(node.func.id, 0)]:
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                        found[one.value] = None
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     from monitor_app.models.marks import MARKS

@@ -34,7 +34,7 @@ class Shown(application.Window):
         print(json.dumps({
             "platform": QGuiApplication.platformName(),
             "colours": len(points),
-            "line": self.line_label.text(),
+            "line": self.status.line.text(),
             "icon": not QGuiApplication.windowIcon().isNull(),
         }))
         self.close()

@@ -26,6 +26,7 @@ from monitor_app.feed.event_stream import EventStream  # noqa: E402
 from monitor_app.feed.feed import Feed  # noqa: E402
 from monitor_app.feed.inbox import Batch, Inbox, Line, read_told  # noqa: E402
 from monitor_app.feed.place import Place, parse_place  # noqa: E402
+from monitor_app.feed.pulse import NODE_SILENT_S, SILENT_S, Pulse  # noqa: E402
 
 WAIT_S = 60.0
 
@@ -186,22 +187,40 @@ class Wire:
 
 
 def test_a_line_that_is_cut_is_left(rooms: tuple[SiteRoom, SiteRoom]) -> None:
-    """Nobody hangs up: who says nothing is left, and the next one tells the rest."""
+    """Nobody hangs up: who does not answer is left, and the next tells the rest."""
     first, second = rooms
     for room in rooms:
         room.begin(record("cluster", at=1.0))
     wire = Wire(place_of(first))
     try:
-        with Reading(wire.place, place_of(second), silent_s=2.0) as reading:
+        with Reading(wire.place, place_of(second)) as reading:
             reading.until(lambda: "cluster" in reading.records)
             wire.whole = False
             for room in rooms:
                 room.change(record("worker", "w1", name="w1"))
             reading.until(lambda: "worker/w1" in reading.records)
-            assert any("said nothing" in why for _, why in reading.lines)
+            assert ("waiting", "it does not answer") in reading.lines
             assert reading.wholes == 1
     finally:
         wire.close()
+
+
+def test_who_hangs_is_told_from_who_is_slow() -> None:
+    """One is left who neither answers nor tells, or whose node says nothing."""
+    slow, hung, beside = Pulse(0.0), Pulse(0.0), Pulse(0.0)
+    for tenth in range(100):
+        now = tenth / 10
+        if slow.due(now):
+            slow.unanswered(now)  # he has so much to tell
+            hung.unanswered(now)
+            beside.answered(7.0, now)
+        slow.heard(now)
+        assert slow.wrong(now) == ""
+        assert hung.wrong(now) == ("it does not answer" if now >= SILENT_S else "")
+        assert beside.wrong(now) == ("its node hangs" if now >= NODE_SILENT_S else "")
+    hung.answered(8.0, 10.0)
+    beside.answered(8.0, 10.0)
+    assert hung.wrong(10.0) == beside.wrong(10.0) == ""
 
 
 def test_after_a_sleep_it_connects_anew_and_goes_on(
@@ -381,8 +400,8 @@ def test_events_are_the_same_however_they_are_cut() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("dtf://127.0.0.1:8786", "where schedulers are"),
-        ("ftp://x", "not http"),
+        ("dtf://127.0.0.1:8786", "schedulers are there"),
+        ("ftp://x", "neither http"),
         ("http://", "no machine"),
         ("http://a:b@x", "password"),
         ("x:99999999", "no address"),

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from monitor_app.models import language
-from monitor_app.models.language import speak, tr
+from monitor_app.models.language import speak, tr, tr_reason, trn
 
 
 def fields(text: str) -> set[str]:
@@ -30,6 +30,20 @@ def test_every_word_is_translated(qapp: QApplication, name: str) -> None:
     finally:
         speak("en")
     assert tr("passed") == "passed"
+
+
+def test_what_the_feed_says_is_translated(qapp: QApplication) -> None:
+    """As far as it is known; addresses and what others say stay as they are."""
+    try:
+        speak("de")
+        told = tr_reason("http://h:1: its certificate is not trusted: expired")
+        assert told == "http://h:1: seinem Zertifikat wird nicht vertraut: expired"
+        assert [trn("{n} task waits.", "{n} tasks wait.", n, n=n) for n in (1, 2)] == [
+            "1 Aufgabe wartet.",
+            "2 Aufgaben warten.",
+        ]
+    finally:
+        speak("en")
 
 
 def test_a_language_that_is_not_shipped_is_english(qapp: QApplication) -> None:

@@ -124,7 +124,7 @@ def test_the_window_lives_on_when_its_coordinator_is_killed(
         finally:
             os.kill(first.process.pid, signal.SIGCONT)
         window.session.ticked.emit()
-        assert "6 s old" in window.age_label.text()
+        assert "6 s old" in window.status.age.text()
         assert max(map(float.__rsub__, beats, beats[1:])) < 3, "the window was waiting"
         first.tell(record("cluster", at=time.time(), workers=3, waiting=9))
         second.tell(record("cluster", at=time.time(), workers=3, waiting=9))
@@ -132,7 +132,7 @@ def test_the_window_lives_on_when_its_coordinator_is_killed(
         first.kill()
         second.tell(record("cluster", at=time.time(), workers=3, waiting=8))
         until(lambda: waiting.text() == "8")
-        assert str(second.place) in window.line_label.text()
+        assert str(second.place) in window.status.line.text()
         assert wholes.count(True) == 1
     finally:
         window.close()

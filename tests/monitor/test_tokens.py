@@ -189,7 +189,7 @@ def test_who_does_not_want_to_say_is_not_asked_again(
     for _ in range(3):
         window.session.ticked.emit()
     assert dialog_of(window) is None
-    assert "say who you are" in window.alarm.text()
+    assert "say who you are" in window.status.alarm.text()
     window.ask_where()
     asked = until(lambda: dialog_of(window))
     assert asked.token_field.isVisible()
