@@ -49,7 +49,7 @@ ALERT_COLUMNS = (
         width=12,
     ),
     Column(mark("Rule"), lambda row: plain(row["rule"]), width=18),
-    Column(mark("Of"), lambda row: short(row["subject"], 80), width=20),
+    Column(mark("Of"), lambda row: short(row["subject"], 80), width=24),
     Column(
         mark("Since"),
         lambda row: moment(row["since"]),

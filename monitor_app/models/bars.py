@@ -28,6 +28,8 @@ class Bar:
     end: float
     word: str
     text: str
+    run: str = ""
+    """Of which run it is a case; empty if it is none of a run."""
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -58,7 +60,7 @@ def bars_of(attempts: Iterable[Mapping[str, Any]]) -> list[Bar]:
                     start,
                     start + max(0.0, float(one["duration_s"])),
                 ),
-                *(str(one["outcome"]), str(one["case_id"])),
+                *(str(one["outcome"]), str(one["case_id"]), str(one.get("run", ""))),
             )
         except (KeyError, TypeError, ValueError):
             continue

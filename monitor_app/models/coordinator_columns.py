@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monitor_app.models.language import mark, tr
+from monitor_app.models.language import mark, tr, trn
 from monitor_app.models.number_columns import counted, lasting
 from monitor_app.models.table import Column, Row
 from monitor_app.models.words import NOTHING, moment, plain
@@ -80,7 +80,9 @@ def _scheduler(row: Row) -> str:
         return NOTHING
     words = plain(told.get("role") or tr("none"))
     crashes = told.get("crashes")
-    return f"{words}, {tr('ended {n} times', n=crashes)}" if crashes else words
+    if not crashes:
+        return words
+    return f"{words}, {trn('ended once', 'ended {n} times', crashes, n=crashes)}"
 
 
 def _scheduler_tip(row: Row) -> str:

@@ -201,8 +201,11 @@ class RowsModel(ArrangedModel[str]):
         column = self.columns[self._sorted_by]
         by = column.sort or column.text
         keys.sort()  # so that what is alike stays where it is
-        keys.sort(key=lambda key: order_of(by(rows[key])), reverse=self._descending)
-        return keys
+        values = {key: by(rows[key]) for key in keys}
+        known = [key for key in keys if values[key] is not None]
+        known.sort(key=lambda key: order_of(values[key]), reverse=self._descending)
+        # What is not known comes last, whichever way it is sorted.
+        return known + [key for key in keys if values[key] is None]
 
     def _holds(self, row: Row, part: str) -> bool:
         return any(part in column.text(row).casefold() for column in self.columns)

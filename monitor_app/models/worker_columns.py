@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from monitor_app.models.language import mark, tr
+from monitor_app.models.language import mark, tr, trn
 from monitor_app.models.number_columns import shared
 from monitor_app.models.picture import Picture
 from monitor_app.models.table import Column, Row
@@ -40,13 +40,13 @@ def hardware(row: Row) -> str:
     """What it is, in some words."""
     facts = row["facts"]
     found = [str(facts[name]) for name in _FACTS[:1] if name in facts]
-    found.append(tr("{n} threads", n=count(row["threads"])))
+    threads = row["threads"]
+    found.append(trn("{n} thread", "{n} threads", threads, n=count(threads)))
     if row["memory"]:
         found.append(size(row["memory"]))
     if row["gpus"]:
         model = facts.get(_FACTS[1])
-        one = row["gpus"] == 1
-        words = tr("1 GPU") if one else tr("{n} GPUs", n=count(row["gpus"]))
+        words = trn("{n} GPU", "{n} GPUs", row["gpus"], n=count(row["gpus"]))
         found.append(f"{words} {model}" if model else words)
     return short(", ".join([*found, *row["labels"]]), 120)
 

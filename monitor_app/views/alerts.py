@@ -13,7 +13,7 @@ from monitor_app.models.alert_columns import (
     alert_rows,
     place_of,
 )
-from monitor_app.models.language import tr
+from monitor_app.models.language import tr, trn
 from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.words import count
@@ -98,11 +98,10 @@ class Alerts(View):
         self.asked.show(self.session.picture.kind("action"))
         if found:
             critical = sum(one.level == "critical" for one in found)
-            text = tr(
-                "{n} alerts, {m} of them critical. Enter shows what one is about.",
-                n=count(len(found)),
-                m=count(critical),
-            )
+            text = trn("{n} alert", "{n} alerts", len(found), n=count(len(found)))
+            if critical:
+                text += tr(", critical: {n}", n=count(critical))
+            text += ". " + tr("Enter shows what one is about.")
         elif self.session.picture.cluster is None:
             text = tr("Nothing has been heard yet.")
         else:

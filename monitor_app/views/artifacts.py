@@ -37,7 +37,6 @@ class Artifacts(TableView):
             tr("Artifacts"),
             parent,
             stretched=0,
-            empty=tr("It left no files."),
         )
         self.rows.setParent(self)
 

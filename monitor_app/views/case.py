@@ -71,7 +71,6 @@ class Case(View):
             theme,
             tr("Attempts"),
             stretched=len(ATTEMPT_COLUMNS) - 1,
-            empty=tr("No attempt of it is known."),
         )
         self.attempts_table.chosen.connect(self._attempt_chosen)
         self.log = LogView()
@@ -85,8 +84,8 @@ class Case(View):
             theme,
             tr("In all runs"),
             stretched=len(HISTORY_COLUMNS) - 1,
-            empty=tr("It has not ended in any run."),
         )
+        self.history_table.opened.connect(self._other_run)
         self.history_table.setSortingEnabled(True)
         self.history_table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
         self.summary = label("", "muted", wrapped=True)
@@ -117,19 +116,23 @@ class Case(View):
 
     def go(self, where: Mapping[str, str]) -> None:
         """See `View`."""
-        if dict(where) == self._where:
+        shown = self._where
+        if [where[name] for name in ("run", "case")] == [
+            shown.get(name) for name in ("run", "case")
+        ]:
             return
-        self._clear(where)
+        runs = self.session.picture.kind("run").values()
+        suite = next((r["suite"] for r in runs if r["run"] == where["run"]), "")
+        self._clear({"suite": suite, **where})
         self.title.setText(plain(where["case"]))
         self.title.setToolTip(plain(where["case"]))
-        self.said.setText(
-            tr(
-                "{suite}, run {run}",
-                suite=plain(where["suite"]),
-                run=plain(where["run"]),
-            )
-        )
+        self._show_where()
         self.line()
+
+    def _show_where(self) -> None:
+        suite, run = plain(self._where["suite"]), plain(self._where["run"])
+        words = tr("{suite}, run {run}", suite=suite, run=run)
+        self.said.setText(words if suite else tr("run {run}", run=run))
 
     def _clear(self, where: Mapping[str, str]) -> None:
         """Nothing is known of that case yet."""
@@ -141,6 +144,8 @@ class Case(View):
                 ticket.drop()
         self._tickets.clear()
         self._known, self._running, self._written = {}, {}, {}
+        for table in (self.attempts_table, self.history_table, self.artifacts):
+            table.say_empty("")
         self.attempts.show({})
         self.history.show({})
         self.summary.clear()
@@ -159,11 +164,29 @@ class Case(View):
         self._ask_attempts()
         if self._goes_on():
             self._ask_tail()
+        if self._where["suite"]:
+            self._ask_history()
+        else:
+            call = asked.one(asked.of_run(self._where["run"]))
+            self._ask("run", call, self._run_told, self._say)
+
+    def _run_told(self, told: Mapping[str, Any]) -> None:
+        """Who named the case did not say of which suite it is."""
+        self._where["suite"] = str(told["suite"])
+        self._show_where()
+        self._ask_history()
+
+    def _ask_history(self) -> None:
         where = self._where
         call = asked.pages(
             "/history", HISTORY_MAX, suite=where["suite"], case=where["case"]
         )
         self._ask("history", call, self._history_told, self.summary.setText)
+
+    def _other_run(self, place: int) -> None:
+        row = self.history.row(place)
+        if row is not None and row["run"]:
+            self.go({**self._where, "run": row["run"]})
 
     def tick(self) -> None:
         """See `View`."""
@@ -251,6 +274,7 @@ class Case(View):
         self._show_attempts()
 
     def _show_attempts(self) -> None:
+        self.attempts_table.say_empty(tr("No attempt of it is known."))
         rows = {**self._known, **self._running}
         before = {self.attempts.key(n) for n in range(self.attempts.rowCount())}
         for key, row in rows.items():
@@ -298,6 +322,7 @@ class Case(View):
         self._ask("artifacts", call, self._files_told, lambda why: None)
 
     def _files_told(self, told: Mapping[str, Any]) -> None:
+        self.artifacts.say_empty(tr("It left no files."))
         self.artifacts.show_files(told["items"])
 
     def _history_told(self, told: Mapping[str, Any]) -> None:
@@ -311,6 +336,7 @@ class Case(View):
             row["kind"] = kinds.get(row["where"], "")
             rows[f"{row['run']}/{row['number']}/{row['worker']}"] = row
         self._past = rows if told["offset"] == 0 else {**self._past, **rows}
+        self.history_table.say_empty(tr("It has not ended in any run."))
         self.history.show(self._past)
         self.summary.setText(_summary(self._past.values()))
 

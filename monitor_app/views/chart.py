@@ -175,6 +175,11 @@ class Chart(QWidget):
         """Paint it (Qt calls this)."""
         with QPainter(self) as painter:
             self._paint(painter)
+            if self.hasFocus():
+                painter.setClipping(False)
+                painter.setPen(QPen(self._theme.colour("accent"), 1))
+                painter.setBrush(Qt.BrushStyle.NoBrush)
+                painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
 
     def _paint(self, painter: QPainter) -> None:
         plot = self._plot()
@@ -210,10 +215,6 @@ class Chart(QWidget):
             painter.drawLine(QPointF(at, plot.top()), QPointF(at, plot.bottom()))
         painter.setClipping(False)
         self._paint_legend(painter, plot)
-        if self.hasFocus():
-            painter.setPen(QPen(self._theme.colour("accent"), 1))
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.drawRoundedRect(self.rect().adjusted(0, 0, -1, -1), 4, 4)
 
     def _pieces(
         self, values: Sequence[float | None], width: float

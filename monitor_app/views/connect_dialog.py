@@ -23,7 +23,7 @@ from dtf_dask.errors import UsageError
 from monitor_app.feed.local_clusters import clusters
 from monitor_app.feed.place import Place, parse_place
 from monitor_app.feed.tokens import is_token
-from monitor_app.models.language import tr
+from monitor_app.models.language import tr, tr_reason
 from monitor_app.models.words import plain
 from monitor_app.views.card import label
 
@@ -160,7 +160,7 @@ class ConnectDialog(QDialog):
             if not is_token(token):
                 raise UsageError(tr("A token has no spaces, and no accents."))
         except UsageError as error:
-            self.wrong.setText(plain(error))
+            self.wrong.setText(plain(tr_reason(str(error))))
             self.wrong.show()
             self.address.setFocus()
             return

@@ -74,7 +74,7 @@ class Coordinators(View):
         self.title = label("", "muted", wrapped=True)
         self.timeline = Timeline(tr("Tests that ran while the leader changed"), theme)
         self.timeline.opened.connect(
-            lambda one: self.opened.emit("case", {"case": one.text, "worker": one.row})
+            lambda one: self.opened.emit("case", {"run": one.run, "case": one.text})
         )
         scroll = QScrollArea(widgetResizable=True)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)

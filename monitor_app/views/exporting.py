@@ -45,6 +45,23 @@ def save_table(table: TableView, path: Path) -> None:
     write_table(path, titles, rows)
 
 
+def saving(parent: QWidget, title: str, name: str, kinds: str) -> QFileDialog:
+    """Asks where to save something: what is chosen as its kind is its suffix, too."""
+    dialog = QFileDialog(parent, title, "", kinds)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(Path(name).suffix)
+    dialog.selectFile(name)
+
+    def chosen(kind: str) -> None:
+        suffix = kind.partition("*")[2].rstrip(")")
+        dialog.setDefaultSuffix(suffix)
+        known = Path(dialog.selectedFiles()[0])
+        dialog.selectFile(str(known.with_suffix(suffix)))
+
+    dialog.filterSelected.connect(chosen)
+    return dialog
+
+
 class Exporting:
     """Asks where to, saves, and says what came of it.
 
@@ -112,5 +129,7 @@ class Exporting:
         self._parent.note(tr("Saved: {path}", path=plain(path)))
 
     def _where(self, title: str, name: str, kinds: str) -> Path | None:
-        found, _ = QFileDialog.getSaveFileName(self._parent, title, name, kinds)
-        return Path(found) if found else None
+        dialog = saving(self._parent, title, name, kinds)
+        found = dialog.selectedFiles() if dialog.exec() else []
+        dialog.deleteLater()
+        return Path(found[0]) if found else None

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from monitor_app.models.language import mark, tr
+from monitor_app.models.language import mark, tr, trn
 from monitor_app.models.words import count
 from monitor_app.views.card import label
 
@@ -57,7 +57,6 @@ class LogView(QWidget):
             edit.setAccessibleName(tr(title))
             edit.setFont(font)
             edit.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-            edit.setPlaceholderText(tr("It left nothing here."))
             edit.setTextInteractionFlags(
                 Qt.TextInteractionFlag.TextSelectableByMouse
                 | Qt.TextInteractionFlag.TextSelectableByKeyboard
@@ -73,6 +72,7 @@ class LogView(QWidget):
         """Nothing is shown."""
         for name, edit in self.texts.items():
             edit.clear()
+            edit.setPlaceholderText("")
             self._title(name, 0)
         self.said.clear()
 
@@ -87,6 +87,7 @@ class LogView(QWidget):
             if one.get("cut"):
                 cut += 1
             self._title(name, len(text))
+            edit.setPlaceholderText(tr("It left nothing here."))
             if text:
                 first = first or name
             if text == edit.toPlainText():
@@ -126,7 +127,7 @@ class LogView(QWidget):
                 self.said.setText(tr("it is not there"))
                 return
         found = edit.toPlainText().casefold().count(part.casefold())
-        self.said.setText(tr("found {n} times", n=count(found)))
+        self.said.setText(trn("found once", "found {n} times", found, n=count(found)))
 
     def _title(self, name: str, chars: int) -> None:
         n = list(self.texts).index(name)

@@ -21,7 +21,7 @@ from dtf_dask.errors import ProtocolError
 from monitor_app.feed import asked
 from monitor_app.feed.questions import Ticket
 from monitor_app.models.curves import Curves
-from monitor_app.models.language import tr
+from monitor_app.models.language import tr, trn
 from monitor_app.models.marks import mark_of
 from monitor_app.models.run_columns import LIVE_COLUMNS
 from monitor_app.models.session import Session
@@ -76,6 +76,7 @@ class Overview(View):
             empty=tr("No run of tests was seen of late."),
         )
         self.runs_table.setMinimumHeight(150)
+        self.runs_table.opened.connect(self._run_opened)
         layout.addWidget(Card(tr("Runs of late"), self.runs_table), 1)
         scroll = QScrollArea(widgetResizable=True)
         scroll.setWidget(inner)
@@ -200,6 +201,11 @@ class Overview(View):
             self._ask()
         self._mark()
 
+    def _run_opened(self, place: int) -> None:
+        row = self.runs.row(place)
+        if row is not None:
+            self.opened.emit("runs", {"run": str(row["run"])})
+
     def _ask(self) -> None:
         """Ask for numbers over time, unless somebody has just been asked."""
         if self._asked is not None and self._asked_for == self._span:
@@ -286,9 +292,9 @@ class Overview(View):
         tiles["waiting"].show_figure(
             count(row["waiting"]), tr("{n} held back", n=count(row["held"]))
         )
-        tiles["running"].show_figure(
-            count(row["running"]), tr("on {n} threads", n=count(row["threads"]))
-        )
+        threads = row["threads"]
+        where = trn("on {n} thread", "on {n} threads", threads, n=count(threads))
+        tiles["running"].show_figure(count(row["running"]), where)
         lost = sum(
             one["status"] == "lost"
             for one in self.session.picture.kind("worker").values()

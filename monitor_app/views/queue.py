@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from monitor_app.models.language import tr
+from monitor_app.models.language import tr, trn
 from monitor_app.models.queue_columns import (
     CLASS_COLUMNS,
     DUE,
@@ -61,7 +61,12 @@ class Queue(View):
             stretched=len(REASON_COLUMNS) - 1,
         )
         self.classes = RowsModel(CLASS_COLUMNS, theme.brush, self)
-        self.classes_table = TableView(self.classes, theme, tr("Priority classes"))
+        self.classes_table = TableView(
+            self.classes,
+            theme,
+            tr("Priority classes"),
+            empty=tr("No class has had work yet."),
+        )
         self.waiting = RowsModel(KIND_COLUMNS, theme.brush, self, sorted_by=DUE)
         self.table = TableView(
             self.waiting,
@@ -140,7 +145,8 @@ class Queue(View):
         elif not cluster["waiting"]:
             text = tr("Nothing waits.")
         else:
-            text = tr("{n} tasks wait.", n=count(cluster["waiting"]))
+            n = cluster["waiting"]
+            text = trn("{n} task waits.", "{n} tasks wait.", n, n=count(n))
             pressure = cluster["pressure"]
             if pressure["bound"]:
                 text += " " + tr(
@@ -148,7 +154,8 @@ class Queue(View):
                     n=count(pressure["waiting"]),
                     m=count(pressure["bound"]),
                 )
-        self.table.empty = "" if cluster is None else tr("Nothing waits.")
+        for table in (self.table, self.reasons_table):
+            table.say_empty(tr("Nothing waits."))
         if text != self.summary.text():
             self.summary.setText(text)
 

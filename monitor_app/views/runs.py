@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from monitor_app.feed import asked
 from monitor_app.models.cases import CASE, CasesModel
-from monitor_app.models.language import mark, tr
+from monitor_app.models.language import mark, tr, trn
 from monitor_app.models.marks import OUTCOMES, mark_of
 from monitor_app.models.run_cases import RunCases
 from monitor_app.models.run_columns import LIVE_COLUMNS
@@ -62,6 +62,7 @@ class Runs(View):
         self.runs_table.setSortingEnabled(True)
         self.runs_table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
         self.runs_table.chosen.connect(self._run_chosen)
+        self.runs_table.opened.connect(lambda _: self.cases_table.setFocus())
         self.cases = CasesModel(theme.brush, self)
         self.run_cases = RunCases(session, self.cases, self)
         self.run_cases.progressed.connect(self._progressed)
@@ -72,6 +73,8 @@ class Runs(View):
             stretched=CASE,
             empty=tr("No case is shown."),
         )
+        # Of the id of a case the end says most.
+        self.cases_table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         header = self.cases_table.horizontalHeader()
         header.setSortIndicatorClearable(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
@@ -234,11 +237,12 @@ class Runs(View):
 
     def _count(self) -> None:
         shown, total = self.cases.rowCount(), self.cases.total
-        text = tr("{n} of {m} cases", n=count(shown), m=count(total))
+        numbers = {"n": count(shown), "m": count(total)}
+        text = trn("{n} of {m} case", "{n} of {m} cases", total, **numbers)
         if self.run_cases.trouble:
             text += f" · {self.run_cases.trouble}"
         elif self.run_cases.reading:
-            text += " · " + tr("{n} are to be read", n=count(self.run_cases.expected))
+            text += " · " + tr("to be read: {n}", n=count(self.run_cases.expected))
         elif not total:
             text = tr("No case of this run has ended yet.")
         if not self.runs.rowCount():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, Qt, Signal
 from PySide6.QtGui import QFont, QFontMetrics, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
@@ -17,6 +19,9 @@ from monitor_app.models.arranged import BAR, ArrangedModel
 from monitor_app.models.language import tr
 from monitor_app.models.table import RowsModel
 from monitor_app.views.theme import Theme
+
+_TITLE_PX = 32
+"""Beside the title of a column: what is around it, and the arrow of the sorted one."""
 
 Index = QModelIndex | QPersistentModelIndex
 
@@ -50,6 +55,8 @@ class TableView(QTableView):
     ----------
     empty
         What it says while it has no row.
+    heard
+        Whether a cluster has told anything: there may be no rows because it has not.
     """
 
     opened = Signal(int)
@@ -69,6 +76,7 @@ class TableView(QTableView):
     ) -> None:
         super().__init__(parent)
         self._theme, self.empty = theme, empty
+        self.heard: Callable[[], bool] = lambda: True
         self.setAccessibleName(name)
         self.setModel(model)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -76,7 +84,7 @@ class TableView(QTableView):
         self.setShowGrid(False)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         rows, columns = self.verticalHeader(), self.horizontalHeader()
         rows.hide()
@@ -102,12 +110,13 @@ class TableView(QTableView):
     def paintEvent(self, event: QPaintEvent) -> None:
         """Say that there is nothing, if there is not (Qt calls this)."""
         super().paintEvent(event)
-        if self.empty and not self.model().rowCount():
+        words = self.empty if self.heard() else tr("Nothing has been heard yet.")
+        if words and not self.model().rowCount():
             with QPainter(self.viewport()) as painter:
                 painter.setPen(self._theme.colour("muted"))
                 flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
                 box = self.viewport().rect().adjusted(12, 8, -12, -8)
-                painter.drawText(box, int(flags), self.empty)
+                painter.drawText(box, int(flags), words)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Enter opens the current row (Qt calls this)."""
@@ -116,6 +125,12 @@ class TableView(QTableView):
                 self.opened.emit(self.currentIndex().row())
             return
         super().keyPressEvent(event)
+
+    def say_empty(self, words: str) -> None:
+        """Say this while there is no row."""
+        if words != self.empty:
+            self.empty = words
+            self.viewport().update()
 
     def choose(self, place: int) -> None:
         """Make a row the current one, and show it."""
@@ -132,7 +147,7 @@ class TableView(QTableView):
             font.setWeight(QFont.Weight.DemiBold)
             titles = QFontMetrics(font)
             for n, column in enumerate(model.columns):
-                title = titles.horizontalAdvance(tr(column.title)) + 18
+                title = titles.horizontalAdvance(tr(column.title)) + _TITLE_PX
                 self.setColumnWidth(n, max(title, one * column.width + 24))
                 if column.bar is not None:  # others are painted without Python
                     self.setItemDelegateForColumn(n, BarDelegate(self._theme, self))

@@ -89,6 +89,9 @@ class Timeline(QWidget):
         """Paint it (Qt calls this)."""
         painter, theme = QPainter(self), self._theme
         painter.fillRect(self.rect(), theme.brush("card"))
+        if self.hasFocus() and self.current is None:
+            painter.setPen(QPen(theme.colour("accent"), 1))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
         if not self._rows:
             painter.setPen(QPen(theme.colour("muted"), 1))
             painter.drawText(
@@ -233,7 +236,7 @@ class Timeline(QWidget):
             said = words(self.current)
         else:
             said = tr(
-                "{n} bars in {m} rows, from {start} to {end}",
+                "bars: {n}, rows: {m}, from {start} to {end}",
                 n=len(self._bars),
                 m=len(self._rows),
                 start=clock(self._start),

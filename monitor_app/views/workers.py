@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from monitor_app.feed import asked
 from monitor_app.feed.inbox import Batch
 from monitor_app.models.bars import Bar, bars_of, running_bars, shown_rows
-from monitor_app.models.language import tr
+from monitor_app.models.language import tr, trn
 from monitor_app.models.load_history import STEP_S, LoadHistory
 from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
@@ -71,6 +71,7 @@ class Workers(View):
             theme,
             tr("Workers"),
             stretched=len(WORKER_COLUMNS) - 1,
+            empty=tr("There are no workers: `dtf worker ADDRESS` starts some."),
         )
         self.table.setSortingEnabled(True)
         self.table.sortByColumn(1, Qt.SortOrder.AscendingOrder)
@@ -140,17 +141,11 @@ class Workers(View):
         if self.table.currentIndex().row() < 0 and self.workers.rowCount():
             self.table.choose(0)
         there = [one for one in self._rows.values() if one["left_at"] is None]
-        words = tr("{n} workers", n=count(len(there)))
+        words = trn("{n} worker", "{n} workers", len(there), n=count(len(there)))
         gone = len(self._rows) - len(there)
         if gone:
             words += " · " + tr("{n} gone of late", n=count(gone))
-        heard = self.session.picture.cluster is not None
-        self.table.empty = (
-            tr("There are no workers: `dtf worker ADDRESS` starts some.")
-            if heard
-            else tr("Nothing has been heard yet.")
-        )
-        self.said.setText(words if heard else "")
+        self.said.setText("" if self.session.picture.cluster is None else words)
         self.actions_bar.look()
         if not self._asking and not self._bars:
             self._ask()
@@ -224,7 +219,8 @@ class Workers(View):
         dialog.open()
 
     def _opened(self, one: Bar) -> None:
-        self.opened.emit("case", {"case": one.text, "worker": one.row})
+        if one.run:
+            self.opened.emit("case", {"run": one.run, "case": one.text})
 
     def _taken(self, batch: Batch) -> None:
         """Keep how busy they are, of all: who looks at one wants to see what was."""

@@ -34,6 +34,16 @@ def shown(model: ArrangedModel[Any], column: int) -> list[str]:
     ]
 
 
+def test_what_is_not_known_is_last(theme: Theme) -> None:
+    """Sorted either way, rows without a value are below those with one."""
+    columns = (Column("N", lambda row: str(row["n"]), lambda row: row["n"]),)
+    model = RowsModel(columns, theme.brush)
+    model.show({str(k): {"n": n} for k, n in enumerate((None, 2, 0, None, 1))})
+    assert shown(model, 0) == ["0", "1", "2", "None", "None"]
+    model.sort(0, Qt.SortOrder.DescendingOrder)
+    assert shown(model, 0) == ["2", "1", "0", "None", "None"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_rows_are_as_they_were_given_whatever_happened_before(
     rows: RowsModel, seed: int

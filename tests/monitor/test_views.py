@@ -26,16 +26,18 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 from dtf_dask.errors import UsageError
+from dtf_dask.ha.elapsed import elapsed_s
 from monitor_app.feed.calls import RefusedError
 from monitor_app.feed.inbox import Line
 from monitor_app.feed.questions import Call, Ticket
 from monitor_app.models.arranged import DISPLAY
+from monitor_app.models.bars import Bar
 from monitor_app.models.cases import OUTCOME, PAST
 from monitor_app.models.exports import run_report, write_table
 from monitor_app.models.session import Session
 from monitor_app.views.case import Case
 from monitor_app.views.connect_dialog import ConnectDialog, Finder
-from monitor_app.views.exporting import save_table
+from monitor_app.views.exporting import save_table, saving
 from monitor_app.views.kept import Kept
 from monitor_app.views.overview import Overview
 from monitor_app.views.runs import Runs
@@ -122,7 +124,7 @@ def test_the_overview_tells_the_whole(window: Window, source: MadeSource) -> Non
     source.change({"cluster": cluster})
     look(window)
     assert overview.tiles["waiting"].figure.text() == "7"
-    assert "a leads" in window.leader_label.text()
+    assert "a leads" in window.status.leader.text()
 
 
 def test_cases_are_found_by_keyboard_and_opened(
@@ -161,7 +163,46 @@ def test_cases_are_found_by_keyboard_and_opened(
     assert "only the end" in case.log.said.text()
     case.log.part.setText("BROKE")
     case.log.find_next()
-    assert case.log.said.text() == "found 1 times"
+    assert case.log.said.text() == "found once"
+
+
+def test_a_bar_and_an_earlier_run_open_a_case(
+    window: Window, source: MadeSource
+) -> None:
+    """Who names a case need not know its suite; no row is said to be all there is."""
+    begin(window, source)
+    case: Case = view(window, "case")
+    assert case.attempts_table.empty == case.history_table.empty == ""
+    old = "20250101-0000-gone"
+    attempt = {"number": 1, "outcome": "passed", "worker": "w", "run": RUN}
+    for run in (old, RUN):
+        source.replies[f"/runs/{run}"] = lambda said: {"suite": "old"}
+        source.replies[f"/runs/{run}/attempts"] = listed([])
+    asked: list[str] = []
+
+    def history(said: Any) -> Any:
+        asked.append(said["suite"])
+        return listed([attempt])(said)
+
+    source.replies["/history"] = history
+    workers: Workers = view(window, "workers")
+    workers.timeline.opened.emit(Bar("w", AT, AT, "running", "a task"))
+    assert not case.isVisible()
+    workers.timeline.opened.emit(Bar("w", AT, AT, "passed", "test_it", old))
+    look(window)
+    assert case.isVisible()
+    assert case.title.text() == "test_it"
+    assert case.said.text() == f"old, run {old}"
+    assert case.attempts_table.empty
+    case.history_table.choose(0)
+    QTest.keyClick(case.history_table, Qt.Key.Key_Return)
+    look(window)
+    assert case.said.text() == f"old, run {RUN}"
+    assert asked == ["old", "old"]
+    overview: Overview = view(window, "overview")
+    overview.runs_table.choose(2)
+    QTest.keyClick(overview.runs_table, Qt.Key.Key_Return)
+    assert window.views["runs"].isVisible()
 
 
 def test_what_vanishes_while_it_is_looked_at_is_said(
@@ -331,22 +372,38 @@ def test_how_old_it_is_and_what_is_wrong_are_said(
 ) -> None:
     """The line below tells where it is read, its age, and why there is nothing new."""
     begin(window, source)
-    assert "Live from http://127.0.0.1:8700" in window.line_label.text()
+    assert "Live from http://127.0.0.1:8700" in window.status.line.text()
     source.inbox.line(Line("waiting", str(PLACE), "nobody listens there"))
     assert window.session.heard_at is not None
     window.session.heard_at -= 3_000
     look(window)
     window.session.ticked.emit()
-    assert "nobody listens there" in window.line_label.text()
-    assert window.age_label.text().startswith("○ 50 min")
-    assert "Nothing new for 50 min: nobody listens there." in window.alarm.text()
-    assert window.alarm.isVisible()
+    assert "nobody listens there" in window.status.line.text()
+    assert window.status.age.text().startswith("○ 50 min")
+    assert "Nothing new for 50 min: nobody listens there." in window.status.alarm.text()
+    assert window.status.alarm.isVisible()
     source.inbox.line(Line("live", str(PLACE)))
+    source.stand(coordinators(leader=None))
     look(window)
-    assert not window.alarm.isVisible()
+    assert "Nothing new for 50 min: nobody leads." in window.status.alarm.text()
+    source.change({"cluster": {**busy()["cluster"], "at": AT + 1}})
+    look(window)
+    assert not window.status.alarm.isVisible()
     source.inbox.line(Line("refused", str(PLACE), "it is no dtf"))
     look(window)
-    assert window.alarm.isVisible()
+    assert window.status.alarm.isVisible()
+
+
+def test_what_is_told_first_may_be_old(window: Window, source: MadeSource) -> None:
+    """How old it is goes by when who leads looked, not by when somebody told of it."""
+    source.begin(busy())
+    source.stand(coordinators(leader=None, at=AT + 3_000))
+    window.watch([PLACE])
+    look(window)
+    assert window.status.age.text().startswith("○ 50 min")
+    source.inbox.awake(elapsed_s())
+    look(window)
+    assert window.status.age.text().startswith("○ 50 min")
 
 
 def test_the_dialog_explains_what_is_wrong(qapp: QApplication, until: Until) -> None:
@@ -358,7 +415,7 @@ def test_the_dialog_explains_what_is_wrong(qapp: QApplication, until: Until) -> 
     dialog.address.clear()
     QTest.keyClicks(dialog.address, "dtf://127.0.0.1:8786")
     dialog.accept()
-    assert "where schedulers are" in dialog.wrong.text()
+    assert "schedulers are there" in dialog.wrong.text()
     assert dialog.isVisible()
     gone(dialog)
     found = ConnectDialog([], Finder(lambda: [("lab", [PLACE])]))
@@ -410,6 +467,11 @@ def test_a_table_is_saved_as_it_is_shown(
     runs: Runs = view(window, "runs")
     runs.runs_table.choose(runs.runs.place(RUN))
     look(window)
+    kinds = "CSV (*.csv);;Parquet (*.parquet)"
+    dialog = saving(window, "Save", str(tmp_path / "cases.csv"), kinds)
+    dialog.filterSelected.emit("Parquet (*.parquet)")
+    assert dialog.selectedFiles() == [str(tmp_path / "cases.parquet")]
+    dialog.deleteLater()
     save_table(runs.cases_table, tmp_path / "cases.csv")
     lines = (tmp_path / "cases.csv").read_text().splitlines()
     assert lines[0] == "outcome,case,seconds,attempts"
