@@ -14,7 +14,7 @@ from typing import Any, Literal
 from dtf_dask.errors import ProtocolError
 from dtf_dask.view.records import Record, formed, kind_of
 
-LineState = Literal["searching", "connecting", "live", "waiting", "refused"]
+LineState = Literal["none", "searching", "connecting", "live", "waiting", "refused"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ KIND_COLUMNS = (
     Column(mark("Needs"), lambda row: plain(row["needs"]) or tr("any worker")),
     counted(mark("Waiting"), "waiting"),
     _LONGEST,
-    counted(mark("Workers that fit"), "workers", 16),
+    counted(mark("Fitting workers"), "workers", 13),
     Column(
         mark("Begins in"),
         lambda row: (
@@ -90,7 +90,7 @@ KIND_COLUMNS = (
         mark("Why it waits"),
         why,
         tip=lambda row: "\n".join(filter(None, (why(row), plain(row["help"])))),
-        width=36,
+        width=28,
     ),
     Column(mark("Next"), lambda row: short(row["next"], 120), width=24),
     Column(

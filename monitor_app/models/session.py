@@ -81,7 +81,7 @@ class Session(QObject):
         self._clock = clock
         self.live = Picture()
         self.picture = self.live
-        self.line = Line("searching")
+        self.line = Line("none")
         self.heard_at: float | None = None
         """Since when nothing new is known, by the clock of ages."""
         self._looked_at: float | None = None
@@ -116,6 +116,12 @@ class Session(QObject):
         self._ticker.start()
         self.line_changed.emit()
         self.changed.emit(frozenset(_ALL))
+
+    def look_for_one(self, looks: bool) -> None:
+        """Somebody looks for a cluster, or has found none."""
+        if not self.watching:
+            self.line = Line("searching" if looks else "none")
+            self.line_changed.emit()
 
     def close(self) -> None:
         """Look at nothing."""

@@ -280,6 +280,10 @@
    <translation>Wartendes suchen (Strg+F)</translation>
   </message>
   <message>
+   <source>Fitting workers</source>
+   <translation>Passende Worker</translation>
+  </message>
+  <message>
    <source>GPU</source>
    <translation>GPU</translation>
   </message>
@@ -928,10 +932,6 @@
    <translation>Worker</translation>
   </message>
   <message>
-   <source>Workers that fit</source>
-   <translation>Passende Worker</translation>
-  </message>
-  <message>
    <source>You look at {time}. What happens now is kept meanwhile. Back to now: Ctrl+L.</source>
    <translation>Zu sehen ist {time}. Was jetzt geschieht, wird so lange aufgehoben. Zurück zu jetzt: Strg+L.</translation>
   </message>
@@ -1474,6 +1474,10 @@
   <message>
    <source>○ Looking for a cluster …</source>
    <translation>○ Ein Cluster wird gesucht …</translation>
+  </message>
+  <message>
+   <source>○ No cluster is looked at. Choose one: Ctrl+O.</source>
+   <translation>○ Kein Cluster wird angesehen. Einen wählen: Strg+O.</translation>
   </message>
   <message>
    <source>○ {where}: {why}</source>

@@ -280,6 +280,10 @@
    <translation>Chercher ce qui attend (Ctrl+F)</translation>
   </message>
   <message>
+   <source>Fitting workers</source>
+   <translation>Workers adaptés</translation>
+  </message>
+  <message>
    <source>GPU</source>
    <translation>GPU</translation>
   </message>
@@ -928,10 +932,6 @@
    <translation>Workers</translation>
   </message>
   <message>
-   <source>Workers that fit</source>
-   <translation>Workers adaptés</translation>
-  </message>
-  <message>
    <source>You look at {time}. What happens now is kept meanwhile. Back to now: Ctrl+L.</source>
    <translation>Vous regardez {time}. Ce qui se passe maintenant est conservé. Revenir à maintenant : Ctrl+L.</translation>
   </message>
@@ -1474,6 +1474,10 @@
   <message>
    <source>○ Looking for a cluster …</source>
    <translation>○ Recherche d'une grappe …</translation>
+  </message>
+  <message>
+   <source>○ No cluster is looked at. Choose one: Ctrl+O.</source>
+   <translation>○ Aucun cluster n’est regardé. En choisir un : Ctrl+O.</translation>
   </message>
   <message>
    <source>○ {where}: {why}</source>

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QIcon, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -100,6 +100,8 @@ class ConnectDialog(QDialog):
         self.list = QListWidget()
         self.list.setAccessibleName(tr("Clusters on this machine, and of late"))
         self.list.setMinimumHeight(130)
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.currentItemChanged.connect(self._item_chosen)
         self.list.itemActivated.connect(lambda: self.accept())
         layout.addWidget(self.list, 1)
@@ -138,6 +140,7 @@ class ConnectDialog(QDialog):
         self.connect_button = QPushButton(tr("Look"), default=True)
         buttons.addButton(self.connect_button, QDialogButtonBox.ButtonRole.AcceptRole)
         buttons.button(kind.Cancel).setText(tr("Cancel"))
+        buttons.button(kind.Cancel).setIcon(QIcon())
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         return buttons

@@ -45,6 +45,7 @@ class Status:
         line = self._session.line
         where, why = plain(line.place), plain(line.why)
         words = {
+            "none": tr("○ No cluster is looked at. Choose one: Ctrl+O."),
             "searching": tr("○ Looking for a cluster …"),
             "connecting": tr("◐ Connecting to {where} …", where=where),
             "live": tr("● Live from {where}", where=where),

@@ -20,7 +20,7 @@ from monitor_app.models.language import tr
 from monitor_app.models.table import RowsModel
 from monitor_app.views.theme import Theme
 
-_TITLE_PX = 32
+_TITLE_PX = 28
 """Beside the title of a column: what is around it, and the arrow of the sorted one."""
 
 Index = QModelIndex | QPersistentModelIndex
@@ -94,7 +94,7 @@ class TableView(QTableView):
         columns.setHighlightSections(False)
         columns.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft)
         columns.setSectionsMovable(True)
-        columns.setMinimumSectionSize(40)
+        columns.setMinimumSectionSize(56)
         self._widths(model)
         if stretched >= 0:
             columns.setSectionResizeMode(stretched, QHeaderView.ResizeMode.Stretch)

@@ -203,6 +203,7 @@ class Window(QMainWindow):
 
         def found(clusters: Sequence[tuple[str, Sequence[Place]]]) -> None:
             self._finder.found.disconnect(found)
+            self.session.look_for_one(False)
             if self.session.watching or self._asking:
                 return
             if len(clusters) == 1:
@@ -211,6 +212,7 @@ class Window(QMainWindow):
                 self.ask_where()
 
         self._finder.found.connect(found)
+        self.session.look_for_one(True)
         self._finder.start()
 
     def ask_where(self) -> None:
