@@ -7,7 +7,7 @@ from typing import Any
 
 from distributed import Scheduler
 
-from dtf_dask.view.tails import ITEMS_MAX, OP, WORKERS_MAX, end_of
+from dtf_dask.view.tails import CASES_MAX, ITEMS_MAX, OP, WORKERS_MAX, end_of
 
 ANSWER_S = 4.0
 
@@ -28,6 +28,8 @@ async def tails(
 
     Parameters
     ----------
+    case
+        Its id; empty for which cases run.
     workers
         Addresses of those that may run it; who is gone is passed over.
     """
@@ -40,7 +42,8 @@ async def tails(
     found = await asyncio.gather(
         *(_told(scheduler, one, message) for one in there[:WORKERS_MAX])
     )
-    return {"items": [item for items in found for item in items][:ITEMS_MAX]}
+    most = ITEMS_MAX if case else CASES_MAX
+    return {"items": [item for items in found for item in items][:most]}
 
 
 async def _told(
@@ -55,6 +58,7 @@ async def _told(
             )
         return [
             {
+                "case_id": str(one.get("case", message["case"])),
                 "worker": str(state.name),
                 "host": str(state.host),
                 "for_s": round(float(one["for_s"]), 1),

@@ -13,6 +13,8 @@ OP = "dtf_tail"
 WORKERS_MAX = 200
 ITEMS_MAX = 4
 """How many places are told of where a case runs at a time."""
+CASES_MAX = 500
+"""How many cases are told that run at a time."""
 TEXT_BYTES_MAX = 64 * 1024
 """Of each text, its end."""
 
@@ -21,7 +23,7 @@ _KEY = "dtf-batch-"
 
 
 def asked_for(run: str, case: str, workers: Sequence[str]) -> dict[str, Any]:
-    """A question: what a case of a run writes, by the addresses of workers."""
+    """A question: what a case of a run writes, or which run if none is named."""
     return {"tail": {"run": run, "case": case, "workers": list(workers)}}
 
 

@@ -60,6 +60,7 @@ _TAIL = schemas.whole_object(
     case_id=schemas.TEXT,
     items=schemas.many(
         schemas.whole_object(
+            case_id=schemas.TEXT,
             worker=schemas.TEXT,
             host=schemas.TEXT,
             for_s=schemas.NUMBER,
@@ -74,10 +75,11 @@ RUNNING = (
         "/runs/{run}/tail",
         "What a case that runs now has written so far, by its worker, at most"
         f" {ITEMS_MAX}: of each text the last {TEXT_BYTES_MAX // 1024} KiB."
-        " Nothing if it does not run, or writes where nothing is kept (pytest -s).",
+        " Nothing if it does not run, or writes where nothing is kept (pytest -s)."
+        " If none is named: which cases run now, and since when, without texts.",
         _TAIL,
         _tail,
-        (Text("case", "The id of a case.", required=True),),
+        (Text("case", "The id of a case; none: all that run."),),
         missing=True,
     ),
 )

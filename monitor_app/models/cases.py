@@ -31,9 +31,9 @@ TITLES = (
     *(mark("Outcome"), mark("Case"), mark("Earlier runs, this one last")),
     *(mark("Took"), mark("Attempts")),
 )
-_WORDS = (*OUTCOMES, "flaky", "unknown")
+_WORDS = (*OUTCOMES, "flaky", "unknown", "running")
 _CODE = {word: code for code, word in enumerate(_WORDS)}
-_FLAKY, _UNKNOWN = _CODE["flaky"], _CODE["unknown"]
+_FLAKY, _UNKNOWN, _RUNNING = (_CODE[one] for one in ("flaky", "unknown", "running"))
 _FAILING = frozenset({_CODE[one] for one in ("failed", "error", "timeout", "lost")})
 
 _SORTS = {-1: "order", CASE: "case_id", TOOK: "duration_s", ATTEMPTS: "attempts"}
@@ -80,6 +80,11 @@ class CasesModel(ArrangedModel[int]):
         """How many cases there are, those too that are filtered out."""
         return len(self._ids)
 
+    @property
+    def ended(self) -> int:
+        """How many of them have ended."""
+        return self.total - self._counts[_UNKNOWN] - self._counts[_RUNNING]
+
     def case(self, place: int) -> str:
         """The id of the case that stands there; empty if there is none."""
         return self._ids[self._keys[place]] if 0 <= place < len(self._keys) else ""
@@ -111,6 +116,8 @@ class CasesModel(ArrangedModel[int]):
     def question(self) -> dict[str, str] | None:
         """How a coordinator is asked for what is shown; None if it cannot be."""
         if len(self._wanted) > 1 or self._sorted_by not in _SORTS:
+            return None
+        if _RUNNING in self._wanted:
             return None
         outcome = "".join(_WORDS[one] for one in self._wanted)
         turned = "-" if self._descending and self._sorted_by >= 0 else ""
@@ -173,6 +180,23 @@ class CasesModel(ArrangedModel[int]):
             self._set(number, code, tries, float(one["duration_s"]))
             if number < before:
                 touched.append(number)
+        self._grown(before)
+        self._touched(touched)
+
+    def run(self, found: Mapping[str, float]) -> None:
+        """These run now, for so many seconds, and no others that have not ended."""
+        before, touched = len(self._ids), []
+        if self._counts[_RUNNING]:
+            running = (n for n, code in enumerate(self._outcomes) if code == _RUNNING)
+            touched = [n for n in running if self._ids[n] not in found]
+        for number in touched:
+            self._set(number, _UNKNOWN, 0, self._took[number])
+        for case_id, for_s in found.items():
+            number = self._number(case_id)
+            if self._outcomes[number] in (_UNKNOWN, _RUNNING):
+                self._set(number, _RUNNING, 0, for_s)
+                if number < before:
+                    touched.append(number)
         self._grown(before)
         self._touched(touched)
 

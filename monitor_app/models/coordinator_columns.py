@@ -102,7 +102,7 @@ COORDINATOR_COLUMNS = (
         width=22,
     ),
     Column(mark("Role"), lambda row: tr(role(row)), mark=role, width=14),
-    Column(mark("Heard of"), _heard_text, mark=_heard, width=14),
+    Column(mark("Heard of"), _heard_text, mark=_heard, width=16),
     counted(mark("Entries behind"), "lag", 17),
     Column(mark("Votes"), lambda row: tr("yes") if row["votes"] else tr("no"), width=8),
     Column(mark("Its scheduler"), _scheduler, tip=_scheduler_tip, width=20),

@@ -16,6 +16,8 @@ ATTEMPTS_MAX = 5_000
 """As many as are told at once of what ended; of more all is read anew."""
 _BACK_S = 10
 """Attempts come to a coordinator so much later, and clocks differ."""
+_RUNNING_TICKS = 2
+"""And so often which cases run is asked."""
 _AGAIN_TICKS = 30
 """Every so many seconds what does not agree is read anew."""
 
@@ -44,6 +46,8 @@ class RunCases(QObject):
         self._heard_decided = -1
         self._latest = 0.0
         self._quiet = 0
+        self._ticks = 0
+        self._running: Ticket | None = None
         self.trouble = ""
         self.expected = 0
 
@@ -65,10 +69,10 @@ class RunCases(QObject):
 
     def read_again(self) -> None:
         """Read all of them: those that are known stay where they are."""
-        for ticket in (self._reading, self._asking):
+        for ticket in (self._reading, self._asking, self._running):
             if ticket is not None:
                 ticket.drop()
-        self._asking = None
+        self._asking = self._running = None
         if not self._run:
             return
         self.trouble = ""
@@ -82,12 +86,15 @@ class RunCases(QObject):
 
     def stands(self, row: Mapping[str, Any]) -> None:
         """How the run stands: if more has ended than is known, ask what."""
-        if row["run"] != self._run or self._reading or self._asking:
+        if row["run"] != self._run:
+            return
+        self._ask_what_runs(row["status"] == "running")
+        if self._reading or self._asking:
             return
         decided = sum(row["counts"].values())
         if decided == self._heard_decided:
             self._quiet += 1
-            known = self._cases.total
+            known = self._cases.ended
             if known < decided and self._quiet % _AGAIN_TICKS == 0:
                 self.read_again()
             return
@@ -103,6 +110,25 @@ class RunCases(QObject):
             limit=ATTEMPTS_MAX,
         )
         self._asking = self._session.ask(call, self._tried, self._failed, self._told)
+
+    def _ask_what_runs(self, goes_on: bool) -> None:
+        self._ticks += 1
+        if not goes_on or self._session.past_at is not None:
+            self._cases.run({})
+        elif self._running is None and self._ticks % _RUNNING_TICKS == 0:
+            call = asked.one(asked.of_run(self._run, "/tail"))
+            self._running = self._session.ask(
+                call, self._what_runs, lambda why: self._asked(), self._asked
+            )
+
+    def _asked(self) -> None:
+        self._running = None
+
+    def _what_runs(self, told: Mapping[str, Any]) -> None:
+        """Of another version nobody says of which case an item is."""
+        items = [one for one in told["items"] if one.get("case_id")]
+        self._cases.run({str(one["case_id"]): float(one["for_s"]) for one in items})
+        self.progressed.emit()
 
     def _read(self, told: Mapping[str, Any]) -> None:
         self.expected = int(told["total"])

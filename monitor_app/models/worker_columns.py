@@ -91,7 +91,7 @@ def _flowing(title: str, *names: str) -> Column:
         flow = bps(row)
         return NOTHING if flow is None else tr("{size}/s", size=size(flow))
 
-    return Column(title, text, bps, right=True, width=8)
+    return Column(title, text, bps, right=True, width=9)
 
 
 def _running(row: Row) -> str:
@@ -112,7 +112,7 @@ def _standing_tip(row: Row) -> str:
 
 
 WORKER_COLUMNS = (
-    Column(mark("Worker"), lambda row: plain(row["name"]), width=13),
+    Column(mark("Worker"), lambda row: plain(row["name"]), width=21),
     Column(
         mark("Standing"),
         lambda row: tr(standing(row)),
@@ -122,7 +122,7 @@ WORKER_COLUMNS = (
         width=10,
     ),
     Column(mark("Host"), lambda row: plain(row["host"]), width=10),
-    Column(mark("Hardware"), hardware, tip=_tip, width=24),
+    Column(mark("Hardware"), hardware, tip=_tip, width=22),
     shared(mark("CPU"), cpu_share, 6),
     Column(
         mark("Memory"),

@@ -472,8 +472,8 @@
    <translation>Kein Testfall ist zu sehen.</translation>
   </message>
   <message>
-   <source>No case of this run has ended yet.</source>
-   <translation>Noch ist kein Testfall dieses Laufs zu Ende.</translation>
+   <source>No case of this run has begun yet.</source>
+   <translation>Noch hat kein Testfall dieses Laufs begonnen.</translation>
   </message>
   <message>
    <source>No class has had work yet.</source>
@@ -1190,6 +1190,10 @@
   <message>
    <source>nothing is wrong</source>
    <translation>alles in Ordnung</translation>
+  </message>
+  <message>
+   <source>nothing that has a deadline has waited</source>
+   <translation>nichts, was eine Frist hat, hat gewartet</translation>
   </message>
   <message>
    <source>odd</source>

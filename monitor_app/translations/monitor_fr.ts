@@ -472,8 +472,8 @@
    <translation>Aucun cas n'est montré.</translation>
   </message>
   <message>
-   <source>No case of this run has ended yet.</source>
-   <translation>Aucun cas de cette exécution n'est encore terminé.</translation>
+   <source>No case of this run has begun yet.</source>
+   <translation>Aucun cas de cette exécution n’a encore commencé.</translation>
   </message>
   <message>
    <source>No class has had work yet.</source>
@@ -1190,6 +1190,10 @@
   <message>
    <source>nothing is wrong</source>
    <translation>rien d’anormal</translation>
+  </message>
+  <message>
+   <source>nothing that has a deadline has waited</source>
+   <translation>rien de ce qui a une échéance n’a attendu</translation>
   </message>
   <message>
    <source>odd</source>

@@ -67,6 +67,10 @@ class Chart(QWidget):
         Whether its curves are areas, one on the other.
     top
         The least that the axis goes up to.
+    whole
+        Whether there is nothing between two whole numbers.
+    empty
+        What it says while there are no numbers.
     """
 
     def __init__(
@@ -78,10 +82,12 @@ class Chart(QWidget):
         written: Callable[[float], str],
         stacked: bool = False,
         top: float = 1.0,
+        whole: bool = False,
+        empty: str = "",
     ) -> None:
         super().__init__(parent)
         self.setAccessibleName(name)
-        self.setMinimumSize(240, 150)
+        self.setMinimumSize(240, 130)
         self.setSizePolicy(
             QSizePolicy.Policy.Expanding, QSizePolicy.Policy.MinimumExpanding
         )
@@ -92,6 +98,8 @@ class Chart(QWidget):
         self._written = written
         self._stacked = stacked
         self._top = top
+        self._whole = whole
+        self._empty = empty or tr("no numbers yet")
         self._curves: tuple[Curve, ...] = ()
         self._start_s, self._step_s, self._length = 0.0, 1.0, 0
         self._span_s = 600.0
@@ -101,7 +109,7 @@ class Chart(QWidget):
 
     def sizeHint(self) -> QSize:
         """How large it likes to be (Qt asks)."""
-        return QSize(420, 190)
+        return QSize(420, 150)
 
     def draw(
         self, curves: Sequence[Curve], start_s: float, step_s: float, span_s: float
@@ -187,9 +195,8 @@ class Chart(QWidget):
             return
         if not any(v is not None for one in self._curves for v in one.values):
             painter.setPen(self._theme.colour("muted"))
-            painter.drawText(
-                self.rect(), Qt.AlignmentFlag.AlignCenter, tr("no numbers yet")
-            )
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.rect(), int(flags), self._empty)
             return
         start, end = self._span()
         low, high = self._bounds()
@@ -274,6 +281,8 @@ class Chart(QWidget):
     ) -> None:
         metrics = self.fontMetrics()
         for value in ticks(*bounds, 4):
+            if self._whole and value != round(value):
+                continue
             at = round(y(value))
             painter.setPen(self._theme.colour("grid"))
             painter.drawLine(round(plot.left()), at, round(plot.right()), at)
@@ -363,4 +372,4 @@ class Chart(QWidget):
             value = next((v for v in reversed(one.values) if v is not None), None)
             if value is not None:
                 found.append(f"{one.label}: {self._written(value)}")
-        return ", ".join(found) or tr("no numbers yet")
+        return ", ".join(found) or self._empty

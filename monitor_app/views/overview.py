@@ -141,9 +141,16 @@ class Overview(View):
         grid.setSpacing(12)
         theme = self.theme
         self.throughput = Chart(tr("Throughput"), theme, written=rate)
-        self.queue = Chart(tr("Queue by class"), theme, written=count, stacked=True)
+        self.queue = Chart(
+            tr("Queue by class"), theme, written=count, stacked=True, whole=True
+        )
         self.taken = Chart(tr("Utilisation"), theme, written=percent)
-        self.slack = Chart(tr("Deadline slack"), theme, written=seconds)
+        self.slack = Chart(
+            tr("Deadline slack"),
+            theme,
+            written=seconds,
+            empty=tr("nothing that has a deadline has waited"),
+        )
         for n, (title, chart) in enumerate(
             (
                 (tr("Throughput: tasks that end in a second"), self.throughput),

@@ -105,7 +105,7 @@ class Queue(View):
         )
         card.inner.setStretch(2, 1)
         splitter.addWidget(card)
-        splitter.setSizes([210, 170, 380])
+        splitter.setSizes([190, 200, 370])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(18, 14, 18, 14)
         layout.addWidget(splitter)

@@ -33,7 +33,7 @@ from monitor_app.views.view import View
 RUNS_MAX = 1_000
 _TYPED_MS = 150
 _NO_RUNS = mark("There are no runs yet: `dtf run` and `pytest --dtf` make some.")
-_FILTERS = (*OUTCOMES, "flaky")
+_FILTERS = ("running", *OUTCOMES, "flaky")
 
 
 class Runs(View):
@@ -62,7 +62,6 @@ class Runs(View):
         self.runs_table.setSortingEnabled(True)
         self.runs_table.sortByColumn(2, Qt.SortOrder.DescendingOrder)
         self.runs_table.chosen.connect(self._run_chosen)
-        self.runs_table.opened.connect(lambda _: self.cases_table.setFocus())
         self.cases = CasesModel(theme.brush, self)
         self.run_cases = RunCases(session, self.cases, self)
         self.run_cases.progressed.connect(self._progressed)
@@ -75,6 +74,7 @@ class Runs(View):
         )
         # Of the id of a case the end says most.
         self.cases_table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.runs_table.opened.connect(lambda _: self.cases_table.setFocus())
         header = self.cases_table.horizontalHeader()
         header.setSortIndicatorClearable(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
@@ -244,7 +244,7 @@ class Runs(View):
         elif self.run_cases.reading:
             text += " · " + tr("to be read: {n}", n=count(self.run_cases.expected))
         elif not total:
-            text = tr("No case of this run has ended yet.")
+            text = tr("No case of this run has begun yet.")
         if not self.runs.rowCount():
             text = ""
         self.said.setText(text)

@@ -12,7 +12,7 @@ from monitor_app.views.card import label
 from monitor_app.views.theme import Theme
 
 OLD_S, STALE_S = 15.0, 60.0
-"""What is shown is marked as old: who leads looks each second, or each half minute."""
+"""What is shown is marked as old: who leads tells it each 5 s, or half minute."""
 
 
 class Status:

@@ -136,6 +136,11 @@ QPushButton:checked, QToolButton:checked { background: @chosen; border-color: @a
 QPushButton:disabled, QToolButton:disabled { color: @muted; background: @page; }
 QPushButton:default { background: @accent; color: @card; border-color: @accent; }
 QPlainTextEdit { background: @card; border: 1px solid @line; border-radius: 6px; }
+QTabWidget::pane { border: 0; top: 4px; }
+QTabBar::tab { background: @card; color: @muted; border: 1px solid @line;
+  border-radius: 6px; padding: 4px 10px; margin-right: 4px; }
+QTabBar::tab:selected { background: @chosen; color: @text; border-color: @accent; }
+QTabBar::tab:focus { border: 2px solid @accent; padding: 3px 9px; }
 QStatusBar { background: @card; border-top: 1px solid @line; }
 QStatusBar::item { border: 0; }
 QMenuBar { background: @card; border-bottom: 1px solid @line; }

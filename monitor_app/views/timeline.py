@@ -23,7 +23,8 @@ from monitor_app.models.marks import mark_of
 from monitor_app.models.words import clock, duration, plain, short
 from monitor_app.views.theme import Theme
 
-_ROW_PX, _LEFT_PX, _GAP_PX = 22, 120, 3
+_ROW_PX, _LEFT_PX, _GAP_PX = 6, (60, 220), 3
+"""A row above its text, names of rows at least and at most, a bar within its row."""
 _GLYPH_PX = 14
 """A bar that is narrower has no glyph."""
 
@@ -44,6 +45,7 @@ class Timeline(QWidget):
         self._bars: list[Bar] = []
         self._gaps: list[tuple[float, float]] = []
         self._start, self._end = 0.0, 1.0
+        self._left_px = _LEFT_PX[0]
         self.current: Bar | None = None
         theme.changed.connect(self.update)
 
@@ -58,6 +60,10 @@ class Timeline(QWidget):
         """Show these; ``gaps`` are times that are laid behind all rows."""
         order = {row: n for n, row in enumerate(rows)}
         self._rows = list(rows)
+        wide = self.fontMetrics().horizontalAdvance
+        least, most = _LEFT_PX
+        names = max((wide(plain(one)) for one in rows), default=0) + 14
+        self._left_px = min(max(least, names), most)
         self._start, self._end = start, max(end, start + 1e-3)
         self._gaps = list(gaps)
         self._bars = sorted(
@@ -76,7 +82,11 @@ class Timeline(QWidget):
     def sizeHint(self) -> QSize:
         """How large it likes to be (Qt asks)."""
         rows = max(1, len(self._rows))
-        return QSize(480, rows * _ROW_PX + self.fontMetrics().height() + 8)
+        return QSize(480, rows * self._row_px + self.fontMetrics().height() + 8)
+
+    @property
+    def _row_px(self) -> int:
+        return self.fontMetrics().height() + _ROW_PX
 
     @property
     def bars(self) -> Sequence[Bar]:
@@ -98,7 +108,7 @@ class Timeline(QWidget):
                 self.rect(), Qt.AlignmentFlag.AlignCenter, tr("Nothing ran here.")
             )
             return
-        metrics, height = self.fontMetrics(), len(self._rows) * _ROW_PX
+        metrics, height = self.fontMetrics(), len(self._rows) * self._row_px
         for start, end in self._gaps:
             left, right = self._x(start), self._x(end)
             band = QRectF(left, 0, max(2.0, right - left), height)
@@ -109,7 +119,7 @@ class Timeline(QWidget):
             painter.drawLine(QPointF(self._x(at), 0), QPointF(self._x(at), height))
         for n, row in enumerate(self._rows):
             painter.setPen(QPen(theme.colour("text"), 1))
-            place = QRectF(0, n * _ROW_PX, _LEFT_PX - 8, _ROW_PX)
+            place = QRectF(0, n * self._row_px, self._left_px - 8, self._row_px)
             text = metrics.elidedText(
                 plain(row), Qt.TextElideMode.ElideMiddle, int(place.width())
             )
@@ -139,13 +149,14 @@ class Timeline(QWidget):
 
     def _x(self, at: float) -> float:
         share = (at - self._start) / (self._end - self._start)
-        return _LEFT_PX + min(1.0, max(0.0, share)) * (self.width() - _LEFT_PX - 4)
+        left = self._left_px
+        return left + min(1.0, max(0.0, share)) * (self.width() - left - 4)
 
     def _place(self, one: Bar) -> QRectF:
         row = self._rows.index(one.row)
         left, right = self._x(one.start), self._x(one.end)
-        top = row * _ROW_PX + _GAP_PX
-        return QRectF(left, top, max(2.0, right - left), _ROW_PX - 2 * _GAP_PX)
+        top = row * self._row_px + _GAP_PX
+        return QRectF(left, top, max(2.0, right - left), self._row_px - 2 * _GAP_PX)
 
     # How it is used.
 

@@ -153,6 +153,25 @@ def test_attempts_change_cases_in_place(cases: CasesModel) -> None:
     assert cases.data(cases.index(3, OUTCOME), DISPLAY) == "~ flaky"
 
 
+def test_what_runs_is_there_before_it_has_ended(cases: CasesModel) -> None:
+    """With how long it runs; what it came to takes its place, and nothing is counted
+    as ended before."""
+    cases.read(case_rows(2))
+    cases.run({"now": 3.0, cases.case(0): 1.0})
+    assert [cases.outcome(n) for n in (0, 2)] == [case_rows(1)[0]["outcome"], "running"]
+    assert (cases.ended, cases.total, cases.counts()["running"]) == (2, 3, 1)
+    cases.want(["running"])
+    assert (shown(cases, CASE), cases.question()) == (["now"], None)
+    cases.want([])
+    cases.run({"now": 4.0, "next": 0.5})
+    assert cases.data(cases.index(2, TOOK), DISPLAY) == "4.0 s"
+    cases.tried([tried("now", 1, "failed")])
+    cases.run({"next": 2.0})
+    assert [cases.outcome(n) for n in (2, 3)] == ["failed", "running"]
+    cases.run({})
+    assert (cases.outcome(3), cases.ended) == ("unknown", 3)
+
+
 def test_how_it_went_before_is_asked_for_as_it_is_shown(cases: CasesModel) -> None:
     """What is shown is put in a coordinator's words; what he says stays with rows."""
     cases.read(case_rows(50))

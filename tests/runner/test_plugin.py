@@ -142,6 +142,8 @@ def test_what_a_test_has_written_so_far_is_told_while_it_runs(suite, scratch):
             assert found[0]["stderr"] == "trouble"
             assert found[0]["stdout"].endswith("xxxso far")
             assert len(found[0]["stdout"]) < 70_000
+            (all_that_run,) = await told("")
+            assert (all_that_run["case"], all_that_run["stderr"]) == (TALKS, "")
             both = await asyncio.gather(told(TALKS), told(TALKS))
             assert [len(one) for one in both] == [1, 1]
             assert (

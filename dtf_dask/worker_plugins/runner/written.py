@@ -78,21 +78,27 @@ class Asking:
 
         Parameters
         ----------
+        case
+            Its name; empty for all that run, which are told without their texts.
         links
             To the runners, by the batches that they run.
         left
             What is left of batches: entries, with numbers and names.
         """
-        numbers = {
-            batch: {entry[0] for entry in left.get(batch, ()) if entry[1] == case}
+        names = {
+            batch: {
+                entry[0]: entry[1]
+                for entry in left.get(batch, ())
+                if entry[1] == case or not case
+            }
             for batch in links
         }
-        asked = [batch for batch, found in numbers.items() if found]
+        asked = [batch for batch, found in names.items() if found]
         frames = await asyncio.gather(*(self._ask(one, links[one]) for one in asked))
         told = [
-            _read(frame)
+            _read(frame, names[batch][frame["i"]], texts=bool(case))
             for batch, frame in zip(asked, frames, strict=True)
-            if frame is not None and frame.get("i") in numbers[batch]
+            if frame is not None and frame.get("i") in names[batch]
         ]
         return [one for one in told if one is not None]
 
@@ -109,11 +115,12 @@ class Asking:
         return waits.result()
 
 
-def _read(frame: Mapping[str, Any]) -> dict[str, Any] | None:
+def _read(frame: Mapping[str, Any], case: str, *, texts: bool) -> Any:
     """What is passed on; None if a test has written into dtf's own pipe."""
     out, err, for_s = frame.get("out"), frame.get("err"), frame.get("for_s")
     if not isinstance(out, str) or not isinstance(err, str):
         return None
     if not isinstance(for_s, float) or not math.isfinite(for_s):
         return None
-    return {"for_s": for_s, "stdout": out, "stderr": err}
+    told = {"case": case, "for_s": for_s, "stdout": out, "stderr": err}
+    return told if texts else told | {"stdout": "", "stderr": ""}
