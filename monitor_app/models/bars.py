@@ -60,7 +60,8 @@ def bars_of(attempts: Iterable[Mapping[str, Any]]) -> list[Bar]:
                     start,
                     start + max(0.0, float(one["duration_s"])),
                 ),
-                *(str(one["outcome"]), str(one["case_id"]), str(one.get("run", ""))),
+                *(str(one["outcome"]), str(one["case_id"])),
+                str(one.get("run") or ""),
             )
         except (KeyError, TypeError, ValueError):
             continue

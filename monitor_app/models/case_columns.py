@@ -15,7 +15,7 @@ OUTCOME = Column(mark("Outcome"), lambda row: tr(row["outcome"]), mark=_outcome)
 NUMBER = Column(
     mark("No."), lambda row: count(row["number"]), lambda row: row["number"], width=6
 )
-WORKER = Column(mark("Worker"), lambda row: plain(row["where"]), width=16)
+WORKER = Column(mark("Worker"), lambda row: plain(row["where"]), width=21)
 HOST = Column(mark("Host"), lambda row: plain(row["host"]), width=14)
 TOOK = Column(
     mark("Took"),
@@ -41,7 +41,7 @@ HISTORY_COLUMNS = (
         width=18,
     ),
     *(OUTCOME, WORKER, HOST),
-    Column(mark("Kind"), lambda row: plain(row.get("kind", "")), width=10),
+    Column(mark("Kind"), lambda row: plain(row.get("kind", "")), width=24),
     TOOK,
     WHY,
 )

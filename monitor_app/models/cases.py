@@ -108,10 +108,17 @@ class CasesModel(ArrangedModel[int]):
             word = _WORDS[self._outcomes[n]]
             yield self._ids[n], word, self._took[n], self._attempts[n]
 
-    def lacks_past(self, first: int, last: int) -> bool:
-        """Whether of a row between these nobody has told how it went before."""
+    def lacks_past(self, first: int, last: int) -> int:
+        """The first case in these rows of which nobody has told how it went before.
+
+        By its number; -1 if there is none.
+        """
         shown = self._keys[max(0, first) : last + 1]
-        return any(number not in self._past for number in shown)
+        return next((number for number in shown if number not in self._past), -1)
+
+    def has_no_past(self, number: int) -> None:
+        """Nobody knows of it: it is not asked again."""
+        self._past.setdefault(number, ())
 
     def question(self) -> dict[str, str] | None:
         """How a coordinator is asked for what is shown; None if it cannot be."""

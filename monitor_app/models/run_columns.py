@@ -21,7 +21,7 @@ def counts_text(row: Row) -> str:
         for one in OUTCOMES
         if row["counts"].get(one)
     ]
-    return "   ".join(found) or tr("none yet")
+    return "  ".join(found) or tr("none yet")
 
 
 def _took(row: Row) -> float | None:
@@ -38,7 +38,7 @@ LIVE_COLUMNS = (
         lambda row: row["status"],
         mark=lambda row: str(row["status"]),
     ),
-    Column(mark("Run"), lambda row: plain(row["run"]), width=22),
+    Column(mark("Run"), lambda row: plain(row["run"]), width=26),
     Column(
         mark("Started"),
         lambda row: moment(row["started_at"]),
@@ -46,7 +46,7 @@ LIVE_COLUMNS = (
         width=18,
     ),
     Column(mark("Took"), lambda row: duration(_took(row)), _took, right=True, width=10),
-    Column(mark("Suite"), lambda row: plain(row["suite"]), width=20),
+    Column(mark("Suite"), lambda row: plain(row["suite"]), width=14),
     shared(mark("Done"), done_share, 10),
     Column(
         mark("Cases"),

@@ -111,6 +111,9 @@ def _standing_tip(row: Row) -> str:
     return "\n".join(plain(one) for one in found if one) or tr("nothing is wrong")
 
 
+OF_GPUS = (6, 7)
+"""Columns that say nothing where no worker has a GPU."""
+
 WORKER_COLUMNS = (
     Column(mark("Worker"), lambda row: plain(row["name"]), width=21),
     Column(

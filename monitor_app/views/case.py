@@ -6,6 +6,7 @@ While it runs, what it has written so far is one more attempt, the last one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt
@@ -150,6 +151,7 @@ class Case(View):
         self.history.show({})
         self.summary.clear()
         self.log.clear()
+        self.log.tabs.setCurrentIndex(0)
         self.artifacts.show_files(())
 
     def search(self) -> None:
@@ -316,14 +318,21 @@ class Case(View):
         }
         call = asked.one(asked.of_run(self._where["run"], "/log"), **which, chars=CHARS)
         self._ask("log", call, self.log.show_texts, self._say)
-        call = asked.pages(
-            asked.of_run(self._where["run"], "/artifacts"), FILES_MAX, **which
+        call = asked.one(
+            asked.of_run(self._where["run"], "/artifacts"),
+            case=self._where["case"],
+            limit=FILES_MAX,
         )
-        self._ask("artifacts", call, self._files_told, lambda why: None)
+        told = partial(self._files_told, row)
+        self._ask("artifacts", call, told, self.artifacts.say_empty)
 
-    def _files_told(self, told: Mapping[str, Any]) -> None:
+    def _files_told(self, row: Row, told: Mapping[str, Any]) -> None:
+        """Those of all attempts are told."""
+        this = (row["number"], row["worker"])
         self.artifacts.say_empty(tr("It left no files."))
-        self.artifacts.show_files(told["items"])
+        self.artifacts.show_files(
+            [one for one in told["items"] if (one["number"], one["worker"]) == this]
+        )
 
     def _history_told(self, told: Mapping[str, Any]) -> None:
         kinds = {

@@ -96,23 +96,24 @@ class EarlierRuns(QObject):
         self._soon.start()
 
     def _ask(self) -> None:
-        question = self._cases.question()
         shown = self._cases.rowCount()
-        if not (self._run and question and shown) or self._asking:
-            return
-        if not self._table.isVisible():
+        if not (self._run and shown and self._table.isVisible()) or self._asking:
             return
         first = max(0, self._table.rowAt(0))
         last = self._table.rowAt(self._table.viewport().height() - 1)
         last = shown - 1 if last < 0 else last
-        if not self._cases.lacks_past(first, last):
+        lacking = self._cases.lacks_past(first, last)
+        if lacking < 0:
             return
-        start = max(0, first - _AROUND)
+        question = self._cases.question()
+        # What a coordinator cannot sort so is asked for in the order of the plan.
+        start = max(0, (lacking if question is None else first) - _AROUND)
+        rows = _ROWS_MAX if question is None else last - start + _AROUND
         call = asked.one(
             asked.of_run(self._run, "/grid"),
-            **question,
+            **(question or {}),
             offset=start,
-            limit=min(_ROWS_MAX, last - start + _AROUND),
+            limit=min(_ROWS_MAX, rows),
             runs=RUNS,
         )
         run = self._run
@@ -120,6 +121,9 @@ class EarlierRuns(QObject):
         def told(found: Mapping[str, Any]) -> None:
             if run == self._run:
                 self._cases.learn_past(found["items"])
+                if question is None:
+                    self._cases.has_no_past(lacking)
+                    self.look()
 
         def over(*_: object) -> None:
             self._asking = False

@@ -112,9 +112,13 @@ class LogView(QWidget):
         self._find(QTextDocument.FindFlag.FindBackward)
 
     def _find(self, flags: QTextDocument.FindFlag) -> None:
-        part, edit = self.part.text(), self.tabs.currentWidget()
-        if not part or not isinstance(edit, QPlainTextEdit):
+        part, edit = self.part.text(), self._tab_with(self.part.text())
+        if not part:
             return
+        if edit is None:
+            self.said.setText(tr("it is not there"))
+            return
+        self.tabs.setCurrentWidget(edit)
         backward = bool(flags & QTextDocument.FindFlag.FindBackward)
         if not edit.find(part, flags):
             where = (
@@ -123,11 +127,15 @@ class LogView(QWidget):
                 else QTextCursor.MoveOperation.Start
             )
             edit.moveCursor(where)
-            if not edit.find(part, flags):
-                self.said.setText(tr("it is not there"))
-                return
+            edit.find(part, flags)
         found = edit.toPlainText().casefold().count(part.casefold())
         self.said.setText(trn("found once", "found {n} times", found, n=count(found)))
+
+    def _tab_with(self, part: str) -> QPlainTextEdit | None:
+        """The text that holds it: the one in sight, or the first of the others."""
+        part, texts = part.casefold(), [*self.texts.values()]
+        texts.sort(key=lambda one: one is not self.tabs.currentWidget())
+        return next((t for t in texts if part in t.toPlainText().casefold()), None)
 
     def _title(self, name: str, chars: int) -> None:
         n = list(self.texts).index(name)

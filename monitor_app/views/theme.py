@@ -128,6 +128,8 @@ QLineEdit, QComboBox, QSpinBox { background: @card; border: 1px solid @line;
   border-radius: 6px; padding: 4px 8px; min-height: 20px; }
 QLineEdit:focus, QComboBox:focus, QTableView:focus, QPlainTextEdit:focus {
   border: 1px solid @accent; }
+QLineEdit > QToolButton { border: 0; padding: 0; min-height: 0;
+  background: transparent; }
 QPushButton, QToolButton { background: @card; border: 1px solid @line;
   border-radius: 6px; padding: 5px 12px; min-height: 18px; }
 QPushButton:hover, QToolButton:hover { border-color: @accent; }

@@ -26,6 +26,7 @@ from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.undo import Wish
 from monitor_app.models.words import count, percent, plain
 from monitor_app.models.worker_columns import (
+    OF_GPUS,
     WORKER_COLUMNS,
     cpu_share,
     gpu_share,
@@ -140,6 +141,10 @@ class Workers(View):
             self.go({"worker": self._wanted})
         if self.table.currentIndex().row() < 0 and self.workers.rowCount():
             self.table.choose(0)
+        gpus = any(one["gpus"] for one in self._rows.values())
+        for column in OF_GPUS:
+            if self.table.isColumnHidden(column) is gpus:
+                self.table.setColumnHidden(column, not gpus)
         there = [one for one in self._rows.values() if one["left_at"] is None]
         words = trn("{n} worker", "{n} workers", len(there), n=count(len(there)))
         gone = len(self._rows) - len(there)
@@ -196,6 +201,8 @@ class Workers(View):
     def _wish(self, action: str) -> Wish | None:
         row = self.row
         if row is None or row["left_at"] is not None:
+            return None
+        if action == "release" and not row["shut"]:
             return None
         return Wish(action, {"worker": row["name"]})
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from dtf_dask.ha.elapsed import elapsed_s
 from dtf_dask.view.records import Record, formed, record_key
+from dtf_dask.web.endpoints import ENDPOINTS
 from monitor_app.feed.calls import CallError, RefusedError
 from monitor_app.feed.inbox import Answer, Batch, Heard, Inbox, Line
 from monitor_app.feed.place import Place
@@ -21,6 +23,17 @@ OUTCOMES = ("passed",) * 14 + ("failed", "error", "timeout", "skipped", "lost")
 Reply = Callable[[Mapping[str, str]], Any]
 
 
+def assert_known(path: str, query: Mapping[str, str]) -> None:
+    """What is asked makes sense to a real coordinator, too."""
+    for one in ENDPOINTS:
+        if re.fullmatch(one.path.replace("{run}", "[^/]+"), path):
+            known = {parameter.name: parameter for parameter in one.parameters}
+            for name, value in query.items():
+                known[name].read(value)
+            return
+    raise AssertionError(f"nothing is at {path}")
+
+
 class MadeCaller:
     """Answers as a coordinator would, by what the test says for each path."""
 
@@ -31,6 +44,7 @@ class MadeCaller:
     def get(self, path: str, query: dict[str, object] | None = None) -> Any:
         """See `Caller`."""
         said = {k: str(v) for k, v in (query or {}).items() if v != ""}
+        assert_known(path, said)
         reply = self._replies.get(path)
         if reply is None:
             raise RefusedError(404, f"there is no {path} here")

@@ -289,6 +289,8 @@ def test_what_is_refused_is_said(
     view = shown(Workers)
     bar = view.actions_bar
     pick(view.table, "lab-04")
+    assert not bar.buttons["release"].isEnabled(), "it has work"
+    pick(view.table, "lab-03")
     bar.buttons["release"].click()
     session.drain()
     assert "there is no /actions/release here" in bar.outcome.text()

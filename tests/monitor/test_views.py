@@ -162,8 +162,18 @@ def test_cases_are_found_by_keyboard_and_opened(
     assert case.log.texts["traceback"].toPlainText() == f"{name} broke"
     assert "only the end" in case.log.said.text()
     case.log.part.setText("BROKE")
+    case.log.tabs.setCurrentWidget(case.log.texts["log"])
     case.log.find_next()
     assert case.log.said.text() == "found once"
+    assert case.log.tabs.currentWidget() is case.log.texts["traceback"]
+    files = [
+        {"number": n, "worker": "w-1", "name": f"f{n}", "size_bytes": n} for n in (1, 2)
+    ]
+    source.replies[f"/runs/{RUN}/artifacts"] = listed(files)
+    case.go({"run": "none", "case": name})
+    case.go({"run": RUN, "suite": "quickstart", "case": name})
+    look(window)
+    assert texts(case.artifacts.rows, 0) == ["f2"]
 
 
 def test_a_bar_and_an_earlier_run_open_a_case(
@@ -250,8 +260,9 @@ def test_what_a_case_writes_is_seen_while_it_runs(
     assert "so far" in case.log_card.heading.text()
     items.clear()
     left = {"text": "one\ntwo\nthree\n", "chars": 14, "cut": False}
-    file = {"name": "trace.json", "digest": "9f2c", "size_bytes": 2_048}
-    attempt = {"number": 1, "worker": "lab-01-b", "outcome": "passed"}
+    who = {"number": 1, "worker": "lab-01-b"}
+    file = {**who, "name": "trace.json", "digest": "9f2c", "size_bytes": 2_048}
+    attempt = {**who, "outcome": "passed"}
     source.replies[f"{run}/attempts"] = listed([attempt])
     source.replies[f"{run}/log"] = lambda asked: {"stdout": left}
     source.replies[f"{run}/artifacts"] = listed([file])
