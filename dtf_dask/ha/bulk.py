@@ -1,4 +1,4 @@
-"""Contents between nodes: blobs and snapshots, beside the messages.
+"""Contents between nodes: blobs and snapshots, beside the messages; and questions.
 
 On a connection of its own, in chunks, a few ahead: so that a heartbeat waits for one
 chunk at most, and what broke off goes on where it was. Who asks sets the pace, and who
@@ -10,24 +10,27 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from dtf_dask.errors import (
     DtfError,
     PeerUnavailableError,
     ProtocolError,
 )
+from dtf_dask.ha import network
 from dtf_dask.ha.blobs import Part
 from dtf_dask.ha.bulk_words import (
     CHUNK_BYTES_MAX,
     Answer,
+    Ask,
     Chunk,
     Get,
     Kept,
     Offer,
     Refused,
     Request,
+    Told,
     answered_number,
     decode_answer,
     decode_request,
@@ -40,6 +43,7 @@ from dtf_dask.ha.transport_limits import TransportLimits
 
 _REQUESTS_WAITING_MAX = 64
 _OFFER_ANSWER_S = 300.0
+_ASK_ANSWER_S = 15.0
 
 Dial = Callable[[], Awaitable[Connection]]
 TakeOffer = Callable[[NodeId, bytes, int], Awaitable[None]]
@@ -64,15 +68,17 @@ class BulkServer:
         connection: Connection,
         contents: Sequence[Contents],
         take_offer: TakeOffer,
+        answers: network.Ask,
         limits: TransportLimits,
     ) -> None:
         self._peer = peer
         self._connection = connection
         self._contents = contents
-        self._take_offer = take_offer
+        self._take_offer, self._answers = take_offer, answers
         self._limits = limits
         self._waiting: asyncio.Queue[Request] = asyncio.Queue(_REQUESTS_WAITING_MAX)
         self._offers: set[asyncio.Task[None]] = set()
+        self._asks: set[asyncio.Task[None]] = set()
         self._writable = asyncio.Event()
         self._writable.set()
         self._free_at = 0.0
@@ -88,7 +94,7 @@ class BulkServer:
                 (connection.closed, serving), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
-            tasks = [serving, *self._offers]
+            tasks = [serving, *self._offers, *self._asks]
             for task in tasks:
                 task.cancel()
             connection.close("no more contents")
@@ -102,6 +108,16 @@ class BulkServer:
             task = asyncio.get_running_loop().create_task(self._fetch_offer(request))
             self._offers.add(task)
             task.add_done_callback(self._offers.discard)
+            return
+        if isinstance(request, Ask):
+            if len(self._asks) >= _REQUESTS_WAITING_MAX:
+                # It is a visitor of the peer who asks for so much, and not the peer.
+                refused = Refused(request.number, "too much is asked at once")
+                self._connection.send(encode_answer(refused))
+                return
+            task = asyncio.get_running_loop().create_task(self._tell(request))
+            self._asks.add(task)
+            task.add_done_callback(self._asks.discard)
             return
         try:
             self._waiting.put_nowait(request)
@@ -150,6 +166,10 @@ class BulkServer:
         except DtfError as error:
             answer = Refused(offer.number, str(error))
         self._connection.send(encode_answer(answer))
+
+    async def _tell(self, ask: Ask) -> None:
+        answer = await self._answers(ask.asked)
+        self._connection.send(encode_answer(Told(ask.number, answer)))
 
 
 class BulkClient:
@@ -203,6 +223,31 @@ class BulkClient:
             raise PeerUnavailableError(f"node {self._peer}: {answer.reason}")
         if not isinstance(answer, Kept):
             raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
+
+    async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What the peer's scheduler process answers; None if it could not.
+
+        Raises
+        ------
+        PeerUnavailableError
+            The peer does not answer.
+        """
+        number = next(self._numbers)
+        coming = await self._ask(Ask(number, asked))
+        try:
+            async with asyncio.timeout(_ASK_ANSWER_S):
+                answer = decode_answer(await coming)
+        except TimeoutError:
+            raise PeerUnavailableError(f"node {self._peer} does not answer") from None
+        except ProtocolError as error:
+            raise PeerUnavailableError(f"node {self._peer}: {error}") from error
+        finally:
+            self._answers.pop(number, None)
+        if isinstance(answer, Refused):
+            raise PeerUnavailableError(f"node {self._peer}: {answer.reason}")
+        if not isinstance(answer, Told):
+            raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
+        return answer.answer
 
     def close(self) -> None:
         """End the connection."""

@@ -1,12 +1,14 @@
-"""What nodes say on the connection for contents. Pure.
+"""What nodes say on the connection for contents, and for questions. Pure.
 
 Whoever wants a content asks for it, a chunk at a time; each comes with its own SHA-256.
-Whoever has one may offer it: the answer comes when the other has it on its disk.
+Whoever has one may offer it: the answer comes when the other has it on its disk. What a
+node whose scheduler process is not there is asked, it asks of another node's.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgpack
@@ -18,7 +20,7 @@ CHUNK_BYTES_MAX = 4 * 2**20
 DIGEST_BYTES = 32
 _REASON_CHARS_MAX = 1_000
 
-_GET, _OFFER, _CHUNK, _KEPT, _REFUSED = range(1, 6)
+_GET, _OFFER, _CHUNK, _KEPT, _REFUSED, _ASK, _TOLD = range(1, 8)
 
 
 class Get(NamedTuple):
@@ -36,6 +38,20 @@ class Offer(NamedTuple):
     number: int
     digest: bytes
     size: int
+
+
+class Ask(NamedTuple):
+    """Have your scheduler process answer this."""
+
+    number: int
+    asked: Mapping[str, Any]
+
+
+class Told(NamedTuple):
+    """What it answered; None if it could not."""
+
+    number: int
+    answer: dict[str, Any] | None
 
 
 class Chunk(NamedTuple):
@@ -58,14 +74,16 @@ class Refused(NamedTuple):
     reason: str
 
 
-Request = Get | Offer
-Answer = Chunk | Kept | Refused
+Request = Get | Offer | Ask
+Answer = Chunk | Kept | Refused | Told
 
 
 def encode_request(request: Request) -> bytes:
     """A request as the body of a frame."""
-    kind = _GET if isinstance(request, Get) else _OFFER
-    packed: bytes = msgpack.packb((kind, *request))
+    row: tuple[object, ...] = (_GET if isinstance(request, Get) else _OFFER, *request)
+    if isinstance(request, Ask):
+        row = (_ASK, request.number, msgpack.packb(request.asked))
+    packed: bytes = msgpack.packb(row)
     return packed
 
 
@@ -76,6 +94,8 @@ def encode_answer(answer: Answer) -> bytes:
         row: tuple[object, ...] = (_CHUNK, answer.number, answer.content, checked)
     elif isinstance(answer, Kept):
         row = (_KEPT, answer.number)
+    elif isinstance(answer, Told):
+        row = (_TOLD, answer.number, msgpack.packb(answer.answer))
     else:
         row = (_REFUSED, answer.number, answer.reason[:_REASON_CHARS_MAX])
     packed: bytes = msgpack.packb(row)
@@ -96,6 +116,11 @@ def decode_request(body: bytes) -> Request:
             _check_numbers(row[1], size)
             _check_digest(digest)
             return Offer(row[1], digest, size)
+        case (6, int(number), bytes(asked)):
+            _check_numbers(number)
+            plain = _plain(asked)
+            if plain is not None:
+                return Ask(number, plain)
     raise ProtocolError("a request for content that makes no sense")
 
 
@@ -130,6 +155,8 @@ def decode_answer(body: bytes) -> Answer:
             return Kept(number)
         case (5, int(number), str(reason)):
             return Refused(number, reason[:_REASON_CHARS_MAX])
+        case (7, int(number), bytes(answer)):
+            return Told(number, _plain(answer))
     raise ProtocolError("an answer about content that makes no sense")
 
 
@@ -140,6 +167,16 @@ def _row(body: bytes) -> Any:
         )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"words about content cannot be read: {error}") from error
+
+
+def _plain(packed: bytes) -> dict[str, Any] | None:
+    try:
+        plain = msgpack.unpackb(packed, max_ext_len=0)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"a question cannot be read: {error}") from error
+    if plain is not None and not isinstance(plain, dict):
+        raise ProtocolError("a question, or an answer, that is no map")
+    return plain
 
 
 def _check_numbers(*numbers: int) -> None:

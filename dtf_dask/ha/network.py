@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.raft.messages import Message, NodeId
+
+Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any] | None]]
+"""Has whoever leads do something; None if nobody can say what came of it."""
+
+
+async def nobody(asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Who answers where there is no scheduler."""
+    return None
 
 
 class Network(Protocol):
@@ -24,6 +32,14 @@ class Network(Protocol):
 
     async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
         """Return when a peer has a content on its disk; from here, if it lacks it."""
+
+    async def ask(
+        self, peer: NodeId, asked: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """What a peer's scheduler process answers; None if it could not."""
+
+    def answer_by(self, answers: Ask) -> None:
+        """Who answers what peers ask of this node."""
 
     def forget(self, digest: bytes) -> None:
         """A file that was fetched has been moved, or is of no use."""
@@ -48,6 +64,15 @@ class Alone:
     async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
         """Nobody takes anything."""
         raise PeerUnavailableError("this node has no peers")
+
+    async def ask(
+        self, peer: NodeId, asked: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Nobody answers."""
+        raise PeerUnavailableError("this node has no peers")
+
+    def answer_by(self, answers: Ask) -> None:
+        """Nobody asks."""
 
     def forget(self, digest: bytes) -> None:
         """Nothing was fetched."""

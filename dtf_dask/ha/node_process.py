@@ -25,13 +25,13 @@ from typing import Any
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.handing_over import HandingOver
 from dtf_dask.ha.metrics import serve_metrics
+from dtf_dask.ha.network import nobody
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_config import NodeConfig, read_config, shown_address
 from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.scheduler_process import SchedulerProcess
 from dtf_dask.ha.serving import ServingNode
-from dtf_dask.ha.web_link import nobody
 from dtf_dask.ha.web_process import WebProcess
 
 _HAND_OVER_S, _LOOK_S = 1.5, 0.05

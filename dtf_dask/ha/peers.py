@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dtf_dask.errors import ProtocolError
 from dtf_dask.ha.blobs import BlobStore
 from dtf_dask.ha.bulk import Contents
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import NodeName
+from dtf_dask.ha.network import Ask
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_tls import Credentials
 from dtf_dask.ha.peer_link import LinkStatus
@@ -85,6 +86,16 @@ class Peers:
     async def offer(self, peer: NodeId, digest: bytes, size: int) -> None:
         """Return when a peer has a content on its disk; from here, if it lacks it."""
         await self.transport.offer(peer, digest, size)
+
+    async def ask(
+        self, peer: NodeId, asked: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """What a peer's scheduler process answers; None if it could not."""
+        return await self.transport.ask(peer, asked)
+
+    def answer_by(self, answers: Ask) -> None:
+        """Who answers what peers ask of this node."""
+        self.transport.answers = answers
 
     def forget(self, digest: bytes) -> None:
         """A file that was fetched has been moved, or is of no use."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
+from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.frames import Frame
 from dtf_dask.ha import scheduler_words as words
 from dtf_dask.ha.child_process import GONE, child_process, why_ended
@@ -105,6 +106,7 @@ class SchedulerProcess:
         """Look after a process from now on."""
         loop = asyncio.get_running_loop()
         self._leader_seen_at = loop.time()
+        self._node.network.answer_by(self._answer)
         self._set()
         self._tasks = [
             loop.create_task(self._guarded(part))
@@ -119,7 +121,23 @@ class SchedulerProcess:
         self._set(role="none", pid=0)
 
     async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What comes of an action; None if no process is there that could say it."""
+        """What comes of an action; None if no process is there that could say it.
+
+        While this node's is not ready, that of who leads is asked by way of its node.
+        """
+        leader = self._node.raw.core.lead
+        if self._link is not None and self._link.pid:
+            return await self._link.ask(asked)
+        if leader in (NO_NODE, self._node.node):
+            return None
+        try:
+            return await self._node.network.ask(leader, asked)
+        except PeerUnavailableError as error:
+            _LOG.info("nobody who leads hears what is asked: %s", error)
+            return None
+
+    async def _answer(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Another node asks, which takes this one for the leader."""
         link = self._link
         return None if link is None else await link.ask(asked)
 

@@ -24,6 +24,7 @@ from dtf_dask.errors import (
     PeerUnavailableError,
     ProtocolError,
 )
+from dtf_dask.ha import network
 from dtf_dask.ha.blobs import BlobStore, Part
 from dtf_dask.ha.bulk import BulkClient, BulkServer, Contents
 from dtf_dask.ha.connection import Connection
@@ -94,6 +95,8 @@ class Transport:
         self.own = own
         self.reached_at: Address | None = None
         """What it tells others: where it listens, unless that is any address."""
+        self.answers: network.Ask = network.nobody
+        """Who answers what peers ask."""
         self._events = events
         self._blobs = blobs
         self._contents = (blobs, *contents)
@@ -201,6 +204,18 @@ class Transport:
         """
         await self._client(peer).offer(digest, size)
 
+    async def ask(
+        self, peer: NodeId, asked: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """What a peer's scheduler process answers; None if it could not.
+
+        Raises
+        ------
+        PeerUnavailableError
+            It cannot be reached, or does not answer.
+        """
+        return await self._client(peer).ask(asked)
+
     def cut(self, peer: NodeId, reason: str) -> None:
         """Break all connections with a peer, for instance when it was removed."""
         if (link := self._links.get(peer)) is not None:
@@ -251,7 +266,8 @@ class Transport:
         )
         if channel is Channel.BULK:
             server = BulkServer(
-                peer, connection, self._contents, self._take_offer, self._limits
+                *(peer, connection, self._contents, self._take_offer),
+                *(self.answers, self._limits),
             )
             self._spawn(server.run())
         else:

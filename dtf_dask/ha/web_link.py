@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from dtf_dask.errors import ProtocolError
 from dtf_dask.frames import Frame
 from dtf_dask.ha.child_link import ChildLink
+from dtf_dask.ha.network import Ask, nobody
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_status import NodeStatus
 from dtf_dask.ha.record_feed import plain_changes, portions
@@ -40,15 +41,6 @@ class WebLinkOptions:
     start_s: float = 60.0
     ping_s: float = 1.0
     hang_s: float = 15.0
-
-
-Ask = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any] | None]]
-"""Has whoever leads do something; None if nobody can say what came of it."""
-
-
-async def nobody(asked: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Who answers where there is no scheduler."""
-    return None
 
 
 class WebLink(ChildLink):

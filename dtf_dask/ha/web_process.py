@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dtf_dask.ha.child_process import child_process, why_ended
+from dtf_dask.ha.network import Ask, nobody
 from dtf_dask.ha.node import Node
-from dtf_dask.ha.web_link import Ask, WebLink, WebLinkOptions, nobody
+from dtf_dask.ha.web_link import WebLink, WebLinkOptions
 from dtf_dask.ha.web_status import WebStatus
 
 _LOG = logging.getLogger(__name__)

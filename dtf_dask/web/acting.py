@@ -1,8 +1,8 @@
 """Actions that are asked for here, and done by whoever leads: see `view.actions`.
 
 While nobody leads it is asked again, with the same id: so it is done once, whoever died
-in between. Who led until he was asked to hand over cannot answer any more, nor can this
-node until its next scheduler process runs: then it is the record that says it is done.
+in between. Who led until he was asked to hand over cannot answer any more: then it is
+the record that says it is done.
 """
 
 from __future__ import annotations

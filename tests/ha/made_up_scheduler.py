@@ -49,6 +49,9 @@ def main() -> None:
                 if not led and _takes(folder, "too slow"):
                     os._exit(words.ANEW)
                 say(words.pong(frame["number"]))
+            elif frame["op"] == words.ASK:
+                told = {"pid": os.getpid(), "led": led, "asked": frame["asked"]}
+                say(words.answered(frame["number"], told))
             elif frame["op"] == words.LEAD:
                 led = True
                 with (folder / "led").open("a") as file:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from dtf_dask.errors import DtfError, PeerUnavailableError
 from dtf_dask.ha.dialing import Address
@@ -16,6 +17,7 @@ from dtf_dask.ha.ledger.protocol import Ledger
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.local_ledger import NodeLedger
 from dtf_dask.ha.members import Members
+from dtf_dask.ha.network import Ask, nobody
 from dtf_dask.ha.node import Node
 from dtf_dask.ha.node_folder import create_node, node_exists, open_node
 from dtf_dask.ha.node_options import NodeOptions
@@ -94,6 +96,7 @@ class Wire:
         self._incoming = incoming
         self._turn = asyncio.Lock()
         self._wires = wires
+        self.answers: Ask = nobody
         self.peers: dict[NodeId, Sequence[Address]] | None = None
         """Whom it connects to; None for all, where nobody said."""
 
@@ -156,6 +159,18 @@ class Wire:
         except DtfError as error:
             raise PeerUnavailableError(str(error)) from error
         contents.touch(digest)
+
+    async def ask(
+        self, peer: NodeId, asked: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Have the other one answer, if it is heard."""
+        if not self._wires.connected(self._node, peer):
+            raise PeerUnavailableError("cut")
+        return await self._wires.ends[peer].answers(asked)
+
+    def answer_by(self, answers: Ask) -> None:
+        """Who answers."""
+        self.answers = answers
 
     def _kept_snapshot(self, digest: bytes, content: bytes) -> str:
         path = str(self._incoming / digest.hex())

@@ -6,9 +6,12 @@ import asyncio
 import hashlib
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgpack
 import pytest
 from certificates import lab
 from faulty_disk import FaultyDisk
@@ -20,6 +23,7 @@ from dtf_dask.errors import (
     PeerUnavailableError,
     ProtocolError,
 )
+from dtf_dask.ha import bulk
 from dtf_dask.ha.blobs import BlobLimits, BlobStore
 from dtf_dask.ha.bulk_words import (
     CHUNK_BYTES_MAX,
@@ -303,10 +307,51 @@ def test_a_pace_is_kept(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_question_is_answered_by_the_other_node(tmp_path: Path) -> None:
+    """With what its scheduler process says, be it nothing. Who asks for too much at
+    once, or of a node that is gone, is told so."""
+
+    async def main() -> None:
+        one, two = Node(1, tmp_path), Node(2, tmp_path)
+        heard: list[Mapping[str, Any]] = []
+        may_answer = asyncio.Event()
+
+        async def answers(asked: Mapping[str, Any]) -> dict[str, Any] | None:
+            heard.append(asked)
+            if asked["n"] == 3:
+                await may_answer.wait()
+            return {"status": 200, "n": asked["n"]} if asked["n"] else None
+
+        two.transport.answers = answers
+        async with connected(one, two):
+            ask = one.transport.ask
+            assert await ask(two.id, {"n": 0}) is None
+            found = await asyncio.gather(*(ask(two.id, {"n": n}) for n in (1, 2)))
+            assert found == [{"status": 200, "n": 1}, {"status": 200, "n": 2}]
+            most = bulk._REQUESTS_WAITING_MAX
+            asking = [asyncio.ensure_future(ask(two.id, {"n": 3})) for _ in range(most)]
+            while len(heard) < 3 + most:
+                await asyncio.sleep(0.005)
+            with pytest.raises(PeerUnavailableError, match="too much is asked at once"):
+                await ask(two.id, {"n": 1})
+            two.transport.cut(one.id, "as if it died")
+            for one_of in asking:
+                with pytest.raises(PeerUnavailableError, match="connection"):
+                    await one_of
+            with pytest.raises(PeerUnavailableError):
+                await ask(NodeId(7), {"n": 1})
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"\xc1",
+        msgpack.packb((6, 1, b"\xc1")),
+        msgpack.packb((6, 1, msgpack.packb("no map"))),
+        msgpack.packb((6, 1, msgpack.packb(None))),
+        msgpack.packb((6, -1, msgpack.packb({}))),
         encode_request(Get(1, b"?" * 32, 0, CHUNK_BYTES_MAX + 1)),
         encode_request(Get(1, b"?" * 31, 0, 1)),
         encode_request(Get(1, b"?" * 32, 2**63, 1)),

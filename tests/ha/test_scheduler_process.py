@@ -238,6 +238,31 @@ def test_a_leader_hands_over_to_whose_process_is_ready(tmp_path: Path) -> None:
     stand(tmp_path, 3, test)
 
 
+@pytest.mark.logs(r"the scheduler process of node \d ended: .*")
+def test_what_is_asked_of_a_node_without_a_process_is_asked_of_who_leads(
+    tmp_path: Path,
+) -> None:
+    """By way of the leader's node; of one that has a process that one is asked."""
+
+    async def test(stand: Stand) -> None:
+        led = await stand.leader()
+        follows, _ = await stand.shadows(led)
+        asked = {"id": "a-1", "keys": ["x"]}
+        told = {"pid": follows.status.pid, "led": False, "asked": asked}
+        assert await follows.ask(asked) == told
+        (stand.folder / "crash at start").touch()
+        os.kill(follows.status.pid, signal.SIGKILL)
+        while not follows.status.crashes:
+            await asyncio.sleep(0.01)
+        told = {"pid": led.status.pid, "led": True, "asked": asked}
+        assert await follows.ask(asked) == told
+        here, there = follows._node.node, led._node.node
+        stand.room.wires.cut.add(frozenset((here, there)))
+        assert await follows.ask(asked) is None
+
+    stand(tmp_path, 3, test)
+
+
 @pytest.mark.logs(
     "the scheduler process of node 1 ended: .*",
 )
