@@ -17,7 +17,7 @@ from distributed.scheduler import TaskState
 
 from dtf_dask.durable import operations
 from dtf_dask.durable.makings import mark_of
-from dtf_dask.durable.operations import Operation, encode_operation
+from dtf_dask.durable.operations import Operation, encode_asked
 from dtf_dask.standby import dask_makings, dask_moving, dask_seam, dask_takeover
 from dtf_dask.standby.asked_again import AskedAgain
 from dtf_dask.standby.burying import Buried, Graveyard
@@ -211,9 +211,10 @@ class Applier:
 
     def _voids(self, client: str, keys: tuple[Key, ...], upto_s: float) -> None:
         """Have it written that wishes are void: those up to now, for what comes before
-        that in the journal may hold the same wish again."""
+        that in the journal may hold the same wish again. There may be any number."""
         self.living.void(client, keys, upto_s)
-        self.tell_more(encode_operation(operations.VOID, client, keys, upto_s))
+        for packed in encode_asked(operations.VOID, client, keys, upto_s):
+            self.tell_more(packed)
 
     # The operations.
 

@@ -252,6 +252,47 @@ def test_what_is_wished_again_at_once_stays_wished(
     asyncio.run(asyncio.wait_for(check(), 60))
 
 
+def test_much_that_is_void_at_once_is_written_in_bounded_operations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However much there is above what is cancelled; all follow it, and it goes."""
+    monkeypatch.setattr(durability, "CUT_EVERY_S", 0.0)
+    monkeypatch.setattr(operations, "ASKED_KEYS_MAX", 3)
+
+    async def check() -> None:
+        ledger = MemoryLedger()
+        with bare() as first, bare() as early, bare() as late:
+            leader = await lead(ledger, ledger.shadow(first), 1)
+            old = ledger.shadow(early)
+            counts: list[int] = []
+            tell_more = leader.applier.tell_more
+
+            def told(packed: bytes) -> None:
+                counts.append(len(operations.decode_operation(packed).body[0]))
+                tell_more(packed)
+
+            leader.applier.tell_more = told
+            leader.durability.append(one_task(1, "k"))
+            for seq in range(2, 12):
+                leader.durability.append(one_task(seq, f"above-{seq}", ("k",)))
+            await leader.durability.settled()
+            leader.durability.append(BEFORE["cancelled"])
+            leader.durability.append(one_task(12, "again"))
+            for _ in range(4):
+                await leader.durability.settled()
+                await asyncio.sleep(0.02)
+            assert (max(counts), sum(counts)) == (3, 11)
+            new = ledger.shadow(late)
+            for shadow in (old, new):
+                await shadow.catch_up()
+            for scheduler in (first, early, late):
+                assert list(scheduler.tasks) == ["again"]
+            assert len(leader.applier.living) == 1
+            await leader.close()
+
+    asyncio.run(asyncio.wait_for(check(), 60))
+
+
 @pytest.mark.parametrize("acted", [False, True])
 def test_of_operations_that_are_alike_the_one_is_kept_that_was_left(
     acted: bool, monkeypatch: pytest.MonkeyPatch
