@@ -114,10 +114,10 @@ def alerts(
     [Alert(level='critical', rule='quorum', subject='', words='if one more ...)]
     """
     rules = rules or Rules()
-    found = [
-        *_of_coordinators(coordinators),
-        *_of_cluster(seen.get("cluster") or {}),
-    ]
+    cluster, told = seen.get("cluster") or {}, list(coordinators)
+    if all(one.get("quorum_left") is None and one.get("leader") != 0 for one in told):
+        told.append(cluster.get("coordinators", {}))  # as who leads says
+    found = [*_of_coordinators(told), *_of_cluster(cluster)]
     for _, row in seen.of_kind("class"):
         found += _of_class(row, now, rules)
     for _, row in seen.of_kind("worker"):

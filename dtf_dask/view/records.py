@@ -111,6 +111,12 @@ SHAPES = MappingProxyType(
             ),
             tokens=Named(shape(total=Number(), used=Number()), 100),
             policies_disabled=Named(_LONG, 50),
+            coordinators=shape(
+                voters=Many(Whole(), 100),
+                active=Many(Whole(), 100),
+                quorum_left=Maybe(Whole(-1)),
+                lag=Named(Whole(), 100),
+            ),
         ),
         "class": shape(
             ("name",),
@@ -190,6 +196,9 @@ SHAPES = MappingProxyType(
 Times are in seconds since 1970, by the clock of the scheduler that wrote it, as is
 ``cluster.at``: who wants to know how long something lasts subtracts from that.
 
+``cluster.coordinators``
+    How they stand, which only who leads knows: who is heard of, how many may yet fail,
+    how many entries each is behind. Empty of a scheduler alone.
 ``class.held``
     Tasks that wait for others to end, or for the rest of their gang, and no worker.
 ``class.since``, ``class.latest``

@@ -11,22 +11,30 @@ def coordinators(
     standing: Mapping[str, Any],
     at: float,
     webs: Mapping[int, str],
+    led: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Each of them, and who leads.
 
     Of the others a node knows how far they are behind, and whether they are heard of,
-    only while it leads; what it does not know is None. ``webs`` says where their web
-    processes serve, of those that have one. A scheduler that is alone has none: its web
-    process is of no node, whose number is 0.
+    only while it leads: of others it is ``led``, what the leader says of that. What
+    nobody knows is None. ``webs`` says where their web processes serve, of those that
+    have one. A scheduler that is alone has none: its web process is of no node, whose
+    number is 0.
     """
     own, names = hello["node"], hello["names"]
     leader = standing.get("leader", 0)
-    lag, active = standing.get("lag", {}), standing.get("active", ())
     leads = standing.get("role") == "leader"
+    if leads:
+        led = standing
+    elif not leader:
+        led = {}
+    lag, active = led.get("lag", {}), led.get("active", ())
+    known = leads or bool(active)
     items = []
     for node in _members(standing) or ([own] if own else []):
         here = node == own
         role = "leader" if node == leader else "other"
+        heard_of = here or node == leader or node in active
         items.append(
             {
                 "node": node,
@@ -34,8 +42,8 @@ def coordinators(
                 "here": here,
                 "role": standing.get("role", "unknown") if here else role,
                 "votes": node in standing.get("voters", ()),
-                "heard_of": True if here else (node in active if leads else None),
-                "lag": 0 if here and leads else _lag(lag, node),
+                "heard_of": heard_of if known or here else None,
+                "lag": 0 if node == leader else _lag(lag, node),
                 "web": webs.get(node) or (hello["listens_at"] if here else None),
                 "scheduler": _scheduler(standing) if here else None,
             }
@@ -48,7 +56,7 @@ def coordinators(
         "leader": leader or None,
         "term": standing.get("term", 0),
         "applied": standing.get("applied", 0),
-        "quorum_left": standing.get("quorum_left"),
+        "quorum_left": led.get("quorum_left"),
         "elections": standing.get("elections", 0),
         "items": items,
     }

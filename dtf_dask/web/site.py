@@ -113,7 +113,8 @@ class Site:
     def coordinators(self) -> dict[str, Any]:
         """How the coordinators stand, as this node sees them."""
         webs = {one["node"]: one["web"] for _, one in self.model.of_kind("coordinator")}
-        return coordinators(self.hello, self.standing, self.standing_at, webs)
+        led = (self.model.get("cluster") or {}).get("coordinators", {})
+        return coordinators(self.hello, self.standing, self.standing_at, webs, led)
 
     @property
     def name(self) -> str:

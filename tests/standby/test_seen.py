@@ -59,6 +59,8 @@ def test_a_successor_goes_on_from_what_is_seen(tmp_path: Path) -> None:
                 observer.put("class", "old", old)
                 await until(leader, "class/old", waiting=3)
                 await until(leader, "coordinator/1", name="1")
+                nodes = {"voters": [1], "active": [1], "quorum_left": 0, "lag": {}}
+                await until(leader, "cluster", coordinators=nodes)
                 first = model.get("cluster")
                 assert first is not None
         async with leading(ledger, port) as leader:

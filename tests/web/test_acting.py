@@ -166,3 +166,23 @@ def test_it_is_said_where_each_coordinator_serves(room: SiteRoom) -> None:
     room.stand(role="follower", leader=2, term=3, voters=[1, 2])
     told = asked(room.address, "/coordinators").json["items"]
     assert [one["web"] for one in told] == ["127.0.0.1:0", "127.0.0.1:9"]
+
+
+def test_who_follows_tells_of_the_others_what_the_leader_says(room: SiteRoom) -> None:
+    """Who is heard of, how far behind each is, and that no more may fail; of nobody
+    who leads it tells nothing that was."""
+    nodes = {"voters": [1, 2, 3], "active": [1, 2], "quorum_left": 0, "lag": {"1": 4}}
+    room.begin(record("cluster", at=100.0, coordinators=nodes))
+    room.stand(role="follower", leader=2, term=3, voters=[1, 2, 3])
+    told = asked(room.address, "/coordinators").json
+    assert told["quorum_left"] == 0
+    items = told["items"]
+    assert [one["heard_of"] for one in items] == [True, True, False]
+    assert [one["lag"] for one in items] == [4, 0, None]
+    (alert,) = asked(room.address, "/alerts").json["items"]
+    assert (alert["rule"], alert["level"]) == ("quorum", "critical")
+    room.stand(role="follower", leader=0, term=3, voters=[1, 2, 3])
+    told = asked(room.address, "/coordinators").json
+    assert (told["quorum_left"], told["items"][2]["heard_of"]) == (None, None)
+    (alert,) = asked(room.address, "/alerts").json["items"]
+    assert alert["rule"] == "no-leader"

@@ -120,11 +120,14 @@ def shown_facts(facts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     --------
     >>> shown_facts({"package.numpy": "2.0", "os.name": "linux", "label.board": "rpi"})
     ({'os.name': 'linux', 'label.board': 'rpi', 'package.numpy': '2.0'}, ['board=rpi'])
+    >>> list(shown_facts({"package.numpy": "2.0", "tool.git": "2.39"})[0])
+    ['tool.git', 'package.numpy']
     """
 
     def order(name: str) -> tuple[int, str]:
         firsts = [at for at, first in enumerate(_FIRST) if name.startswith(first)]
-        return (firsts[0] if firsts else len(_FIRST), name)
+        rest = len(_FIRST) + name.startswith("package.")  # of which there are many
+        return (firsts[0] if firsts else rest, name)
 
     names = sorted(facts, key=order)
     labels = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -81,12 +82,18 @@ class Sight:
         }
         self._counted: tuple[int, int] | None = None
 
-    def look(self, now: float) -> None:
-        """Put what is to be seen now on the board."""
+    def look(self, now: float, standing: Mapping[str, Any]) -> None:
+        """Put what is to be seen now on the board.
+
+        Parameters
+        ----------
+        standing
+            How the coordinators stand; empty if the scheduler is alone.
+        """
         keeper = self._keeper()
         self._look_at_workers(keeper, now)
         self._look_at_queue(keeper, now)
-        self._look_at_cluster(keeper, now)
+        self._look_at_cluster(keeper, now, standing.get("status") or {})
         if not self._begun:
             self._forget_others(now)
             self._begun = True
@@ -286,7 +293,9 @@ class Sight:
 
     # The whole.
 
-    def _look_at_cluster(self, keeper: Keeper | None, now: float) -> None:
+    def _look_at_cluster(
+        self, keeper: Keeper | None, now: float, node: Mapping[str, Any]
+    ) -> None:
         scheduler, board = self._scheduler, self._board
         states = self._count()
         workers = scheduler.workers.values()
@@ -305,6 +314,7 @@ class Sight:
             "tasks": states,
             "ended": self._ended,
             "failed": self._failed,
+            "coordinators": _led(node),
         }
         plugin: Any = scheduler.plugins.get(SCHEDULING)
         if keeper is not None:
@@ -357,8 +367,26 @@ class Sight:
 def _differs(told: dict[str, Any], new: dict[str, Any]) -> bool:
     if new["at"] - told["at"] >= CLUSTER_S:
         return True
-    little = {"at": 0, "memory_used": 0}
-    return told | little != new | little
+    return _steady(told) != _steady(new)
+
+
+def _steady(cluster: dict[str, Any]) -> dict[str, Any]:
+    """Without what moves all the time."""
+    nodes = {**cluster["coordinators"], "lag": {}}
+    return cluster | {"at": 0, "memory_used": 0, "coordinators": nodes}
+
+
+def _led(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What only a leader knows of the coordinators, by how its own stands."""
+    if node.get("role") != "leader":
+        return {}
+    active = {node["node"], *node["active"]}
+    return {
+        "voters": list(node["voters"]),
+        "active": sorted(active),
+        "quorum_left": node["quorum_left"],
+        "lag": {str(one): lag for one, lag in node["lag"].items()},
+    }
 
 
 def _wall(clock: float, ahead: float) -> float | None:

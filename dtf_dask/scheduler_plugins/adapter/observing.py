@@ -177,7 +177,7 @@ class Observer:
             return
         began_s = time.thread_time()
         try:
-            self._sight.look(self._wall())
+            self._sight.look(self._wall(), self.standing())
             self._write()
         except Exception as error:  # a scheduler goes on, whoever looks at it
             self.failure = f"{type(error).__name__}: {error}"

@@ -36,6 +36,7 @@ export function look(at) {
   };
 }
 
+const SPAN_MS = 60000;
 const TIMES = {
   ...{ milliseconds: "%H:%M:%S.%3N", seconds: "%H:%M:%S", minsec: "%H:%M:%S" },
   ...{ minutes: "%H:%M", hourmin: "%H:%M", hours: "%H:%M" },
@@ -92,6 +93,8 @@ export class Chart {
       ...options,
     });
     this.figure = figure;
+    // Of one point alone the axis would show what is around it to the microsecond.
+    if ("default_span" in figure.x_range) figure.x_range.default_span = SPAN_MS;
     figure.xaxes[0].formatter = new Bokeh.DatetimeTickFormatter(TIMES);
     figure.xaxes[0].ticker.desired_num_ticks = innerWidth < 600 ? 3 : 6;
     if (unit) {

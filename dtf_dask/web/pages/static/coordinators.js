@@ -126,7 +126,7 @@ class Coordinators {
 const NODES = [
   { name: "Coordinator", of: (row) => `${short(row.name, 40)}${row.here ? " (this one)" : ""}` },
   { name: "Role", of: (row) => mark(row.leads ? "passed" : "skipped", row.leads ? "leader" : row.here ? row.role : row.votes ? "follower" : "learner") },
-  { name: "Heard of", of: (row) => (row.heard_of === null ? "ask the leader" : row.heard_of ? mark("passed", "yes") : mark("failed", "no")) },
+  { name: "Heard of", of: (row) => (row.heard_of === null ? "nobody can say" : row.heard_of ? mark("passed", "yes") : mark("failed", "no")) },
   { name: "Entries behind", kind: "number", of: (row) => (row.lag === null ? "–" : count(row.lag)) },
   { name: "Votes", of: (row) => (row.votes ? "yes" : "no") },
   { name: "Its scheduler", of: (row) => schedulerWords(row.scheduler) },

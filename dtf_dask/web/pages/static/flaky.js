@@ -69,6 +69,6 @@ const SLOWEST = [
 ];
 
 function byKind(groups, words) {
-  const rows = groups.map((one) => el("li", {}, `${short(one.kind, 60) || "workers that are gone"}: ${words(one)}`));
+  const rows = groups.map((one) => el("li", {}, `${short(one.kind, 120) || "workers that are gone"}: ${words(one)}`));
   return el("ul", { class: "plainlist" }, rows);
 }

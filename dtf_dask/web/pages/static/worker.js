@@ -2,11 +2,13 @@
 
 import { Acts, Asked } from "./acts.js";
 import { lineChart } from "./charts.js";
-import { breakable, card, el, link, meter, setChildren } from "./dom.js";
-import { axisTime, bytes, degrees, duration, moment, percent, short, shortEnd } from "./format.js";
+import { breakable, card, el, link, meter, setChildren, setText } from "./dom.js";
+import { axisTime, bytes, counted, degrees, duration, moment, percent, short, shortEnd } from "./format.js";
 import { Table } from "./table.js";
 
 const KEPT_MAX = 600;
+const FACTS_MAX = 60; // of a record; packages are what is left out
+const PACKAGE = "package.";
 const QUARANTINED = "it is quarantined";
 const ABOUT_WORKERS = new Set(["retire-worker", "quarantine", "release"]);
 
@@ -16,6 +18,9 @@ export class OneWorker {
     this.history = [];
     this.acts = new Acts();
     this.facts = el("dl", { class: "facts" });
+    this.packages = el("dl", { class: "facts" });
+    this.packagesSaid = el("summary");
+    this.packagesPart = el("details", { hidden: true }, this.packagesSaid, this.packages);
     this.busy = lineChart(
       "Since this page was opened",
       [
@@ -34,7 +39,7 @@ export class OneWorker {
       `Worker ${short(name, 60)}`,
       el("div", { class: "bar-above" }, link("workers", {}, "← All workers"), this.#buttons()),
       this.acts.element,
-      el("div", { class: "columns" }, this.facts, this.busy.element),
+      el("div", { class: "columns" }, el("div", {}, this.facts, this.packagesPart), this.busy.element),
       this.gpusPart,
       el("h3", {}, "Runs now"),
       this.running.element,
@@ -104,12 +109,17 @@ export class OneWorker {
     const gpus = (here && row.load?.gpus) || [];
     this.gpusPart.hidden = gpus.length === 0;
     this.gpus.update(gpus.map((one, at) => ({ key: at, at, ...one })));
-    if (row === null) setChildren(this.facts, el("dt", {}, "There is no such worker any more."));
-    else this.#show(row);
+    if (row === null) {
+      setChildren(this.facts, el("dt", {}, "There is no such worker any more."));
+      this.packagesPart.hidden = true;
+    } else {
+      this.#show(row);
+    }
   }
 
   #show(row) {
     const facts = Object.entries(row.facts).sort(([one], [other]) => (one < other ? -1 : 1));
+    const isPackage = ([name]) => name.startsWith(PACKAGE);
     const told = [
       ["address", row.address],
       ["kind", row.kind],
@@ -119,13 +129,18 @@ export class OneWorker {
       ["kept for", row.kept_for],
       ["problems", row.problems.join("; ")],
       ["temperature", degrees(row.load?.temperature) ?? ""],
-      ...facts.map(([name, value]) => [name, factWords(name, value)]),
+      ...facts.filter((one) => !isPackage(one)).map(([name, value]) => [name, factWords(name, value)]),
     ].filter(([, value]) => value !== "" && value !== null);
-    const said = JSON.stringify(told);
+    const packages = facts.filter(isPackage).map(([name, value]) => [name.slice(PACKAGE.length), String(value)]);
+    const said = JSON.stringify([told, packages]);
     if (said !== this.said) {
       this.said = said;
-      setChildren(this.facts, told.flatMap(([name, value]) => [el("dt", {}, short(name, 60)), el("dd", {}, short(value, 300))]));
+      setChildren(this.facts, listed(told));
+      setChildren(this.packages, listed(packages));
+      const cut = facts.length >= FACTS_MAX;
+      setText(this.packagesSaid, cut ? `The first ${packages.length} packages` : counted(packages.length, "package"));
     }
+    this.packagesPart.hidden = packages.length === 0;
     const load = row.load;
     if (!load || load.at === this.history.at(-1)?.at) return;
     this.history.push(load);
@@ -160,6 +175,10 @@ export function utilOf(load) {
 export function heatOf(load) {
   const known = load.gpus.map((one) => one.temperature).filter((one) => one !== null);
   return known.length ? Math.max(...known) : null;
+}
+
+function listed(told) {
+  return told.flatMap(([name, value]) => [el("dt", {}, short(name, 60)), el("dd", {}, short(value, 300))]);
 }
 
 function factWords(name, value) {
