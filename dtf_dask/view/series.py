@@ -25,10 +25,11 @@ _BACK_S = 120.0  # a leader's clock may be behind that of the one before
 
 WHOLE = (
     *("ended", "failed", "missed", "waiting", "held", "running"),
-    *("workers", "busy", "memory", "cpu", "gpu", "slack"),
+    *("workers", "busy", "memory", "cpu", "gpu", "slack", "tests", "tests_failed"),
 )
 OF_CLASS = ("waiting", "ended", "slack")
-_COUNTED = frozenset({"ended", "failed", "missed"})
+_COUNTED = frozenset({"ended", "failed", "missed", "tests", "tests_failed"})
+_FAILED = ("failed", "error", "timeout", "lost")
 _LEAST = frozenset({"slack"})
 
 
@@ -114,8 +115,8 @@ class Series:
     Names are those of `WHOLE`, and ``class/NAME/`` with those of `OF_CLASS`. ``busy``
     and ``memory`` are the shares of threads and memory that are taken, ``cpu`` and
     ``gpu`` those that are busy, ``slack`` is how many seconds were left to begin for
-    the nearest deadline. Of classes beyond
-    `CLASSES_MAX` nothing is kept.
+    the nearest deadline. ``tests`` and ``tests_failed`` are cases of runs, of which a
+    task may be many. Of classes beyond `CLASSES_MAX` nothing is kept.
 
     Examples
     --------
@@ -140,8 +141,9 @@ class Series:
         cluster: Record,
         classes: Iterable[Record],
         loads: Iterable[Record] = (),
+        runs: Iterable[Record] = (),
     ) -> None:
-        """The records of a cluster, of its classes and of its workers' loads now.
+        """The records of a cluster, its classes, its workers' loads, its runs now.
 
         Their time is ``cluster["at"]``. A clock that goes back a little is passed over;
         one that goes back or forth by much begins anew.
@@ -149,6 +151,7 @@ class Series:
         at = float(cluster["at"])
         measured, counted = _numbers(cluster, self._known(classes), at)
         measured |= _busy(cluster, loads)
+        counted |= _tests(runs)
         last_at = self._last_at
         if last_at is None or abs(at - last_at) > _span_s(LEVELS[-1]):
             self._begin(at)
@@ -331,6 +334,15 @@ def _busy(cluster: Record, loads: Iterable[Record]) -> dict[str, float]:
     if gpus:
         found["gpu"] = sum(gpus) / len(gpus)
     return found
+
+
+def _tests(runs: Iterable[Record]) -> dict[str, float]:
+    """How many cases of all runs have ended, and how many of them not well."""
+    counts = [run["counts"] for run in runs]
+    if not counts:
+        return {}
+    failed = sum(one.get(outcome, 0) for one in counts for outcome in _FAILED)
+    return {"tests": sum(sum(one.values()) for one in counts), "tests_failed": failed}
 
 
 def _number(value: Any) -> float:

@@ -94,11 +94,11 @@ class Site:
         """Keep how the cluster's numbers stand now."""
         cluster = self.model.get("cluster")
         if cluster is not None:
-            classes, loads = (
+            classes, loads, runs = (
                 [record for _, record in self.model.of_kind(kind)]
-                for kind in ("class", "load")
+                for kind in ("class", "load", "run")
             )
-            self.series.take(cluster, classes, loads)
+            self.series.take(cluster, classes, loads, runs)
 
     def stand(self, frame: Mapping[str, Any]) -> None:
         """Take in how the node stands, of a `ping`."""

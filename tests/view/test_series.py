@@ -153,3 +153,16 @@ def test_what_is_asked_must_be_there() -> None:
         Series().points(7)
     with pytest.raises(KeyError):
         Series().points(1, ["odd"])
+
+
+def test_tests_are_counted_over_all_runs() -> None:
+    """With those that did not pass; where nobody runs tests there is no such number."""
+    series = Series()
+    series.take(cluster(START), [])
+    assert "tests" not in series.points(1).values
+    first, second = {"passed": 5, "failed": 1}, {"timeout": 1, "lost": 1, "error": 1}
+    for at, runs in ((1, [first]), (2, [first, second]), (3, [first, second])):
+        series.take(cluster(START + at), [], runs=[{"counts": one} for one in runs])
+    found = series.points(1).values
+    assert found["tests"][1:3] == [3.0, 0.0]
+    assert found["tests_failed"][1:3] == [3.0, 0.0]

@@ -25,10 +25,9 @@ class Overview {
     this.buffer = new SeriesBuffer(this.span.points);
     this.tiles = {};
     this.names = [];
-    this.failed = 0;
     this.held = new Map();
     const tiles = el("div", { class: "tiles" }, [
-      this.#tile("ending", "Ending per second"),
+      this.#tile("ending", "Tasks per second"),
       this.#tile("waiting", "Waiting"),
       this.#tile("running", "Running"),
       this.#tile("workers", "Workers"),
@@ -38,8 +37,9 @@ class Overview {
       this.#tile("deadlines", "Deadlines met"),
     ]);
     this.alerts = el("div", { class: "alerts" });
-    this.throughput = lineChart("Tasks that ended in a second", [
-      { name: "ended", label: "ended", colour: "blue" },
+    this.throughput = lineChart("What ended in a second", [
+      { name: "tests", label: "tests", colour: "green" },
+      { name: "ended", label: "tasks", colour: "blue", dash: "dotted" },
       { name: "failed", label: "failed", colour: "vermillion", dash: "dashed" },
     ], { fromZero: true });
     this.taken = lineChart(
@@ -86,8 +86,9 @@ class Overview {
   #tile(name, label) {
     const value = el("strong", { class: "value" }, "–");
     const more = el("span", { class: "more" });
-    this.tiles[name] = { value, more };
-    return el("div", { class: "tile" }, el("span", { class: "label" }, label), value, more);
+    const head = el("span", { class: "label" }, label);
+    this.tiles[name] = { label: head, value, more };
+    return el("div", { class: "tile" }, head, value, more);
   }
 
   #choice(span) {
@@ -113,13 +114,17 @@ class Overview {
   #draw() {
     const { buffer } = this;
     const at = buffer.times().map(axisTime);
-    const ended = rate(buffer.lately("ended"));
     // The last second is not over yet.
     const whole = (name) => [...buffer.of(name).slice(0, -1), NaN];
+    // Runs tell of tests, of which a task runs many, and which fail while it does not.
+    const hasTests = "tests" in buffer.values;
+    const [ending, failing] = hasTests ? ["tests", "tests_failed"] : ["ended", "failed"];
+    const ended = rate(buffer.lately(ending));
     this.throughput.update(
-      { at, ended: whole("ended"), failed: whole("failed") },
-      `${ended} tasks ended in a second lately, ${rate(buffer.lately("failed"))} failed; ${count(this.failed)} failed in all.`,
+      { at, tests: whole("tests"), ended: whole("ended"), failed: whole(failing) },
+      `${ended} ${hasTests ? "tests" : "tasks"} ended in a second lately, ${rate(buffer.lately(failing))} of them failed.`,
     );
+    setText(this.tiles.ending.label, `${hasTests ? "Tests" : "Tasks"} per second`);
     setText(this.tiles.ending.value, ended);
     const shares = Object.fromEntries(
       ["busy", "cpu", "memory", "gpu"].map((name) => [name, buffer.of(name, 100)]),
@@ -171,8 +176,8 @@ class Overview {
     const gpus = loads.flatMap((one) => one.gpus).filter((one) => one.util !== null);
     const using = gpus.reduce((all, one) => all + one.util, 0) / Math.max(1, gpus.length);
     const all = live.mirror.rows("worker").reduce((sum, one) => sum + one.gpus, 0);
-    setText(this.tiles.ending.more, `${count(cluster.ended)} in all`);
-    this.failed = cluster.failed;
+    const failed = cluster.failed ? `, ${count(cluster.failed)} failed` : "";
+    setText(this.tiles.ending.more, `${counted(cluster.ended, "task")} in all${failed}`);
     put("waiting", count(cluster.waiting), cluster.held ? `${count(cluster.held)} held back` : "none held back");
     put("running", count(cluster.running), `on ${counted(cluster.threads, "thread")}`);
     put("workers", count(cluster.workers), lost ? `${count(lost)} lost lately` : "none lost lately");
