@@ -26,6 +26,7 @@ from dtf_dask.errors import (
 from dtf_dask.ha.ledger.queries import Get
 from dtf_dask.ha.node_config import parse_address, read_config
 from dtf_dask.ha.places import NODES, decode_place
+from dtf_dask.ha.process_time import Start
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
 _LOG = logging.getLogger(__name__)
@@ -196,19 +197,29 @@ class RedundancyManager:
         assert process.stderr is not None
         loop = asyncio.get_running_loop()
         self._reader = loop.create_task(self._read(process.stderr))
-        try:
-            async with asyncio.timeout(START_S):
-                ready = await self._ready(process)
-        except TimeoutError:
-            process.kill()
-            await self._ended(process)
-            raise NodeProcessError(
-                f"the node in {self.folder} was not ready within {START_S:g} s"
-                f"{self._said()}"
-            ) from None
+        ready = await self._started(process)
         for note in ready.get("notes", ()):
             _LOG.warning("node %d: %s", self.config.node, note)
         self._update_address(ready)
+
+    async def _started(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
+        """What it says as it is ready, however slowly it comes up."""
+        loop = asyncio.get_running_loop()
+        start = Start(process.pid, loop.time(), START_S)
+        ready = loop.create_task(self._ready(process))
+        try:
+            while not ready.done():
+                await asyncio.wait([ready], timeout=_LOOK_S)
+                if not ready.done() and (why := start.hangs(loop.time())):
+                    ready.cancel()
+                    process.kill()
+                    await self._ended(process)
+                    raise NodeProcessError(
+                        f"the node in {self.folder} was ended: {why}{self._said()}"
+                    )
+            return await ready
+        finally:
+            ready.cancel()
 
     async def _ready(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dtf_dask.errors import ConfigurationError, NodeProcessError, UsageError
-from dtf_dask.ha import redundancy
+from dtf_dask.ha import process_time, redundancy
 from dtf_dask.ha.ledger.entries import encode_command
 from dtf_dask.ha.ledger.kinds import PUT
 from dtf_dask.ha.ledger.outcomes import Code
@@ -188,6 +189,26 @@ def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
         async with RedundancyManager(folder):
             with pytest.raises(NodeProcessError, match="in use by process"):
                 await RedundancyManager(folder).start()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_node_that_computes_as_it_starts_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly it comes up; one that does nothing is ended, and that is said."""
+    (folder,) = made_nodes(tmp_path, 1)
+    spent = itertools.count()
+    monkeypatch.setattr(redundancy, "START_S", 0.01)
+    monkeypatch.setattr(redundancy, "_LOOK_S", 0.02)
+    monkeypatch.setattr(process_time, "cpu_s", lambda pid: next(spent))
+
+    async def run() -> None:
+        async with RedundancyManager(folder) as manager:
+            await written(manager, "a")
+        monkeypatch.setattr(process_time, "cpu_s", lambda pid: 0.0)
+        with pytest.raises(NodeProcessError, match="did nothing for"):
+            await RedundancyManager(folder).start()
 
     asyncio.run(asyncio.wait_for(run(), 60))
 

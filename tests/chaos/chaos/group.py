@@ -352,7 +352,7 @@ class Group:
 
         If it ended this is said once more, by its supervisor; if not it was stopped.
         """
-        known = ("ended with code", "was not ready within")
+        known = ("ended with code", "it was not ready")
         if not any(words in text for words in known):
             self.alarms.append(text)
 
