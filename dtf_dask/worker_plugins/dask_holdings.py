@@ -5,13 +5,16 @@ With `dask_rejoin`, whose `broken` asks this one's too.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
 from dask.utils import typename
 from distributed import Worker
+from distributed.core import error_message
 from distributed.metrics import time
 from distributed.shuffle._exceptions import ShuffleClosedError
+from distributed.shuffle._worker_plugin import ShuffleWorkerPlugin
 from distributed.worker_state_machine import (
     FreeKeysEvent,
     StealResponseMsg,
@@ -50,6 +53,9 @@ def broken() -> list[str]:
         for name in _STATE
         if name not in WorkerState.__annotations__
     ]
+    received = [*inspect.signature(ShuffleWorkerPlugin.shuffle_receive).parameters]
+    if received != ["self", *_RECEIVED]:
+        missing.append(f"{_RECEIVE}({', '.join(_RECEIVED)}): {received}")
     return missing
 
 
@@ -170,6 +176,9 @@ SHUFFLING = frozenset(
 )
 """Prefixes of tasks whose results mean something to one run of a shuffle only."""
 
+_RECEIVE = "shuffle_receive"
+_RECEIVED = ("shuffle_id", "run_id", "data")
+
 
 def end_shuffles(worker: Worker, why: str) -> int:
     """End the runs of shuffles here, and drop what only they need; returns how many.
@@ -188,4 +197,21 @@ def end_shuffles(worker: Worker, why: str) -> int:
         if task.prefix in SHUFFLING and task.state not in ("cancelled", "released")
     ]
     free(worker, keys, "dtf-shuffle-ended")
+    if found:
+        worker.handlers[_RECEIVE] = _receiving(worker.extensions["shuffle"])
     return len(found)
+
+
+def _receiving(plugin: Any) -> Any:
+    """Take what peers send for runs of shuffles, but for those that were ended here.
+
+    Dask would ask the scheduler for such a run, and the peer wait for the answer, even
+    to close; but there may be no scheduler.
+    """
+
+    async def shuffle_receive(shuffle_id: Any, run_id: int, data: Any) -> Any:
+        if run_id <= plugin.shuffle_runs._stale_run_ids.get(shuffle_id, -1):
+            return error_message(ShuffleClosedError(f"run {run_id} was ended here"))
+        return await plugin.shuffle_receive(shuffle_id, run_id, data)
+
+    return shuffle_receive

@@ -9,7 +9,7 @@ from typing import Any
 
 import dask
 import dask.dataframe as dd
-from distributed import Status, Worker
+from distributed import Status
 from free_contact import free_contact
 from rejoin_kit import asking, cut, leading, run, until, working
 
@@ -24,7 +24,7 @@ def late(part: Any, gate: str) -> Any:
     return part
 
 
-def shuffling(worker: Worker) -> set[str]:
+def shuffling(worker: Any) -> set[str]:
     return {
         task.prefix
         for task in worker.state.tasks.values()
@@ -88,6 +88,12 @@ def test_what_only_a_dead_shuffle_needs_is_dropped(tmp_path: Path) -> None:
                 await asyncio.sleep(0)
                 assert all(worker.status == Status.running for worker in workers)
                 assert not [one for one in second.said if one["op"] == "task-erred"]
+            # Nobody leads: what a peer sends for a run that is over asks nobody.
+            (old,) = runs[0]
+            answer = await one.rpc(other.address).shuffle_receive(
+                shuffle_id=old.id, run_id=old.run_id, data=b""
+            )
+            assert answer["exception_text"].startswith("ShuffleClosedError")
             del future
 
     run(check)
