@@ -108,7 +108,7 @@ def test_a_new_client_follows(nurse: Nursery) -> None:
         contact = free_contact()
         first = nurse.lead(contact, 1)
         await listens(nurse)
-        async with Client(str(contact), asynchronous=True, timeout=20) as client:
+        async with Client(str(contact), asynchronous=True, timeout=60) as client:
             assert client.scheduler_info()["address"] == str(contact)
         end(first)
         task = asyncio.create_task(_address(contact))
@@ -117,7 +117,7 @@ def test_a_new_client_follows(nurse: Nursery) -> None:
         assert await task == str(contact)
 
     async def _address(contact: Contact) -> str:
-        async with Client(str(contact), asynchronous=True, timeout=20) as client:
+        async with Client(str(contact), asynchronous=True, timeout=60) as client:
             found: str = client.scheduler_info()["address"]
             return found
 
@@ -172,7 +172,7 @@ def test_stock_workers_are_started_with_the_address(
         with stock_worker(contact, nanny, log):
             await asyncio.sleep(1)
             nurse.lead(contact, 2)
-            async with Client(str(contact), asynchronous=True, timeout=20) as client:
+            async with Client(str(contact), asynchronous=True, timeout=60) as client:
                 await client.wait_for_workers(1, timeout=40)
                 (name,) = client.scheduler_info(n_workers=-1)["workers"]
                 assert name.startswith(f"tcp://{LOOPBACK}:")
@@ -197,6 +197,6 @@ def stock_worker(contact: Contact, nanny: str, log: Path) -> Iterator[None]:
         try:
             yield
             worker.send_signal(signal.SIGTERM)
-            worker.wait(20)
+            worker.wait(60)
         finally:
             worker.kill()

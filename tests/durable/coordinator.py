@@ -245,5 +245,5 @@ def lab_thread(threads: int = 2) -> Iterator[LabThread]:
         if made.lab.leader is not None:
             made.do(made.lab.die())
         made.loop.call_soon_threadsafe(made.loop.stop)
-        made.thread.join(10)
+        made.thread.join(60)
         made.loop.close()

@@ -48,7 +48,7 @@ def dtf_worker(contact: Contact, folder: Path) -> Iterator[subprocess.Popen[byte
         try:
             yield process
             process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
 
