@@ -38,7 +38,7 @@ def nurse(tmp_path: Path) -> Iterator[Nursery]:
 
 def run(check: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await check()
 
     asyncio.run(limited())
