@@ -17,16 +17,15 @@ from lean_pytest import LEAN
 
 pytest_plugins = ["pytester"]
 
-# A busy machine is no failure. The same examples each time, unless others are asked
-# for: `pytest --hypothesis-profile=others`.
-for _name in ("others", "same"):
-    hypothesis.settings.register_profile(
-        _name,
-        deadline=None,
-        derandomize=_name == "same",
-        suppress_health_check=[hypothesis.HealthCheck.too_slow],
-    )
-hypothesis.settings.load_profile("same")
+# A busy machine is no failure. The examples are the same each time, but for
+# `DTF_TEST_EXAMPLES=others pytest`.
+hypothesis.settings.register_profile(
+    "dtf",
+    deadline=None,
+    derandomize=os.environ.get("DTF_TEST_EXAMPLES") != "others",
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("dtf")
 
 _PRELOAD = "distributed.client.preload"
 _MARKERS = (
