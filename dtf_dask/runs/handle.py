@@ -111,7 +111,7 @@ class RunHandle:
         while (attempt := await asyncio.to_thread(self._came.get)) is not None:
             yield attempt
         self._came.put(None)
-        await asyncio.wrap_future(self._ended)
+        _outcomes_of(await asyncio.wrap_future(self._ended))
 
     def wait(self, timeout: float | None = None) -> Counter[str]:
         """Block until the run is over; counts by outcome.
@@ -129,10 +129,7 @@ class RunHandle:
             When the run broke: no workers, another version of dtf, a client that was
             closed, and such.
         """
-        end = self._ended.result(timeout)
-        if end.error is not None:
-            raise end.error
-        return end.outcomes
+        return _outcomes_of(self._ended.result(timeout))
 
     def cancel(self) -> None:
         """Start nothing more, and kill what runs. What has ended is kept."""
@@ -163,6 +160,18 @@ class RunHandle:
     # -- on the client's loop ------------------------------------
 
     async def _drive(self) -> RunEnd:
+        try:
+            return await self._driven()
+        except (Exception, asyncio.CancelledError):
+            if self._client.status not in ("closing", "closed"):
+                raise
+            # Its loop ends, too, and would log what is raised.
+            why = "the client was closed before its run was over"
+            return RunEnd(error=ClusterUnreachableError(why))
+        finally:
+            self._came.put(None)
+
+    async def _driven(self) -> RunEnd:
         end = RunEnd()
         try:
             await self._client.register_plugin(RunnerPlugin())
@@ -190,17 +199,13 @@ class RunHandle:
                 keep=self._keep,
                 travel=await self._travel(),
             )
+            end = self._driver.end
             if self._cancelled:
                 self._driver.stop(interrupted=True)
-            end = await self._driver.drive()
+            await self._driver.drive()
         except DtfError as error:
             end.error = error
         except (Exception, asyncio.CancelledError) as error:
-            if self._client.status in ("closing", "closed"):  # and so may its loop be
-                end.error = ClusterUnreachableError(
-                    "the client was closed before its run was over"
-                )
-                return end
             # It is raised, and must not be kept as a success.
             end.error = DtfError(f"{type(error).__name__}: {error}")
             raise
@@ -212,7 +217,6 @@ class RunHandle:
                     f"{self.stored.spooled} results wait in {self.stored.spool_path}:"
                     f" {self.stored.error}"
                 )
-            self._came.put(None)
         return end
 
     def _keep(self, attempt: Attempt) -> None:
@@ -228,6 +232,13 @@ class RunHandle:
             return None
         snapshot = await self._opened.snapshot(Path(self._code))
         return Travel(snapshot, {}, "off")
+
+
+def _outcomes_of(end: RunEnd) -> Counter[str]:
+    """Counts by outcome; raises the error that broke the run."""
+    if end.error is not None:
+        raise end.error
+    return end.outcomes
 
 
 def _payload(case: Case) -> bytes:
