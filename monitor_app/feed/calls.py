@@ -160,7 +160,7 @@ def read_answer(status: int, text: bytes) -> Any:
             )
         raise RefusedError(status, told["detail"][:2_000])
     if status in (401, 403):
-        why = reason("it asks who you are, and what it was told is wrong")
+        why = reason("it asks for a token, and was shown none that it takes")
         raise RefusedError(status, why)
     raise StrangeError(f"{_NO_DTF}: HTTP {status}")
 

@@ -27,6 +27,7 @@ from monitor_app.feed.calls import (
 )
 from monitor_app.feed.event_stream import EventStream, Told
 from monitor_app.feed.inbox import Inbox, Line, read_told
+from monitor_app.feed.leader_said import LeaderSaid
 from monitor_app.feed.place import Place, parse_place
 from monitor_app.feed.places import Places
 from monitor_app.feed.pulse import ANSWER_S, Pulse
@@ -79,6 +80,8 @@ class Follower:
         self._last = ""
         self._tag: str | None = None
         self._leads = True
+        self._leader_said = LeaderSaid()
+        self._stood: Mapping[str, Any] = {}
         self.place: Place = self._places.next()
         """Who is read, or was last."""
 
@@ -150,6 +153,7 @@ class Follower:
             self._hear_all(place, following, caller)
         finally:
             caller.close()
+            self._leader_said.close()
 
     def _hear_all(self, place: Place, following: Following, caller: Caller) -> None:
         stream = EventStream()
@@ -213,13 +217,19 @@ class Follower:
         else:
             told = told if isinstance(told, Mapping) else {}
             pulse.answered(told.get("at"), elapsed_s())
+            if told.get("quorum_left") is None:
+                self._leader_said.ask(told, place, self.token, elapsed_s())
             if told:
                 self._stand(place, told)
 
     def _stand(self, place: Place, told: Mapping[str, Any]) -> None:
         self._leads = told.get("leader") is not None
         self._learn(place, told)
-        self._inbox.stand(told)
+        stands = self._leader_said.added(told)
+        steady = {k: v for k, v in stands.items() if k not in ("at", "applied")}
+        if steady != self._stood:
+            self._stood = steady
+            self._inbox.stand(stands)
 
     def _hear(self, place: Place, told: Told, now: float) -> None:
         """Take in an event."""

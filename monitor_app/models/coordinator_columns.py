@@ -59,7 +59,9 @@ def summary(told: Mapping[str, Any]) -> str:
         return tr("{first}; most cannot be reached.", first=first)
     if left == 0:
         return tr("{first}; none may fail.", first=first)
-    return tr("{first}; {n} may fail.", first=first, n=left)
+    return trn(
+        "{first}; one may fail.", "{first}; {n} may fail.", left, first=first, n=left
+    )
 
 
 def _heard(row: Row) -> str:

@@ -6,8 +6,12 @@ from importlib.resources import as_file, files
 
 from PySide6.QtCore import QCoreApplication, QLocale, QTranslator
 
+from monitor_app.models.words import write_numbers
+
 CONTEXT = "monitor"
 LANGUAGES = ("en", "de", "fr")
+_NUMBERS = {"de": (".", ","), "fr": ("\u202f", ",")}
+"""What stands between thousands, and before tenths."""
 
 _kept: list[QTranslator] = []
 
@@ -63,6 +67,7 @@ def speak(language: str = "") -> str:
     for one in _kept:
         app.removeTranslator(one)
     _kept.clear()
+    write_numbers(",", ".")
     name = (language or QLocale.system().name()).partition("_")[0]
     if name not in LANGUAGES or name == "en":
         return "en"
@@ -73,4 +78,5 @@ def speak(language: str = "") -> str:
             return "en"
     app.installTranslator(translator)
     _kept.append(translator)
+    write_numbers(*_NUMBERS[name])
     return name

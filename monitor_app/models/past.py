@@ -10,7 +10,7 @@ import json
 import queue
 import threading
 import zlib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -95,7 +95,11 @@ class Past:
         with self._mutex:
             if not self._kept:
                 return None
-            place = bisect_right(self._kept, at, key=lambda one: one.at) - 1 + by
+            # Of several changes of one instant all are passed at once.
+            if by < 0:
+                place = bisect_left(self._kept, at, key=lambda one: one.at) + by
+            else:
+                place = bisect_right(self._kept, at, key=lambda one: one.at) + by - 1
             return self._kept[min(max(0, place), len(self._kept) - 1)].at
 
     def picture(self, at: float) -> Picture | None:

@@ -12,6 +12,19 @@ _ODD = re.compile(
 )
 
 
+_signs = {",": ",", ".": "."}
+
+
+def write_numbers(thousands: str, point: str) -> None:
+    """Write all numbers so from now on."""
+    _signs.update({",": thousands, ".": point})
+
+
+def number(n: float, places: int = 0) -> str:
+    """As it is written in the language of who reads it."""
+    return "".join(_signs.get(one, one) for one in f"{n:,.{places}f}")
+
+
 def count(n: float | None) -> str:
     """How many.
 
@@ -20,7 +33,7 @@ def count(n: float | None) -> str:
     >>> count(12345), count(None)
     ('12,345', '–')
     """
-    return NOTHING if n is None else f"{n:,.0f}"
+    return NOTHING if n is None else number(n)
 
 
 def rate(per_s: float | None) -> str:
@@ -33,7 +46,7 @@ def rate(per_s: float | None) -> str:
     """
     if per_s is None:
         return NOTHING
-    return f"{per_s:,.0f}" if per_s >= 10 or not per_s else f"{per_s:.1f}"
+    return number(per_s, 0 if per_s >= 10 or not per_s else 1)
 
 
 def percent(share: float | None) -> str:
@@ -47,7 +60,7 @@ def percent(share: float | None) -> str:
     if share is None:
         return NOTHING
     # What is nearly all is not all.
-    return f"{100 * share:.1f} %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+    return f"{number(100 * share, 1 if 0.99 < share < 1 else 0)} %"
 
 
 def duration(seconds: float | None) -> str:
@@ -67,7 +80,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{number(seconds, 1)} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6_000:
@@ -107,7 +120,7 @@ def size(n: float | None) -> str:
     unit = 0
     while n >= 1024 and unit < len(_UNITS) - 1:
         n, unit = n / 1024, unit + 1
-    return f"{n:.1f} {_UNITS[unit]}" if n < 10 and unit else f"{n:.0f} {_UNITS[unit]}"
+    return f"{number(n, 1 if n < 10 and unit else 0)} {_UNITS[unit]}"
 
 
 def clock(at: float | None) -> str:

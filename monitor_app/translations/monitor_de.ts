@@ -1064,8 +1064,8 @@
    <translation>unterbrochen</translation>
   </message>
   <message>
-   <source>it asks who you are, and what it was told is wrong</source>
-   <translation>es fragt, wer Sie sind, und was ihm gesagt wurde, ist falsch</translation>
+   <source>it asks for a token, and was shown none that it takes</source>
+   <translation>er fragt nach einem Token, und keines, das er annimmt, wurde gezeigt</translation>
   </message>
   <message>
    <source>it begins with neither http:// nor https://</source>
@@ -1330,6 +1330,10 @@
   <message>
    <source>{first}; none may fail.</source>
    <translation>{first}; keiner darf ausfallen.</translation>
+  </message>
+  <message>
+   <source>{first}; one may fail.</source>
+   <translation>{first}; einer darf ausfallen.</translation>
   </message>
   <message>
    <source>{first}; {n} may fail.</source>

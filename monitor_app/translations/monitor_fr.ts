@@ -1064,8 +1064,8 @@
    <translation>interrompu</translation>
   </message>
   <message>
-   <source>it asks who you are, and what it was told is wrong</source>
-   <translation>il demande qui vous êtes, et ce qui lui a été dit est faux</translation>
+   <source>it asks for a token, and was shown none that it takes</source>
+   <translation>il demande un jeton, et aucun qu’il accepte n’a été montré</translation>
   </message>
   <message>
    <source>it begins with neither http:// nor https://</source>
@@ -1330,6 +1330,10 @@
   <message>
    <source>{first}; none may fail.</source>
    <translation>{first} ; aucun ne peut tomber.</translation>
+  </message>
+  <message>
+   <source>{first}; one may fail.</source>
+   <translation>{first} ; un seul peut tomber.</translation>
   </message>
   <message>
    <source>{first}; {n} may fail.</source>

@@ -69,8 +69,6 @@ class Chart(QWidget):
         The least that the axis goes up to.
     whole
         Whether there is nothing between two whole numbers.
-    empty
-        What it says while there are no numbers.
     """
 
     def __init__(
@@ -83,7 +81,6 @@ class Chart(QWidget):
         stacked: bool = False,
         top: float = 1.0,
         whole: bool = False,
-        empty: str = "",
     ) -> None:
         super().__init__(parent)
         self.setAccessibleName(name)
@@ -99,7 +96,8 @@ class Chart(QWidget):
         self._stacked = stacked
         self._top = top
         self._whole = whole
-        self._empty = empty or tr("no numbers yet")
+        self.empty = tr("no numbers yet")
+        """What it says while there are none."""
         self._curves: tuple[Curve, ...] = ()
         self._start_s, self._step_s, self._length = 0.0, 1.0, 0
         self._span_s = 600.0
@@ -196,7 +194,7 @@ class Chart(QWidget):
         if not any(v is not None for one in self._curves for v in one.values):
             painter.setPen(self._theme.colour("muted"))
             flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(self.rect(), int(flags), self._empty)
+            painter.drawText(self.rect(), int(flags), self.empty)
             return
         start, end = self._span()
         low, high = self._bounds()
@@ -372,4 +370,4 @@ class Chart(QWidget):
             value = next((v for v in reversed(one.values) if v is not None), None)
             if value is not None:
                 found.append(f"{one.label}: {self._written(value)}")
-        return ", ".join(found) or self._empty
+        return ", ".join(found) or self.empty

@@ -21,7 +21,7 @@ from dtf_dask.errors import ProtocolError
 from monitor_app.feed import asked
 from monitor_app.feed.questions import Ticket
 from monitor_app.models.curves import Curves
-from monitor_app.models.language import tr, trn
+from monitor_app.models.language import mark, tr, trn
 from monitor_app.models.marks import mark_of
 from monitor_app.models.run_columns import LIVE_COLUMNS
 from monitor_app.models.session import Session
@@ -145,12 +145,7 @@ class Overview(View):
             tr("Queue by class"), theme, written=count, stacked=True, whole=True
         )
         self.taken = Chart(tr("Utilisation"), theme, written=percent)
-        self.slack = Chart(
-            tr("Deadline slack"),
-            theme,
-            written=seconds,
-            empty=tr("nothing that has a deadline has waited"),
-        )
+        self.slack = Chart(tr("Deadline slack"), theme, written=seconds)
         for n, (title, chart) in enumerate(
             (
                 (tr("Throughput: tasks that end in a second"), self.throughput),
@@ -266,6 +261,11 @@ class Overview(View):
                 curve("memory", tr("memory"), "orange", "dash"),
                 curve("gpu", tr("GPU"), "purple", "dashdot"),
             ],
+        )
+        self.slack.empty = tr(
+            mark("nothing that has a deadline has waited")
+            if found.length
+            else mark("no numbers yet")
         )
         draw(self.slack, [curve("slack", tr("left to begin"), "purple")])
         names = [n for n in sorted(values) if n.endswith("/waiting")][

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
@@ -31,6 +32,8 @@ from monitor_app.views.theme import Theme
 from monitor_app.views.view import View
 
 RUNS_MAX = 1_000
+BRIEF_PX, FIND_PX = 56, 200
+"""A filter without its word; room to type what is looked for."""
 _TYPED_MS = 150
 _NO_RUNS = mark("There are no runs yet: `dtf run` and `pytest --dtf` make some.")
 _FILTERS = ("running", *OUTCOMES, "flaky")
@@ -111,6 +114,7 @@ class Runs(View):
             button.setCheckable(True)
             button.setAccessibleName(tr("Show only: {outcome}", outcome=tr(word)))
             button.setText(f"{mark_of(word).glyph} {tr(word)}")
+            button.setMinimumWidth(BRIEF_PX)
             button.toggled.connect(self._filtered)
             self.filters[word] = button
             row.addWidget(button)
@@ -248,11 +252,25 @@ class Runs(View):
         if not self.runs.rowCount():
             text = ""
         self.said.setText(text)
-        counts = self.cases.counts()
+        self._name_filters()
+
+    def _name_filters(self) -> None:
+        """With their words, if there is room for all of them."""
+        counts, wide = self.cases.counts(), self.fontMetrics().horizontalAdvance
+        full, brief = {}, {}
+        for word in self.filters:
+            glyph, n = mark_of(word).glyph, count(counts.get(word, 0))
+            full[word], brief[word] = f"{glyph} {tr(word)} {n}", f"{glyph} {n}"
+        needed = FIND_PX + sum(wide(text) + 34 for text in full.values())
+        fits = self.cases_card.contentsRect().width() >= needed
         for word, button in self.filters.items():
-            button.setText(
-                f"{mark_of(word).glyph} {tr(word)} {count(counts.get(word, 0))}"
-            )
+            button.setText((full if fits else brief)[word])
+            button.setToolTip("" if fits else full[word])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """There is more room, or less (Qt calls this)."""
+        super().resizeEvent(event)
+        self._name_filters()
 
 
 def _whole(row: Mapping[str, Any]) -> dict[str, Any]:

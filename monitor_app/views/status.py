@@ -37,6 +37,7 @@ class Status:
         bar.addWidget(self.line, 1)
         bar.addPermanentWidget(self.leader)
         bar.addPermanentWidget(self.age)
+        session.began.connect(self._forget)
         self.alarm = label("", "alarm", wrapped=True)
         self.alarm.hide()
 
@@ -58,6 +59,9 @@ class Status:
         self._show_age(self._session.age_s)
         self._why = why.rstrip(".") or self._why
         self._show_alarm(where, leader)
+
+    def _forget(self) -> None:
+        self._why = ""
 
     def _show_leader(self) -> str:
         told = self._session.picture.coordinators
@@ -94,8 +98,9 @@ class Status:
         line, age_s = self._session.line, self._session.age_s
         live, refused = line.state == "live", line.state == "refused"
         old = age_s is not None and age_s >= (STALE_S if live else OLD_S)
-        self.alarm.setVisible(refused or old)
-        if refused:
+        never = age_s is None and bool(self._why)
+        self.alarm.setVisible(refused or old or never)
+        if refused or never:
             words = mark("{where}: {why}. Another address: Ctrl+O.")
             _set(self.alarm, tr(words, where=where, why=self._why))
         elif old and age_s is not None:

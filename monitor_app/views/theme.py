@@ -130,13 +130,18 @@ QLineEdit:focus, QComboBox:focus, QTableView:focus, QPlainTextEdit:focus {
   border: 1px solid @accent; }
 QLineEdit > QToolButton { border: 0; padding: 0; min-height: 0;
   background: transparent; }
+QCheckBox::indicator { width: 13px; height: 13px; border: 1px solid @muted;
+  border-radius: 3px; background: @card; }
+QCheckBox::indicator:focus { border: 2px solid @accent; }
+QCheckBox::indicator:checked { background: @accent; border-color: @accent; }
 QPushButton, QToolButton { background: @card; border: 1px solid @line;
   border-radius: 6px; padding: 5px 12px; min-height: 18px; }
 QPushButton:hover, QToolButton:hover { border-color: @accent; }
-QPushButton:focus, QToolButton:focus { border: 1px solid @accent; }
 QPushButton:checked, QToolButton:checked { background: @chosen; border-color: @accent; }
+QPushButton:focus { border: 2px solid @accent; padding: 4px 11px; }
 QPushButton:disabled, QToolButton:disabled { color: @muted; background: @page; }
 QPushButton:default { background: @accent; color: @card; border-color: @accent; }
+QPushButton:default:focus { border-color: @text; }
 QPlainTextEdit { background: @card; border: 1px solid @line; border-radius: 6px; }
 QTabWidget::pane { border: 0; top: 4px; }
 QTabBar::tab { background: @card; color: @muted; border: 1px solid @line;

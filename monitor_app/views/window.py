@@ -74,6 +74,7 @@ class Window(QMainWindow):
         self._finder = finder or Finder(parent=self)
         self._places: list[Place] = []
         self._asking = self._declined = False
+        self._to_keep = ""
         self.views: dict[str, View] = {}
         self.recording = Recording(session, self)
         self._exporting = Exporting(session, self)
@@ -194,7 +195,7 @@ class Window(QMainWindow):
         """Look at the cluster that is there; ``keep`` the token in the keyring."""
         self._places = list(places)
         self._declined = False
-        self._kept.keep_recent(", ".join(map(str, places)))
+        self._to_keep = ", ".join(map(str, places))
         self.recording.begin()
         self.session.watch(self._make_source(places, Tokens(token, keep=keep)))
 
@@ -328,6 +329,9 @@ class Window(QMainWindow):
 
     def _show_line(self) -> None:
         self.status.show()
+        if self._to_keep and self.session.line.state == "live":
+            self._kept.keep_recent(self._to_keep)
+            self._to_keep = ""
         cluster = self.status.cluster
         self.setWindowTitle(f"{cluster} – dtf monitor" if cluster else "dtf monitor")
         asked = self.session.line.state == "refused" and self.session.line.token_asked

@@ -339,7 +339,7 @@ def test_another_coordinator_leads_and_back(
 ) -> None:
     """One that votes and does not lead; undone, the former one leads again."""
     view, asked = shown(Coordinators), Asked(source)
-    assert "a leads in term 7; 1 may fail." in view.summary.text()
+    assert "a leads in term 7; one may fail." in view.summary.text()
     bar = view.actions_bar
     pick(view.table, "a (")
     assert not bar.buttons["transfer-leadership"].isEnabled()

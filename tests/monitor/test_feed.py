@@ -119,6 +119,29 @@ def test_it_goes_on_elsewhere_from_the_last_event(
         assert reading.lines[-1][0] == "live"
 
 
+def test_what_only_the_leader_knows_is_asked_of_it(
+    rooms: tuple[SiteRoom, SiteRoom],
+) -> None:
+    """How far the others are and how many may fail, while another one is read."""
+    first, second = rooms
+    host, port = second.address
+    web = record("coordinator", "2", node=2, name="b", web=f"{host}:{port}")
+    for room in rooms:
+        room.begin(record("cluster", at=1.0), web)
+    stands = {"term": 4, "leader": 2, "voters": [1, 2, 3]}
+    first.stand(**stands, role="follower")
+    second.stand(**stands, role="leader", lag={3: 7}, active=[3], quorum_left=1)
+    with Reading(place_of(first)) as reading:
+        told = reading.until(
+            lambda: (
+                (reading.coordinators or {}).get("quorum_left") and reading.coordinators
+            )
+        )
+        assert [(one["node"], one["lag"]) for one in told["items"]][2] == (3, 7)
+        assert told["items"][0]["here"]
+        assert reading.lines[-1][0] == "live"
+
+
 def test_a_stall_of_the_server_costs_nothing_but_age(tmp_path: Path) -> None:
     """While a server hangs the window's side is never waited for, and goes on after."""
     with site_room(tmp_path) as room:
@@ -312,7 +335,7 @@ def http(status: str, body: str, kind: str = "application/json") -> bytes:
     ("reply", "state", "words"),
     [
         (http("401 No", '{"detail": "say who you are"}'), "refused", "who you are"),
-        (http("403 No", "no"), "refused", "asks who you are"),
+        (http("403 No", "no"), "refused", "asks for a token"),
         (http("200 OK", "<html>", "text/html"), "refused", "no dtf"),
         (
             http("404 No", '{"detail": "nothing is at \'/dtf/api/v1/events\'"}'),

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QApplication
 
 from monitor_app.models import language
 from monitor_app.models.language import speak, tr, tr_reason, trn
+from monitor_app.models.words import count, duration
 
 
 def fields(text: str) -> set[str]:
@@ -38,12 +39,14 @@ def test_what_the_feed_says_is_translated(qapp: QApplication) -> None:
         speak("de")
         told = tr_reason("http://h:1: its certificate is not trusted: expired")
         assert told == "http://h:1: seinem Zertifikat wird nicht vertraut: expired"
+        assert (count(1234567), duration(5.25)) == ("1.234.567", "5,2 s")
         assert [trn("{n} task waits.", "{n} tasks wait.", n, n=n) for n in (1, 2)] == [
             "1 Aufgabe wartet.",
             "2 Aufgaben warten.",
         ]
     finally:
         speak("en")
+    assert (count(1234567), duration(5.25)) == ("1,234,567", "5.2 s")
 
 
 def test_a_language_that_is_not_shipped_is_english(qapp: QApplication) -> None:

@@ -358,6 +358,9 @@ def test_one_looks_back_and_returns(window: Window, source: MadeSource) -> None:
         put = {"cluster": cluster, **dict([record("worker", f"new-{n}", name="x")])}
         source.change(put, at=AT + 10 * n)
         look(window)
+        if n == 2:  # of one instant, and no step more
+            source.stand(coordinators(elections=n))
+            look(window)
     recording.past.settle()
     overview: Overview = view(window, "overview")
     window.look_back()
@@ -366,7 +369,8 @@ def test_one_looks_back_and_returns(window: Window, source: MadeSource) -> None:
     assert "worker/new-3" not in window.session.picture.kind("worker")
     recording.step(1)
     assert overview.tiles["waiting"].figure.text() == "3"
-    recording.step(-2)
+    recording.step(-1)
+    recording.step(-1)
     assert overview.tiles["waiting"].figure.text() == "1"
     assert recording.at == AT + 10
     source.change({"cluster": {**busy()["cluster"], "waiting": 9, "at": AT + 70}})
@@ -403,6 +407,28 @@ def test_how_old_it_is_and_what_is_wrong_are_said(
     source.inbox.line(Line("refused", str(PLACE), "it is no dtf"))
     look(window)
     assert window.status.alarm.isVisible()
+
+
+def test_what_was_never_heard_is_explained_in_place(
+    window: Window, source: MadeSource, settings: QSettings
+) -> None:
+    """Why nobody answers is said where one looks; no wrong address is kept."""
+    source.start = lambda: None  # type: ignore[method-assign]
+    window.watch([PLACE])
+    source.inbox.line(
+        Line("waiting", str(PLACE), "its certificate is not trusted: odd")
+    )
+    look(window)
+    source.inbox.line(Line("connecting", str(PLACE)))
+    look(window)
+    assert "its certificate is not trusted: odd." in window.status.alarm.text()
+    assert window.status.alarm.isVisible()
+    assert Kept(settings).recent == []
+    source.inbox.line(Line("live", str(PLACE)))
+    source.begin(busy())
+    look(window)
+    assert not window.status.alarm.isVisible()
+    assert Kept(settings).recent == [str(PLACE)]
 
 
 def test_what_is_told_first_may_be_old(window: Window, source: MadeSource) -> None:
