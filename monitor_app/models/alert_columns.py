@@ -54,14 +54,14 @@ ALERT_COLUMNS = (
         mark("Since"),
         lambda row: moment(row["since"]),
         lambda row: row["since"],
-        width=17,
+        width=18,
     ),
     Column(mark("What is wrong"), lambda row: short(row["words"], 400), width=50),
 )
 
 ACTION_COLUMNS = (
     Column(
-        mark("When"), lambda row: moment(row["at"]), lambda row: row["at"], width=17
+        mark("When"), lambda row: moment(row["at"]), lambda row: row["at"], width=18
     ),
     Column(mark("Action"), lambda row: plain(row["action"]), width=18),
     Column(mark("Of"), lambda row: short(row["subject"], 120), width=26),

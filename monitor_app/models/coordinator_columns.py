@@ -120,7 +120,7 @@ FAILOVER_COLUMNS = (
         width=6,
     ),
     Column(
-        mark("When"), lambda row: moment(row["at"]), lambda row: row["at"], width=17
+        mark("When"), lambda row: moment(row["at"]), lambda row: row["at"], width=18
     ),
     Column(mark("Leader"), lambda row: plain(row["node"]), width=16),
     lasting(mark("Without leader"), "without_leader_s", 17),

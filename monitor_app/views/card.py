@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 
@@ -13,6 +14,26 @@ def label(text: str = "", name: str = "", *, wrapped: bool = False) -> QLabel:
     found.setObjectName(name)
     found.setWordWrap(wrapped)
     return found
+
+
+class Title(QLabel):
+    """One line; where there is no room for all of it its middle is left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("title")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setMinimumWidth(100)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Paint it (Qt calls this)."""
+        metrics, mode = self.fontMetrics(), Qt.TextElideMode.ElideMiddle
+        text = metrics.elidedText(self.text(), mode, self.width())
+        if text == self.text():
+            super().paintEvent(event)
+            return
+        with QPainter(self) as painter:
+            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignVCenter), text)
 
 
 class Card(QFrame):

@@ -24,7 +24,7 @@ from monitor_app.models.session import Session
 from monitor_app.models.table import Row, RowsModel
 from monitor_app.models.words import count, plain
 from monitor_app.views.artifacts import Artifacts
-from monitor_app.views.card import Card, label
+from monitor_app.views.card import Card, Title, label
 from monitor_app.views.log_view import LogView
 from monitor_app.views.table_view import TableView
 from monitor_app.views.theme import Theme
@@ -62,9 +62,8 @@ class Case(View):
         self._shown = ""
         self._followed = True
         self._seconds = 0
-        self.title = label("", "title")
+        self.title = Title()
         self.title.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.title.setMinimumWidth(100)
         self.said = label("", "muted", wrapped=True)
         self.attempts = RowsModel(ATTEMPT_COLUMNS, theme.brush, self)
         self.attempts_table = TableView(

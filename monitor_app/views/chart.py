@@ -145,7 +145,9 @@ class Chart(QWidget):
     def _plot(self) -> QRectF:
         line = self.fontMetrics().height()
         left = self.fontMetrics().horizontalAdvance("0,000 s") + 8
-        return QRectF(self.rect()).adjusted(left, 6, -8, -(2 * line + 14))
+        top = line / 2 + 2
+        below = (1 + len(self._legend())) * line + 14
+        return QRectF(self.rect()).adjusted(left, top, -8, -below)
 
     def _span(self) -> tuple[float, float]:
         end = self._start_s + self._length * self._step_s
@@ -301,30 +303,42 @@ class Chart(QWidget):
             painter.setPen(self._theme.colour("grid"))
             painter.drawLine(place, round(plot.top()), place, round(plot.bottom()))
             painter.setPen(self._theme.colour("muted"))
-            box = QRectF(place - wide / 2, plot.bottom() + 3, wide, metrics.height())
+            left = min(place - wide / 2, self.width() - wide + 8)
+            box = QRectF(left, plot.bottom() + 3, wide, metrics.height())
             text = moment(at)[5:] if long else clock(at)
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
 
+    def _legend(self) -> list[list[tuple[Curve, str, int]]]:
+        """Its lines: of each curve what is said, and how wide that is."""
+        wide, left = self.fontMetrics().horizontalAdvance, 2
+        rows: list[list[tuple[Curve, str, int]]] = [[]]
+        for curve in self._curves:
+            text = self._labelled(curve)
+            px = _KEY_PX + wide(text) + _KEYS_PX
+            if rows[-1] and left + px - _KEYS_PX > self.width():
+                rows.append([])
+                left = 2
+            rows[-1].append((curve, text, px))
+            left += px
+        return rows
+
     def _paint_legend(self, painter: QPainter, plot: QRectF) -> None:
-        metrics = self.fontMetrics()
-        texts = [self._labelled(one) for one in self._curves]
-        widths = [_KEY_PX + metrics.horizontalAdvance(text) for text in texts]
-        room = self.width() - sum(widths) - _KEYS_PX * (len(widths) - 1)
-        left, top = max(2.0, min(plot.left(), room)), self.height() - metrics.height()
-        top -= 3
-        for curve, text, wide in zip(self._curves, texts, widths, strict=True):
+        metrics, rows = self.fontMetrics(), self._legend()
+        for n, row in enumerate(rows):
+            room = self.width() - sum(px for _, _, px in row) + _KEYS_PX
+            left = max(2.0, min(plot.left(), room))
+            top = self.height() - (len(rows) - n) * metrics.height() - 3
             middle = top + metrics.height() / 2
-            colour = self._theme.colour(curve.colour)
-            if self._stacked:
-                box = QRectF(left + 2, middle - 5, 12, 10)
-                painter.fillRect(box, colour)
-            else:
-                pen = QPen(colour, 2, _DASHES[curve.dash])
-                painter.setPen(pen)
-                painter.drawLine(QPointF(left, middle), QPointF(left + 18, middle))
-            painter.setPen(self._theme.colour("text"))
-            painter.drawText(QPointF(left + _KEY_PX, top + metrics.ascent()), text)
-            left += wide + _KEYS_PX
+            for curve, text, px in row:
+                colour = self._theme.colour(curve.colour)
+                if self._stacked:
+                    painter.fillRect(QRectF(left + 2, middle - 5, 12, 10), colour)
+                else:
+                    painter.setPen(QPen(colour, 2, _DASHES[curve.dash]))
+                    painter.drawLine(QPointF(left, middle), QPointF(left + 18, middle))
+                painter.setPen(self._theme.colour("text"))
+                painter.drawText(QPointF(left + _KEY_PX, top + metrics.ascent()), text)
+                left += px
 
     def _labelled(self, curve: Curve) -> str:
         """Its name, and how much it is now."""

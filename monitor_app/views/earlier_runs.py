@@ -49,11 +49,11 @@ class SquaresDelegate(QStyledItemDelegate):
         if not words:
             return
         cell: QRect = option.rect
+        # Of those that do not fit the last are shown.
+        words = words[-max(1, (cell.width() - 4) // (_SIDE + 2)) :]
         top = cell.center().y() - _SIDE // 2
         for n, word in enumerate(words):
             square = QRect(cell.left() + 3 + n * (_SIDE + 2), top, _SIDE, _SIDE)
-            if square.right() > cell.right():
-                break
             if not word:
                 painter.setPen(self._theme.colour("line"))
                 painter.drawRect(square.adjusted(0, 0, -1, -1))
@@ -85,6 +85,12 @@ class EarlierRuns(QObject):
             cases.layoutChanged,
         ):
             signal.connect(self.look)
+
+    def fit(self) -> None:
+        """Take no more room of a narrow table than there is for it."""
+        most = self._table.viewport().width() // 4
+        if self._table.columnWidth(PAST) > most > 4 * _SIDE:
+            self._table.setColumnWidth(PAST, most)
 
     def show_run(self, run: str) -> None:
         """It is this run's cases that are shown."""

@@ -52,6 +52,8 @@ class LogView(QWidget):
         self.tabs.setAccessibleName(tr("What the attempt left"))
         self.texts: dict[str, QPlainTextEdit] = {}
         font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+        if self.font().pointSizeF() > 0:
+            font.setPointSizeF(self.font().pointSizeF())
         for name, title in TEXTS.items():
             edit = QPlainTextEdit(readOnly=True)
             edit.setAccessibleName(tr(title))

@@ -37,7 +37,7 @@ SPANS = ((1, 600), (10, 720), (300, 2016))
 """Seconds of a point, and how many points a coordinator keeps."""
 _CLASS_COLOURS = ("blue", "orange", "green", "purple", "sky", "vermillion")
 _ALERTS_SHOWN = 4
-_TILE_PX = 136
+_TILE_CHARS = 19
 
 
 class Overview(View):
@@ -116,7 +116,8 @@ class Overview(View):
         """There is more room, or less (Qt calls this)."""
         super().resizeEvent(event)
         all_of_them = len(self.tiles)
-        fits = self.width() >= _TILE_PX * all_of_them
+        tile_px = _TILE_CHARS * self.fontMetrics().averageCharWidth()
+        fits = self.width() >= tile_px * all_of_them
         columns = all_of_them if fits else all_of_them // 2
         if columns != self._columns:
             self._place_tiles(columns)

@@ -82,7 +82,6 @@ class Runs(View):
         header.setSortIndicatorClearable(True)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.cases_table.setSortingEnabled(True)
-        self.cases_table.setColumnWidth(0, 120)
         self.earlier = EarlierRuns(session, self.cases, self.cases_table, theme)
         self.cases_table.opened.connect(self._case_opened)
         for model in (self.cases, self.runs):
@@ -271,6 +270,7 @@ class Runs(View):
         """There is more room, or less (Qt calls this)."""
         super().resizeEvent(event)
         self._name_filters()
+        self.earlier.fit()
 
 
 def _whole(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -141,13 +141,15 @@ class TableView(QTableView):
             self.scrollTo(index)
 
     def _widths(self, model: ArrangedModel) -> None:
-        if isinstance(model, RowsModel):
-            one = self.fontMetrics().averageCharWidth()
-            font = self.font()
-            font.setWeight(QFont.Weight.DemiBold)
-            titles = QFontMetrics(font)
-            for n, column in enumerate(model.columns):
-                title = titles.horizontalAdvance(tr(column.title)) + _TITLE_PX
-                self.setColumnWidth(n, max(title, one * column.width + 24))
-                if column.bar is not None:  # others are painted without Python
-                    self.setItemDelegateForColumn(n, BarDelegate(self._theme, self))
+        one = self.fontMetrics().averageCharWidth()
+        font = self.font()
+        font.setWeight(QFont.Weight.DemiBold)
+        titles, wide = QFontMetrics(font), Qt.Orientation.Horizontal
+        columns = model.columns if isinstance(model, RowsModel) else ()
+        for n in range(model.columnCount()):
+            title = titles.horizontalAdvance(model.headerData(n, wide)) + _TITLE_PX
+            chars = columns[n].width if columns else 8
+            self.setColumnWidth(n, max(title, one * chars + 24))
+            if columns and columns[n].bar is not None:
+                # Others are painted without Python.
+                self.setItemDelegateForColumn(n, BarDelegate(self._theme, self))

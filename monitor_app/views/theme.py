@@ -92,9 +92,20 @@ class Theme(QObject):
 
     def _sheet(self) -> str:
         found = _SHEET
+        for name, size in _sizes().items():
+            found = found.replace(f"@{name};", f"{size};")
         for name in sorted(self._colours, key=len, reverse=True):
             found = found.replace(f"@{name};", f"{self._colours[name]};")
         return found
+
+
+def _sizes() -> dict[str, str]:
+    """Of texts that are larger or smaller than others are, on this desktop."""
+    font = QGuiApplication.font()
+    points = font.pointSizeF()
+    of, unit = (points, "pt") if points > 0 else (font.pixelSize(), "px")
+    shares = {"small-size": 0.94, "figure-size": 1.89, "title-size": 1.67}
+    return {name: f"{of * share:.1f}{unit}" for name, share in shares.items()}
 
 
 def _system_is_dark() -> bool:
@@ -106,9 +117,9 @@ _SHEET = """
 QFrame#card { background: @card; border: 1px solid @line; border-radius: 8px; }
 QLabel#heading { color: @text; font-weight: 600; }
 QLabel#muted { color: @muted; }
-QLabel#small { color: @muted; font-size: 8.5pt; }
-QLabel#figure { font-size: 17pt; font-weight: 600; }
-QLabel#title { font-size: 15pt; font-weight: 600; }
+QLabel#small { color: @muted; font-size: @small-size; }
+QLabel#figure { font-size: @figure-size; font-weight: 600; }
+QLabel#title { font-size: @title-size; font-weight: 600; }
 QListWidget#places { background: @card; border: 0; border-right: 1px solid @line;
   outline: 0; padding: 6px; }
 QListWidget { border: 1px solid @line; border-radius: 6px; background: @card;

@@ -114,7 +114,9 @@ class Timeline(QWidget):
             band = QRectF(left, 0, max(2.0, right - left), height)
             painter.fillRect(band, theme.brush("failed-back"))
         painter.setPen(QPen(theme.colour("grid"), 1))
-        ticks = time_ticks(self._start, self._end)
+        wide = 1.6 * metrics.horizontalAdvance("00:00:00")
+        room = (self.width() - self._left_px) / wide
+        ticks = time_ticks(self._start, self._end, max(2, int(room)))
         for at in ticks:
             painter.drawLine(QPointF(self._x(at), 0), QPointF(self._x(at), height))
         for n, row in enumerate(self._rows):

@@ -41,6 +41,8 @@ from monitor_app.views.theme import CHOICES, Theme
 from monitor_app.views.view import View
 
 _NOTE_MS = 10_000
+_PLACE_PX = 48
+"""Around the name of a view in the list of them."""
 _THEMES = {
     "system": mark("As the system"),
     "light": mark("Light"),
@@ -99,7 +101,6 @@ class Window(QMainWindow):
         self.places_list = QListWidget()
         self.places_list.setObjectName("places")
         self.places_list.setAccessibleName(tr("Views"))
-        self.places_list.setFixedWidth(170)
         self.stack = QStackedWidget()
         for page in PAGES:
             view = page.make(self.session, self.theme)
@@ -112,6 +113,8 @@ class Window(QMainWindow):
             item = QListWidgetItem(tr(page.title))
             item.setSizeHint(QSize(0, self.fontMetrics().height() + 18))
             self.places_list.addItem(item)
+        wide = max(self.fontMetrics().horizontalAdvance(tr(one.title)) for one in PAGES)
+        self.places_list.setFixedWidth(max(170, wide + _PLACE_PX))
         self.places_list.currentRowChanged.connect(self.stack.setCurrentIndex)
         self.banner = label("", "banner", wrapped=True)
         self.banner.hide()

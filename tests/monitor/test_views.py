@@ -578,6 +578,8 @@ def test_everything_has_a_name_for_who_hears_it(
             and type(one).__name__ not in ("QScrollArea", "QTabBar", "QHeaderView")
         ]
         assert silent == [], name
+    least = window.minimumSizeHint()
+    assert (least.width() <= 900, least.height() <= 600) == (True, True), "too large"
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
