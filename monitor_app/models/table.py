@@ -110,6 +110,12 @@ class RowsModel(ArrangedModel[str]):
         except ValueError:
             return -1
 
+    def value(self, place: int, column: int) -> float | None:
+        """The number that stands there, as such; None if none does."""
+        row, told = self.row(place), self.columns[column]
+        found = told.sort(row) if row is not None and told.right and told.sort else None
+        return found if isinstance(found, int | float) else None
+
     @property
     def total(self) -> int:
         """How many rows there are, those too that are filtered out."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QAbstractItemModel, Qt
 from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 
 from dtf_dask.errors import UsageError
@@ -15,6 +15,7 @@ from monitor_app.models.cases import CasesModel
 from monitor_app.models.exports import run_report, write_table
 from monitor_app.models.language import tr
 from monitor_app.models.session import Session
+from monitor_app.models.table import RowsModel
 from monitor_app.models.words import count, plain
 from monitor_app.views.chart import Chart
 from monitor_app.views.table_view import TableView
@@ -39,8 +40,7 @@ def save_table(table: TableView, path: Path) -> None:
         columns = range(model.columnCount())
         titles = [str(model.headerData(n, _HORIZONTAL, DISPLAY)) for n in columns]
         rows = (
-            [str(model.data(model.index(row, n), DISPLAY)) for n in columns]
-            for row in range(model.rowCount())
+            [_value(model, row, n) for n in columns] for row in range(model.rowCount())
         )
     write_table(path, titles, rows)
 
@@ -60,6 +60,14 @@ def saving(parent: QWidget, title: str, name: str, kinds: str) -> QFileDialog:
 
     dialog.filterSelected.connect(chosen)
     return dialog
+
+
+def _value(model: QAbstractItemModel, row: int, column: int) -> Any:
+    """A number as such, whatever else as it is shown."""
+    found = model.value(row, column) if isinstance(model, RowsModel) else None
+    return (
+        str(model.data(model.index(row, column), DISPLAY)) if found is None else found
+    )
 
 
 class Exporting:

@@ -514,6 +514,10 @@ def test_a_table_is_saved_as_it_is_shown(
     assert lines[0] == "outcome,case,seconds,attempts"
     assert len(lines) == 61
     assert runs.cases.case(0) in lines[1]
+    save_table(runs.runs_table, tmp_path / "runs.csv")
+    assert (tmp_path / "runs.csv").read_text().splitlines()[1].split(",")[3:6] == [
+        *("900.0", "quickstart", "0.792"),
+    ]
     write_table(tmp_path / "odd.csv", ["a"], [["=cmd()"], [-1]])
     assert (tmp_path / "odd.csv").read_text().split() == ["a", "'=cmd()", "-1"]
     parquet = pytest.importorskip("pyarrow.parquet")
