@@ -13,6 +13,7 @@ from dtf_dask.explanation import roughly
 from dtf_dask.runs.reports.text import one_line
 from dtf_dask.view.read_model import ReadModel
 from dtf_dask.view.records import Record
+from dtf_dask.view.tails import run_of
 
 
 def workers(model: ReadModel, now: float, columns: int) -> list[Text]:
@@ -93,6 +94,8 @@ def _running(task: Record, now: float) -> str:
     since = task["since"]
     took = "" if since is None else f" {roughly(max(0.0, now - since))}"
     name = task["key"].rpartition("::")[2]  # a test's own, not its file's
+    if run := run_of(task["key"]):
+        name = f"tests of {run}"
     return f"{one_line(name)[:60]}{took}"
 
 

@@ -267,6 +267,7 @@ def test_metrics_of_workers_may_be_anything() -> None:
         "host_net_io": {"read_bps": True},
         "dtf_machine": {
             "temperature": "hot",
+            "below": {"cpu": "much", "memory": -1},
             "gpus": [7, {"name": 1, "util": float("inf"), "memory": 5.5}],
         },
     }
@@ -280,6 +281,9 @@ def test_metrics_of_workers_may_be_anything() -> None:
     of_dask = {"gpu_utilization": 50, "gpu_memory_used": 5, "dtf_machine": 3}
     (gpu,) = formed("load", load_of(of_dask, 1.0))["gpus"]
     assert (gpu["util"], gpu["memory"]) == (0.5, 5)
+    tests = {"dtf_machine": {"below": {"cpu": 1.5, "memory": 100}}}
+    load = formed("load", load_of({"cpu": 50.0, "memory": 10, **tests}, 1.0))
+    assert (load["cpu"], load["memory"]) == (2.0, 110)
 
 
 def test_a_little_more_or_less_is_no_news() -> None:

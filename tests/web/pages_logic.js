@@ -8,10 +8,12 @@ async (own) => {
   const { duration, plain, bytes } = await from("format");
   const { groupsOf, scarceOf } = await from("scheduling");
   const { changeOf } = await from("figures");
+  const { runOf } = await from("worker");
   const { touchedBy } = await from("coordinators");
   const { elsewhere } = await from("link");
   const { commandOf } = await from("again");
   const found = {};
+  found.runs = ["dtf-batch-2026-r1-17", "dtf-batch-17", "inc-1"].map(runOf);
 
   const mirror = new Mirror();
   const first = { cluster: { at: 5 }, "worker/a": { n: 1 } };

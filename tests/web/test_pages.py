@@ -142,7 +142,8 @@ def test_dask_s_dashboard_and_the_pages_lead_to_each_other(stage: Stage) -> None
 
 def test_from_a_run_to_what_an_attempt_wrote(stage: Stage, browser: Any) -> None:
     """By keyboard alone: to the run, its failed case, its traceback and its output; a
-    test's name that is markup is text, and what it wrote is, too."""
+    test's name that is markup is text, and what it wrote is, too; all of it is as wide
+    as a narrow window."""
     with page_of(browser) as page:
         page.goto(place(stage, leads=True) + "runs")
         begun(page)
@@ -160,8 +161,45 @@ def test_from_a_run_to_what_an_attempt_wrote(stage: Stage, browser: Any) -> None
         page.wait_for_selector("pre:has-text('AssertionError: 1 + 1 is 2')")
         reached(page, "summary:text('stdout')")
         page.wait_for_selector("pre:text('<b>what it wrote</b>')", state="visible")
+        page.set_viewport_size(NARROW)
+        assert page.evaluate(TOO_WIDE) == []
         page.go_back()
         page.wait_for_selector("h2:text('Run ')")
+
+
+def test_what_a_test_writes_is_read_at_a_node_that_follows(
+    stage: Stage, browser: Any, tmp_path: Path
+) -> None:
+    """While it runs: by the API, which asks who leads and not its own scheduler; on
+    the page of the case, where its attempt stands when it has ended, by itself."""
+    go, follows = tmp_path / "go", place(stage, leads=False)
+    loop = f"echo '<b>so far</b>'; until [ -e '{go}' ]; do sleep 0.1; done; echo end"
+
+    async def begin() -> tuple[Any, Any]:
+        client = await Client(stage.made.contact, asynchronous=True)
+        case = Case("talks", argv=("sh", "-c", loop))
+        kept = str(tmp_path / "kept.sqlite")
+        return client, client.run_cases([case], results=kept, run_id="r-talks")
+
+    async def outcomes() -> list[str]:
+        async with client:
+            return [attempt.outcome.value async for attempt in handle]
+
+    client, handle = stage.do(begin())
+    with page_of(browser) as page:
+        page.goto(follows + "runs?run=r-talks&case=talks")
+        begun(page)
+        page.wait_for_selector("h3:text-matches('Runs now on w[12]')")
+        page.wait_for_selector("pre:has-text('<b>so far</b>')")
+        url = urlsplit(follows)
+        told = asked((str(url.hostname), int(url.port or 0)), TAIL)
+        assert [one["stdout"] for one in told.json["items"]] == ["<b>so far</b>\n"]
+        go.touch()
+        assert stage.do(outcomes()) == ["passed"]
+        page.wait_for_selector("h3:text-matches('Attempt 1 on w[12]: ')")
+        page.wait_for_selector("h3:text-matches('Runs now on')", state="detached")
+        page.click("summary:text('stdout')")
+        page.wait_for_selector("pre:text('end')", state="visible")
 
 
 def test_actions_are_done_once_whichever_node_is_asked(stage: Stage) -> None:
@@ -212,41 +250,6 @@ def test_actions_are_done_once_whichever_node_is_asked(stage: Stage) -> None:
     assert handed[0]["result"] == f"{to} leads"
     leader = stage.do(stage.made.leader())
     assert leader.config.names[leader.config.node] == to
-
-
-def test_what_a_test_writes_is_read_at_a_node_that_follows(
-    stage: Stage, browser: Any, tmp_path: Path
-) -> None:
-    """While it runs: by the API, which asks who leads and not its own scheduler; on
-    the page of the case, where its attempt stands when it has ended, by itself."""
-    go, follows = tmp_path / "go", place(stage, leads=False)
-    loop = f"echo '<b>so far</b>'; until [ -e '{go}' ]; do sleep 0.1; done; echo end"
-
-    async def begin() -> tuple[Any, Any]:
-        client = await Client(stage.made.contact, asynchronous=True)
-        case = Case("talks", argv=("sh", "-c", loop))
-        kept = str(tmp_path / "kept.sqlite")
-        return client, client.run_cases([case], results=kept, run_id="r-talks")
-
-    async def outcomes() -> list[str]:
-        async with client:
-            return [attempt.outcome.value async for attempt in handle]
-
-    client, handle = stage.do(begin())
-    with page_of(browser) as page:
-        page.goto(follows + "runs?run=r-talks&case=talks")
-        begun(page)
-        page.wait_for_selector("h3:text-matches('Runs now on w[12]')")
-        page.wait_for_selector("pre:has-text('<b>so far</b>')")
-        url = urlsplit(follows)
-        told = asked((str(url.hostname), int(url.port or 0)), TAIL)
-        assert [one["stdout"] for one in told.json["items"]] == ["<b>so far</b>\n"]
-        go.touch()
-        assert stage.do(outcomes()) == ["passed"]
-        page.wait_for_selector("h3:text-matches('Attempt 1 on w[12]: ')")
-        page.wait_for_selector("h3:text-matches('Runs now on')", state="detached")
-        page.click("summary:text('stdout')")
-        page.wait_for_selector("pre:text('end')", state="visible")
 
 
 def test_a_worker_is_quarantined_on_its_page(stage: Stage, browser: Any) -> None:

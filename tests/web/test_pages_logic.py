@@ -49,7 +49,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteRoom]:
                 *("load", HOSTILE),
                 at=100.0,
                 cpu=1.0,
-                running=[{"key": HOSTILE * 20_000, "since": 90.0}],
+                running=[
+                    {"key": HOSTILE * 20_000, "since": 90.0},
+                    {"key": "dtf-batch-r-9-1"},
+                ],
             ),
             record(
                 *("kind", "k"),
@@ -118,6 +121,7 @@ def test_names_that_are_markup_are_text(served: SiteRoom, browser: Any) -> None:
             assert page.title().endswith(" · dtf")
         page.goto(url(served, f"workers?worker={quote(HOSTILE)}"))
         page.wait_for_selector("dt:text('labels')")
+        page.wait_for_selector("td:has-text(', tests of r-9') a:text-is('r-9')")
         page.wait_for_selector("text=\\x1b[31m")
         hovered = page.locator(".chart canvas").last.bounding_box()
         page.mouse.move(hovered["x"] + hovered["width"] - 40, hovered["y"] + 20)
@@ -148,6 +152,7 @@ def test_what_the_pages_reckon(served: SiteRoom, browser: Any) -> None:
         begun(page)
         found = page.evaluate(LOGIC, Assets().own)
     assert found["mirror"] == ["1:2", 5, [{"n": 2}], {"cpu": 1}]
+    assert found["runs"] == ["2026-r1", "", ""]
     assert found["elsewhere"] == ["http://127.0.0.1:2"]
     assert found["early"] == ["connect", "connect", "probe", "connect"]
     assert found["gone"] == {"go": "x"}

@@ -42,8 +42,8 @@ def load_of(metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
     cpu = number(metrics.get("cpu"))
     load: dict[str, Any] = {
         "at": now,
-        "cpu": None if cpu is None else round(cpu / 100, 2),
-        "memory": int(number(metrics.get("memory")) or 0),
+        "cpu": None if cpu is None else round(cpu / 100 + _below_it(metrics, "cpu"), 2),
+        "memory": memory_of(metrics),
         "spilled": int(number(_below(metrics, "spilled_bytes", "disk")) or 0),
     }
     for name, (above, below) in _BUSY.items():
@@ -60,6 +60,22 @@ def load_of(metrics: Mapping[str, Any], now: float) -> dict[str, Any]:
         memory = metrics.get("gpu_memory_used")
         load["gpus"] = [_gpu({"util": round(util / 100, 2), "memory": memory})]
     return load
+
+
+def memory_of(metrics: Mapping[str, Any]) -> int:
+    """What a worker has of memory, with the processes in which tests run.
+
+    Examples
+    --------
+    >>> memory_of({"memory": 100, "dtf_machine": {"below": {"memory": 50}}})
+    150
+    """
+    return int((number(metrics.get("memory")) or 0) + _below_it(metrics, "memory"))
+
+
+def _below_it(metrics: Mapping[str, Any], name: str) -> float:
+    below = _below(metrics, MACHINE, "below")
+    return number(below.get(name)) or 0.0 if isinstance(below, Mapping) else 0.0
 
 
 def _gpu(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from dtf_dask.scheduler_plugins.adapter.figures import (
     is_lost,
     load_differs,
     load_of,
+    memory_of,
     number,
     shown_facts,
 )
@@ -308,9 +309,7 @@ class Sight:
             "workers": len(workers),
             "threads": scheduler.total_nthreads,
             "memory": sum(ws.memory_limit or 0 for ws in workers),
-            "memory_used": sum(
-                int(number(ws.metrics.get("memory")) or 0) for ws in workers
-            ),
+            "memory_used": sum(memory_of(ws.metrics) for ws in workers),
             "tasks": states,
             "ended": self._ended,
             "failed": self._failed,

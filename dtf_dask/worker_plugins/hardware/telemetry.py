@@ -1,8 +1,9 @@
-"""How busy a worker's GPUs are, and how warm it is, for its heartbeats.
+"""What a worker takes of its machine besides what Dask says, for its heartbeats.
 
-A heartbeat takes the last answer and waits for none: a thread asks, at most once in
-`ASKED_S`, and not at all where there is nothing to ask. Drivers may hang; then the
-thread does, and what it knew is no longer said.
+That is what the processes take in which tests run, how busy its GPUs are, and how warm
+it is. For the latter two a heartbeat takes the last answer and waits for none: a thread
+asks, at most once in `ASKED_S`, and not at all where there is nothing to ask. Drivers
+may hang; then the thread does, and what it knew is no longer said.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from dtf_dask.worker_plugins.hardware.descendants import Descendants
 from dtf_dask.worker_plugins.hardware.gpu import GpuProbe
 from dtf_dask.worker_plugins.hardware.gpu_use import GpuUse
 
@@ -54,6 +56,9 @@ class Telemetry:
         self._asked_at = self._found_at = float("-inf")
         self._found: dict[str, Any] = {}
         self._said = False
+        self._descendants = Descendants()
+        self._measured_at = float("-inf")
+        self._below: dict[str, Any] = {}
 
     def metric(self, worker: object = None) -> dict[str, Any]:
         """What is known now; Dask asks on the worker's loop."""
@@ -72,7 +77,11 @@ class Telemetry:
             thread = threading.Thread(target=self._ask, name=METRIC, daemon=True)
             thread.start()
             self._thread = thread
-        return self._found if now - self._found_at <= OLD_S else {}
+        if now - self._measured_at >= ASKED_S:
+            self._measured_at = now
+            self._below = self._descendants.measure(now)
+        found = self._found if now - self._found_at <= OLD_S else {}
+        return found | {"below": self._below} if self._below else found
 
     def _ask(self) -> None:
         found: dict[str, Any] = {}

@@ -66,14 +66,15 @@ export class CaseView {
   async #read(current) {
     const { run, name } = this.asked;
     const path = `/runs/${encodeURIComponent(run)}`;
-    const going = this.goes ? api(`${path}/tail`, { case: name }) : null;
-    const told = going?.then(({ items }) => items, () => []) ?? [];
-    const [{ items }, found, written] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path), told]);
+    // That is known before this node's store has heard of the run.
+    const written = this.goes ? await api(`${path}/tail`, { case: name }).catch(() => null) : null;
+    if (!current()) return;
+    this.written.update(written?.items ?? []);
+    const [{ items }, found] = await Promise.all([api(`${path}/attempts`, { case: name }), api(path)]);
     if (!current()) return;
     setText(this.failure, "");
     this.found = found;
     this.attempts.update(items);
-    this.written.update(written);
     const chosen = items.find((one) => String(one.number) === this.asked.number && (!this.asked.worker || one.worker === this.asked.worker));
     const last = chosen ?? items.at(-1);
     if (last) await this.#texts(path, last, current);

@@ -88,7 +88,7 @@ export class OneWorker {
         }),
       });
     return [
-      { name: "Task", kind: "wide", of: (row) => el("span", {}, breakable(shortEnd(row.key, 120))) },
+      { name: "Task", kind: "wide", of: (row) => el("span", {}, taskOf(row.key, 120)) },
       { name: "Class", of: (row) => short(row.class, 40) || "–" },
       { name: "For", kind: "number", of: (row) => (row.since === null ? "–" : duration(Math.floor(Math.max(0, row.now - row.since)))) },
       { name: "Action", of: cancel },
@@ -124,6 +124,7 @@ export class OneWorker {
       ["address", row.address],
       ["kind", row.kind],
       ["since", moment(row.since)],
+      ["gone since", row.left_at === null ? "" : moment(row.left_at)],
       ["labels", row.labels.join(", ")],
       ["gets nothing", row.shut],
       ["kept for", row.kept_for],
@@ -166,6 +167,18 @@ const GPUS = [
   { name: "Memory used", kind: "number", of: (row) => bytes(row.memory) },
   { name: "Temperature", kind: "number", of: (row) => degrees(row.temperature) ?? "–" },
 ];
+
+// The run whose tests a task is, by its key; empty if it is none. Pure.
+export function runOf(key) {
+  return /^dtf-batch-(.+)-\d+$/.exec(key)?.[1] ?? "";
+}
+
+// What a task is called: tests lead to their run.
+export function taskOf(key, chars) {
+  const run = runOf(key);
+  if (!run) return breakable(shortEnd(key, chars));
+  return ["tests of ", link("runs", { run }, short(run, 40))];
+}
 
 export function utilOf(load) {
   const known = load.gpus.map((one) => one.util).filter((one) => one !== null);

@@ -1,12 +1,12 @@
 // The workers: what they are, how busy they are, and what ran where.
 
 import { address, card, el, link, meter, setText } from "./dom.js";
-import { bytes, count, counted, degrees, duration, percent, short, shortEnd, unbroken } from "./format.js";
+import { bytes, count, counted, degrees, duration, percent, short, unbroken } from "./format.js";
 import { api, Poll } from "./live.js";
 import { mark } from "./outcomes.js";
 import { Table } from "./table.js";
 import { Timeline } from "./timeline.js";
-import { heatOf, OneWorker, utilOf } from "./worker.js";
+import { heatOf, OneWorker, runOf, taskOf, utilOf } from "./worker.js";
 
 const SPAN_S = 600;
 const ROWS_MAX = 30;
@@ -131,12 +131,13 @@ function gpuWords(row) {
 
 function runsNow(row) {
   const running = row.load?.running ?? [];
-  const words = running.slice(0, 2).map((one) => {
-    const took = one.since ? ` (${duration(Math.floor(Math.max(0, row.now - one.since)))})` : "";
-    return `${shortEnd(one.key, 50)}${took}`;
+  if (!running.length) return "";
+  const shown = running.slice(0, 2).flatMap((one, at) => {
+    const took = one.since ? unbroken(` (${duration(Math.floor(Math.max(0, row.now - one.since)))})`) : "";
+    return [at ? ", " : "", ...taskOf(one.key, 50), took];
   });
-  const more = running.length - words.length;
-  return `${words.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+  const more = running.length - 2;
+  return el("span", {}, shown, more > 0 ? ` and ${more} more` : "");
 }
 
 // What ran, and what runs, as bars of a timeline.
@@ -152,7 +153,8 @@ export function barsOf(attempts, rows, live) {
   for (const row of rows) {
     for (const one of row.load?.running ?? []) {
       if (one.since === null) continue;
-      bars.push({ row: row.name, start: one.since, end: live.now, kind: "running", words: one.key });
+      const run = runOf(one.key);
+      bars.push({ row: row.name, start: one.since, end: live.now, kind: "running", words: run ? `tests of ${run}` : one.key });
     }
   }
   return bars;
