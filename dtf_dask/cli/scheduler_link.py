@@ -48,7 +48,9 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
     try:
         return asyncio.run(_talk(found, timeout_s, about))
     except (OSError, TimeoutError, ValueError) as error:
-        said = told(error) or str(error)
+        if said := told(error):  # by coordinators: it names them all
+            raise ClusterUnreachableError(said) from error
+        said = str(error)
         why = f": {said}" if said else f" within {timeout_s:g} s"
         raise ClusterUnreachableError(
             f"no scheduler answers at {found}{why}; start one with `dtf scheduler`"

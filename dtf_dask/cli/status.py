@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dtf_dask.ha.node_config import NodeConfig, read_config
 from dtf_dask.ha.redundancy import RedundancyManager
 
 _OP = "dtf_standing"
+_BEGINS_S, _AGAIN_S = 5.0, 0.2
 
 
 @click.command()
@@ -34,7 +36,7 @@ def status(address: str | None, as_json: bool) -> None:
     if address is not None and Path(address).is_dir():
         standing = asyncio.run(_of_folder(read_config(Path(address))))
     else:
-        standing = talk(address, _of_leader)
+        standing = talk(address, standing_of_leader)
     if standing.leader is not None and (as_json or standing.holdings):
         standing.view = asyncio.run(_view(standing.address))
     if as_json:
@@ -45,18 +47,41 @@ def status(address: str | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-async def _of_leader(ask: Ask) -> Standing:
-    try:
-        told = await ask(_OP)
-    except SchedulingUnavailableError:
+async def standing_of_leader(ask: Ask) -> Standing:
+    """How a cluster stands, as who leads says.
+
+    Its node tells the scheduler how it stands now and then, so one that has only just
+    begun to lead may not know it, or know how it was before: it is asked again.
+
+    Raises
+    ------
+    SchedulingUnavailableError
+        If it is no coordinator, or its node has told it nothing for 5 s.
+    """
+    until = time.monotonic() + _BEGINS_S
+    while True:
+        try:
+            told = await ask(_OP)
+        except SchedulingUnavailableError:
+            raise SchedulingUnavailableError(
+                "the scheduler there is no coordinator: nobody takes over when it dies"
+            ) from None
+        status = told["status"]
+        leads = status.get("scheduler", {}).get("role") == "leads"
+        if leads or time.monotonic() > until:
+            break
+        await asyncio.sleep(_AGAIN_S)
+    if not status:
+        name = told["names"].get(str(told["node"]), told["node"])
         raise SchedulingUnavailableError(
-            "the scheduler there is no coordinator: nobody takes over when it dies"
-        ) from None
+            f"the scheduler of {name} answers, and has yet to be told how the cluster"
+            " stands: ask again, or at the folder of a coordinator"
+        )
     return Standing(
         told["cluster"],
         told["address"],
         {int(node): name for node, name in told["names"].items()},
-        {told["node"]: told["status"]},
+        {told["node"]: status},
         {one: told[one] for one in ("workers", "clients", "tasks")},
         seen_by=told["node"],
     )

@@ -266,7 +266,7 @@ class DurableHalf:
         if again:
             self.client.scheduler.end_calls_before(self.term)
         sending.bytes_max = welcome["operation_bytes_max"]
-        self.waiting = ""
+        self._heard_waiting("")
         if again:
             for topic in dask_client.topics(self.client):
                 words = {"op": "subscribe-topic", "topic": topic}
@@ -373,11 +373,11 @@ class DurableHalf:
             logger.warning("The scheduler refused something: %s", why)
 
     def _heard_waiting(self, why: str) -> None:
-        self.waiting = why
+        was, self.waiting = self.waiting, why
         if why:
             logger.warning("What is submitted waits: %s", why)
-        else:
-            logger.info("What is submitted waits no more")
+        elif was:  # as loud as what it ends, or people think that it goes on
+            logger.warning("What is submitted waits no more")
 
     def _heard_cancelled(
         self, keys: Collection[Any], reason: str | None = None, msg: str | None = None

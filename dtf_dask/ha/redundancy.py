@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -271,6 +272,12 @@ class RedundancyManager:
             self._lines.append(text)
             _LOG.info("node %d: %s", self.config.node, text)
 
+    def _end(self) -> str:
+        """How it ended; its last words are no reason where others killed it."""
+        if self.last_exit == -signal.SIGKILL:
+            return f"ended with code {self.last_exit}: it was killed (SIGKILL)"
+        return f"ended with code {self.last_exit}{self._said()}"
+
     def _said(self) -> str:
         return ": " + self._lines[-1] if self._lines else ""
 
@@ -286,8 +293,8 @@ class RedundancyManager:
             if loop.time() - since > _STEADY_S:
                 pause_s = _RESTART_S
             _LOG.error(
-                "node %d ended with code %s%s; it is started again in %.1f s",
-                *(self.config.node, self.last_exit, self._said(), pause_s),
+                "node %d %s; it is started again in %.1f s",
+                *(self.config.node, self._end(), pause_s),
             )
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _RESTART_MAX_S)

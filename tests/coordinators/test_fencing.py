@@ -19,7 +19,7 @@ from dtf_dask import Client
 _GONE_S = 30.0
 """That is 3.3 s where nothing else runs."""
 
-SAID = ("The scheduler of term .* is gone without a word", "What is submitted waits: ")
+SAID = ("The scheduler of term .* is gone without a word", "What is submitted waits")
 """By clients, perhaps: while who leads has no other coordinator beside it yet."""
 
 

@@ -43,9 +43,17 @@ def doubled(x: int) -> int:
     return 2 * x
 
 
-@pytest.mark.logs("What is submitted waits: there is no quorum", "A submission waits: ")
-def test_without_a_quorum_submissions_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said why; flush ends in time, and a thread that submits more is slowed."""
+@pytest.mark.logs(
+    *("What is submitted waits: there is no quorum", "A submission waits: "),
+    "What is submitted waits no more",
+)
+def test_without_a_quorum_submissions_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said why, and when it is over.
+
+    flush ends in time, and a thread that submits more is slowed.
+    """
     monkeypatch.setattr(outbox, "OPERATIONS_MAX", 3)
     with lab_thread() as thread, Client(thread.lab.address) as client:
         thread.lab.journal.quorum.clear()
@@ -64,6 +72,7 @@ def test_without_a_quorum_submissions_wait(monkeypatch: pytest.MonkeyPatch) -> N
         assert client.gather(futures) == [0, 2, 4, 6]
         client.flush(20)
         assert not client.durability.waiting
+        assert caplog.messages.count("What is submitted waits no more") == 1
 
 
 @pytest.mark.logs("What is submitted waits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dtf_dask.cli.main import dtf
+from dtf_dask.cli.status import standing_of_leader
 from dtf_dask.cli.status_text import Standing, status_lines
 from dtf_dask.errors import DtfError
 from dtf_dask.ha.coordinators import parse_coordinators
@@ -217,6 +219,27 @@ def test_that_none_leads_is_said() -> None:
     assert standing.plain()["leader"] is None
     text = "\n".join(one.plain for one in status_lines(standing, 100))
     assert "no scheduler leads" in text
+
+
+def test_who_has_just_begun_to_lead_is_asked_again() -> None:
+    """Until its node has told it that it leads; before that none would seem to."""
+    waits, leads = {**status("leader", role="shadow")}, status("leader", role="leads")
+    said = [{}, waits, leads]
+
+    async def ask(op: str) -> dict[str, Any]:
+        told = said.pop(0)
+        rest = {"workers": 1, "clients": 0, "tasks": {}}
+        return {"cluster": "lab", "address": "dtf://h:1", "names": {"1": "a"}} | {
+            "node": 1,
+            "status": told,
+            **rest,
+        }
+
+    standing = asyncio.run(standing_of_leader(ask))
+    assert said == []
+    assert standing.leader == 1
+    text = "\n".join(one.plain for one in status_lines(standing, 100))
+    assert "Cluster lab: a leads since" in text
 
 
 def test_an_api_is_served_to_this_machine_only(tmp_path: Path) -> None:
