@@ -75,7 +75,8 @@ def test_the_server_answers_as_it_says(room: SiteRoom, tmp_path: Path) -> None:
     )
     room.stand(role="leader", leader=1, term=3, voters=[1, 2], lag={2: 4}, active=[2])
     room.actions, _ = room_actions()
-    room.tails = [{"worker": "w", "host": "", "for_s": 1.0, "stdout": "", "stderr": ""}]
+    texts = {"stdout": "", "stderr": ""}
+    room.tails = [{"case_id": "c", "worker": "w", "host": "", "for_s": 1.0, **texts}]
     filled(tmp_path)
     (tmp_path / "schemathesis.toml").write_text(CONFIGURED)
     host, port = room.address
