@@ -697,6 +697,6 @@ async def restarting(world: World) -> AsyncIterator[None]:
     future = world.client.submit(tasks.add, 1, 1)
     await future
     yield
-    await world.client.restart(timeout=30)
+    await world.client.restart(timeout=90)
     assert future.cancelled()
     assert await world.client.submit(tasks.add, 2, 2) == 4

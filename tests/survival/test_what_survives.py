@@ -25,7 +25,7 @@ from dtf_dask import Client
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "what-survives.md"
-WITHIN_S = 60.0
+WITHIN_S = 120.0
 WORKERS, THREADS = 4, 6
 _DTF = [sys.executable, "-c", "from dtf_dask.cli.main import main; main()"]
 
