@@ -24,10 +24,12 @@ DOCUMENTS = [
     if any(block.action != "nothing" for block in blocks(document.read_text("utf-8")))
 ]
 BLOCK_TIMEOUT_S = 200
-# A worker of Dask may have a heartbeat on its way as its cluster closes, and says so.
-LAST_HEARTBEAT = re.compile(
+# A worker of Dask may have a heartbeat on its way as its cluster closes, or takes long to
+# end on a busy machine, and says so.
+CLOSING = re.compile(
     r"^[^\n]* - distributed\.worker - ERROR - Failed to communicate with scheduler"
-    r" during heartbeat\.\n.*?^distributed\.comm\.core\.CommClosedError: [^\n]*\n",
+    r" during heartbeat\.\n.*?^distributed\.comm\.core\.CommClosedError: [^\n]*\n"
+    r"|^[^\n]* - distributed\.nanny - WARNING - Worker process still alive [^\n]*\n",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -72,7 +74,7 @@ def run(argv: list[str], folder: Path) -> tuple[int, str]:
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         output += f"\n(killed after {BLOCK_TIMEOUT_S} s)"
-    return process.returncode, LAST_HEARTBEAT.sub("", output)
+    return process.returncode, CLOSING.sub("", output)
 
 
 def execute(block: Block, folder: Path) -> list[str]:
