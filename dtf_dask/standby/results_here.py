@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distributed import Scheduler
 
+from dtf_dask.errors import ProtocolError
 from dtf_dask.standby.leader_line import LeaderLine
 from dtf_dask.standby.results_records import Durability, ResultsRecords
 from dtf_dask.standby.results_view import ResultsView
+from dtf_dask.view import records as view_records
 
 if TYPE_CHECKING:
     from dtf_dask.runs.results.progress import Progress
@@ -71,6 +73,8 @@ class ResultsHere:
                 loop.call_soon_threadsafe(told, str(found.run.id), _seen(found))
 
         self._view.told = moved
+        # Who led before may have died between a run's end and its being seen.
+        self._view.look(_going_on(durability))
         names = self._hello["options"].get("names") or {self._hello["node"]: ""}
         self._records = ResultsRecords(durability, map(int, names), self._view.change)
         self._scheduler.handlers.update(self._records.handlers)
@@ -112,3 +116,15 @@ def _seen(found: Progress) -> dict[str, Any]:
         "flaky": found.flaky,
         "exit_code": run.exit_code,
     }
+
+
+def _going_on(durability: Durability) -> Iterator[str]:
+    """Runs that are not seen to have ended."""
+    for key, value in durability.records(view_records.PREFIX + "run/"):
+        try:
+            record = view_records.decoded("run", value)
+        except ProtocolError as error:  # of another version
+            logger.debug("it is not known what %s is: %s", key, error)
+            continue
+        if record["status"] == "running":
+            yield str(record["run"])

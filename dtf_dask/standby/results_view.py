@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "results.sqlite"
 _SPOOL = "results-spool"
+_LOOK = "look/"
+"""In place of a key: of this run it is to be told how far it is."""
 _AGAIN_S, _AGAIN_MAX_S = 1.0, 300.0  # after the store failed
 _TOLD_S, _TOLD_S_MAX, _TOLD_PAUSES = 1.0, 30.0, 100
 
@@ -60,12 +62,20 @@ class ResultsView:
                 if key in self._living:
                     continue
                 self._living[key] = value
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._take, name="dtf-results", daemon=True
-                )
-                self._thread.start()
-            self._came.put(key)
+            self._hand(key)
+
+    def look(self, runs: Iterable[str]) -> None:
+        """Tell how far these are, of which nothing may come any more."""
+        for run in runs:
+            self._hand(_LOOK + run)
+
+    def _hand(self, key: str) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._take, name="dtf-results", daemon=True
+            )
+            self._thread.start()
+        self._came.put(key)
 
     def held(self) -> list[str]:
         """Keys of records that there are, and that are in the store."""
@@ -83,6 +93,9 @@ class ResultsView:
         store: ResultsStore | None = None
         while (key := self._next(store)) is not None:
             pause_s = _AGAIN_S
+            if key.startswith(_LOOK):
+                store = self._looked(store, key.removeprefix(_LOOK))
+                continue
             # One that leaves the ledger while the store fails is not waited for: else
             # those that wait would be ever more.
             while (portion := self._waits(key)) is not None:
@@ -105,6 +118,18 @@ class ResultsView:
                     self._living[key] = None
         if store is not None:
             store.close()
+
+    def _looked(self, store: ResultsStore | None, run: str) -> ResultsStore | None:
+        try:
+            from dtf_dask.runs.results.store import ResultsStore
+
+            store = store or ResultsStore.open(self._url)
+            store.progress(run)
+        except (DtfError, OSError) as error:
+            logger.debug("Run %s is not known here: %s", run, error)
+        else:
+            self._moved[run] = None
+        return store
 
     def _next(self, store: ResultsStore | None) -> str | None:
         """What is to be taken in next; meanwhile it is told how far runs are."""

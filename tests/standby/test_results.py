@@ -303,7 +303,8 @@ def test_a_cluster_that_takes_none():
 
 
 def test_how_far_a_run_is_told_as_it_moves(tmp_path):
-    """Cases by outcome, those that are flaky, and its end; nothing of what is open."""
+    """Cases by outcome, those that are flaky, and its end, by the next leader too;
+    nothing of what is open."""
     (view,) = _views(tmp_path, "a")
     told, came = [], threading.Event()
 
@@ -331,3 +332,12 @@ def test_how_far_a_run_is_told_as_it_moves(tmp_path):
     assert told[-1].run.status == "passed"
     assert told[-1].counts == {"lost": 1, "passed": 1, "timeout": 1}
     view.close()
+    # Who leads next asks, of a run that he has not seen end; of another nothing comes.
+    told.clear()
+    came.clear()
+    after = ResultsView(tmp_path / "a")
+    after.told = hear
+    after.look(["r-none", str(RUN.id)])
+    assert came.wait(60)
+    after.close()
+    assert [one.run.status for one in told] == ["passed"]
