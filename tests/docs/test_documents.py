@@ -24,8 +24,8 @@ DOCUMENTS = [
     if any(block.action != "nothing" for block in blocks(document.read_text("utf-8")))
 ]
 BLOCK_TIMEOUT_S = 200
-# A worker of Dask may have a heartbeat on its way as its cluster closes, or takes long to
-# end on a busy machine, and says so.
+# A worker of Dask may have a heartbeat on its way as its cluster closes, or takes long
+# to end on a busy machine, and says so.
 CLOSING = re.compile(
     r"^[^\n]* - distributed\.worker - ERROR - Failed to communicate with scheduler"
     r" during heartbeat\.\n.*?^distributed\.comm\.core\.CommClosedError: [^\n]*\n"
