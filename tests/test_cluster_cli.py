@@ -71,6 +71,20 @@ def test_a_worker_without_an_address_says_what_is_missing():
 
 
 @pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("dtf://host:port", "'port' is no port: from 1 to 65535"),
+        ("dtf://", "names no coordinator"),
+    ],
+)
+def test_a_worker_with_a_wrong_address_says_what_is_wrong(address, said):
+    """The same: not some seconds later, by the traceback of a nanny."""
+    result = CliRunner().invoke(worker, [address])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "workers", "threads"),
     [
         ([], "auto", 1),

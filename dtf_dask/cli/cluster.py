@@ -17,6 +17,7 @@ from distributed.cli import dask_scheduler, dask_worker
 
 from dtf_dask import __version__
 from dtf_dask.cli import announcement
+from dtf_dask.comm.address import PREFIX, parse_contact
 from dtf_dask.config import load
 from dtf_dask.errors import DemandError
 from dtf_dask.preload import with_dtf
@@ -77,15 +78,17 @@ def _run_scheduler(**options: Any) -> None:
 
 
 def _run_worker(**options: Any) -> None:
-    if not (
-        options["scheduler"]
-        or options["scheduler_file"]
-        or dask.config.get("scheduler-address", None)
-    ):
+    address = options["scheduler"] or dask.config.get("scheduler-address", None)
+    if not (address or options["scheduler_file"]):
         raise click.UsageError(
             "Which scheduler? Give the address that `dtf scheduler` printed: "
             "dtf worker tcp://HOST:8786"
         )
+    if str(address).startswith(PREFIX):
+        try:
+            parse_contact(address)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     _say_of_hardware(
         options.pop("labels"),
         options.pop("accept"),

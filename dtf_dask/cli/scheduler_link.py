@@ -37,7 +37,7 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
     Raises
     ------
     UsageError
-        If there is neither.
+        If there is neither, or it is no address.
     ClusterUnreachableError
         If nobody answers in time.
     SchedulingUnavailableError
@@ -47,7 +47,9 @@ def talk(address: str | None, about: Callable[[Ask], Awaitable[T]]) -> T:
     timeout_s = load().driver.connect_timeout_s
     try:
         return asyncio.run(_talk(found, timeout_s, about))
-    except (OSError, TimeoutError, ValueError) as error:
+    except ValueError as error:
+        raise UsageError(f"{found} is no address of a scheduler: {error}") from None
+    except (OSError, TimeoutError) as error:
         if said := told(error):  # by coordinators: it names them all
             raise ClusterUnreachableError(said) from error
         said = str(error)

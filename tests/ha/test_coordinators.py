@@ -242,6 +242,16 @@ def test_who_has_just_begun_to_lead_is_asked_again() -> None:
     assert "Cluster lab: a leads since" in text
 
 
+def test_what_is_neither_folder_nor_address_is_no_cluster_that_is_down() -> None:
+    """It is said what is wrong with it, and nobody is told to start a scheduler."""
+    words = refused("status", "no-such-folder")
+    assert words == (
+        "no-such-folder is no address of a scheduler: missing port number in address"
+        " 'no-such-folder'"
+    )
+    assert "'x' is no port: from 1 to 65535" in refused("status", "dtf://host:x")
+
+
 def test_an_api_is_served_to_this_machine_only(tmp_path: Path) -> None:
     """Where others would reach it, it is refused, with the way there is."""
     run("ha", "prepare", tmp_path, "--peers", PEERS, "--cluster", "lab")
