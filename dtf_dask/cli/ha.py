@@ -208,12 +208,7 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 @timeout_option
 def transfer(folder: Path, node: str, timeout: float) -> None:
     """Have another node lead: NODE is its number, or a coordinator's name."""
-    if node.isdecimal() and not int(node):
-        raise click.BadParameter("nodes count from 1, and this is 0", param_hint="NODE")
-    named = {name: number for number, name in read_config(folder).names.items()}
-    if node not in named and not node.isdecimal():
-        raise click.BadParameter(f"no node is called {node!r}", param_hint="NODE")
-    number = named.get(node) or int(node)
+    number = _number(folder, node)
     _asked(folder, lambda ledger: ledger.transfer_leader(number, timeout))
     click.echo(f"Node {node} leads.")
 
@@ -235,11 +230,12 @@ def add(folder: Path, node: int, address: str, timeout: float) -> None:
 
 @ha.command()
 @folder_argument
-@click.argument("node", type=click.IntRange(1))
+@click.argument("node")
 @timeout_option
-def remove(folder: Path, node: int, timeout: float) -> None:
-    """Have a node belong to the cluster no more."""
-    _asked(folder, lambda ledger: ledger.remove_node(node, timeout))
+def remove(folder: Path, node: str, timeout: float) -> None:
+    """Have a node (NODE is its number or name) belong to the cluster no more."""
+    number = _number(folder, node)
+    _asked(folder, lambda ledger: ledger.remove_node(number, timeout))
     click.echo(f"Node {node} was removed; its folder is of no use any more.")
 
 
@@ -284,6 +280,35 @@ def dev(nodes: int, folder: Path | None, metrics: bool) -> None:
             click.echo("Ctrl-C ends them.")
 
         until_stopped(managers, ready=say)
+
+
+def _number(folder: Path, node: str) -> int:
+    """The number of a node: who replaced another has its name, not its number."""
+    if node.isascii() and node.isdecimal():
+        if not int(node):
+            raise click.BadParameter(
+                "nodes count from 1, and this is 0", param_hint="NODE"
+            )
+        return int(node)
+
+    async def called() -> list[int]:
+        manager = RedundancyManager(folder)
+        try:
+            told = await manager.cluster_status()
+        finally:
+            await manager.ledger.close()
+        return [one for one in sorted(told) if manager.names.get(one) == node]
+
+    found = asyncio.run(called()) if node in read_config(folder).names.values() else []
+    if not found:
+        raise click.BadParameter(f"no node is called {node!r}", param_hint="NODE")
+    if len(found) > 1:
+        numbers = " and ".join(map(str, found))
+        raise click.BadParameter(
+            f"nodes {numbers} are called {node!r}: say which by its number",
+            param_hint="NODE",
+        )
+    return found[0]
 
 
 def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:

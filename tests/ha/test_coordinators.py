@@ -252,6 +252,20 @@ def test_what_is_neither_folder_nor_address_is_no_cluster_that_is_down() -> None
     assert "'x' is no port: from 1 to 65535" in refused("status", "dtf://host:x")
 
 
+@pytest.mark.parametrize("act", ["remove", "transfer"])
+def test_a_coordinator_is_named_where_members_change(tmp_path: Path, act: str) -> None:
+    """By its name, as `dtf status` calls it, or by its number."""
+    nobody = "a=127.0.0.1:1,b=127.0.0.1:11,c=127.0.0.1:21"
+    run("ha", "prepare", tmp_path, "--cluster", "lab", "--peers", nobody)
+    for node in ("b", "2"):
+        words = refused("ha", act, tmp_path / "a", node, "--timeout", "0.2")
+        assert "nothing was done" in words
+    for node, said in (("x", "no node is called 'x'"), ("0", "nodes count from 1")):
+        wrong = run("ha", act, tmp_path / "a", node)
+        assert wrong.exit_code == 2
+        assert said in wrong.output
+
+
 def test_an_api_is_served_to_this_machine_only(tmp_path: Path) -> None:
     """Where others would reach it, it is refused, with the way there is."""
     run("ha", "prepare", tmp_path, "--peers", PEERS, "--cluster", "lab")
