@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -312,13 +312,15 @@ def _number(folder: Path, node: str) -> int:
 
 
 def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:
-    """Ask the cluster of a node's folder."""
-    config = read_config(folder)
+    """Ask the cluster of a node's folder, and whoever was added to it since."""
+    manager = RedundancyManager(folder)
 
     async def run() -> T:
-        nodes: dict[int, Any] = dict(config.clients.items())
-        async with RemoteLedger(nodes, config.security()) as ledger:
-            return await question(ledger)
+        try:
+            await manager.cluster_status()  # it finds where those are
+            return await question(manager.ledger)
+        finally:
+            await manager.ledger.close()
 
     try:
         return asyncio.run(run())

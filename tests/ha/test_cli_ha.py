@@ -115,7 +115,7 @@ def test_a_cluster_from_its_making_to_its_growth(tmp_path: Path) -> None:
             assert f"node 1 at http://{figures}/metrics" in _line(shown.stdout)
             assert re.search(r"^2 +leader", shown.stdout, re.MULTILINE), shown.stdout
             assert "node 2 leads; 0 more nodes may fail" in shown.stdout
-            gone = dtf("remove", second, 1)
+            gone = dtf("remove", first, 1)  # which was made before there was a second
             assert gone.returncode == 0, gone.stderr
             again = dtf("remove", second, 1)
             assert again.returncode == 4
