@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import dask
 import pytest
 from click.testing import CliRunner
 from dask.system import CPU_COUNT
@@ -16,6 +17,7 @@ from distributed.cli import dask_scheduler, dask_worker
 
 from dtf_dask.cli.cluster import scheduler, worker
 from dtf_dask.client import Client
+from dtf_dask.errors import ConfigurationError
 
 
 @contextlib.contextmanager
@@ -130,6 +132,14 @@ def test_a_scheduler_is_open_to_nobody_unless_told(
     assert result.exit_code == 0
     assert (given["host"], given["dashboard_address"]) == (host, dashboard)
     assert given["preload"][0] == "dtf_dask.preload"
+
+
+def test_a_wrong_configuration_starts_no_scheduler():
+    """It would be one without dtf: Dask goes on without what cannot be loaded."""
+    with dask.config.set({"dtf.scheduling.bogus": 1}):
+        result = CliRunner().invoke(scheduler, ["--port", "0"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "bogus" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def _from_dask(
 
 
 def _run_scheduler(**options: Any) -> None:
+    load()  # Dask would go on without a preload that cannot read the configuration
     if not options["host"] and not options["interface"]:
         tls = any(options[key] for key in ("tls_ca_file", "tls_cert", "tls_key"))
         scheme = "tls://" if tls and not options["protocol"] else ""
