@@ -228,7 +228,12 @@ class Controller:
         except BaseException as error:  # Ctrl-C, or a hook that ends the session
             by_hand = isinstance(error, KeyboardInterrupt)
             stopped = by_hand or isinstance(error, pytest.exit.Exception)
-            self._break_off(replay if by_hand else None, interrupted=stopped)
+            try:
+                self._break_off(replay if by_hand else None, interrupted=stopped)
+            except KeyboardInterrupt:
+                # Once more. Where that was is of no use, and pytest fails to show it
+                # where Python has no line for it.
+                raise KeyboardInterrupt from None
             raise
 
     def _count(self, event: dict[str, Any]) -> None:

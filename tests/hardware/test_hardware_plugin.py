@@ -234,7 +234,7 @@ def test_where_there_is_nothing_to_ask_nobody_is_asked() -> None:
     clock = itertools.count(0.0, 1_000.0)
     made = Telemetry(no_gpu(), none, lambda: next(clock))
     for _ in range(3):
-        assert made.metric() == {}
+        assert made.metric().keys() <= {"below"}  # of processes of other tests
         while any(one.name == METRIC for one in threading.enumerate()):
             time.sleep(0.01)
     assert len(asked) == 1

@@ -175,10 +175,13 @@ def test_without_a_scheduler_it_is_said_what_to_do(dtf):
     assert code == 4
     assert "DASK_SCHEDULER_ADDRESS" in err
     with dask.config.set({"dtf.driver.connect-timeout": "300ms"}):
-        for address in ("tcp://127.0.0.1:9", "nonsense://x", "tcp://127.0.0.1:port"):
+        code, _, err = dtf("workers", "--address", "tcp://127.0.0.1:9")
+        assert code == 11, err
+        assert "`dtf scheduler`" in err
+        for address in ("nonsense://x", "tcp://127.0.0.1:port"):
             code, _, err = dtf("workers", "--address", address)
-            assert code == 11, err
-            assert "`dtf scheduler`" in err
+            assert code == 4, err
+            assert f"{address} is no address of a scheduler" in err
 
 
 def test_a_plain_scheduler_is_said_to_be_one(dtf):
