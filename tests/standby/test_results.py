@@ -263,6 +263,27 @@ def test_the_feed_outlives_leaders(tmp_path, monkeypatch):
     assert (run.status, names) == ("passed", NAMES)
 
 
+def test_what_is_left_at_the_end_waits_for_no_more(monkeypatch):
+    """A run that was interrupted has little time to say so."""
+    monkeypatch.setattr("dtf_dask.runs.results.feed.GATHER_S", 3_600.0)
+
+    async def scene():
+        notices, taken = [], []
+
+        async def take(**words):
+            taken.append(words["number"])
+
+        feed = ResultsFeed(_Client(take), RUN, NAMES, notices.append)
+        for attempt in _attempts():
+            feed.put(attempt)
+        await asyncio.sleep(0)  # it gathers now
+        await feed.close("interrupted", 2, 1010.0, {}, patience_s=60.0)
+        assert taken
+        assert notices == []
+
+    asyncio.run(scene())
+
+
 def test_nobody_leads_at_the_end(monkeypatch):
     """It is said that the run waits, and for how long; then what is missing there."""
     monkeypatch.setattr("dtf_dask.runs.results.feed._LONG_S", 0.01)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import distributed
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 GATHER_S = 0.5
 CLOSE_S = 60.0  # nobody waits longer for the ledger
-HURRIED_S = 1.0  # nor somebody who has pressed Ctrl-C
+HURRIED_S = 3.0  # nor so long who has pressed Ctrl-C
 _LONG_S = 3.0  # by then somebody may want to know what is waited for
 WAITING_MAX = 100_000  # attempts, while nobody leads
 _AGAIN_S = 0.2
@@ -60,7 +61,7 @@ class ResultsFeed:
         self._name = secrets.token_hex(8)
         self._number = self._left_out = 0
         self._news = asyncio.Event()
-        self._ends = False
+        self._ends = asyncio.Event()
         self._task = asyncio.ensure_future(self._feed())
 
     def put(self, attempt: Attempt) -> None:
@@ -82,7 +83,7 @@ class ResultsFeed:
         """Give what is left, and how the run ended."""
         end = end_record(status, exit_code, finished_at, environment)
         self._records.append(end)
-        self._ends = True
+        self._ends.set()
         self._news.set()
         saying = asyncio.get_running_loop().call_later(
             _LONG_S,
@@ -104,11 +105,11 @@ class ResultsFeed:
 
     async def _feed(self) -> None:
         try:
-            while self._records or not self._ends:
+            while self._records or not self._ends.is_set():
                 if not self._records:
                     await self._news.wait()
-                if not self._ends:
-                    await asyncio.sleep(GATHER_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ends.wait(), GATHER_S)
                 self._news.clear()
                 records, self._records = self._records, []
                 for portion in await asyncio.to_thread(self._packed, records):
