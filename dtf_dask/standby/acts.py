@@ -27,7 +27,7 @@ QUARANTINES = "x/quarantine/"
 QUARANTINES_MAX = 1_000
 _AGAIN_S = 1.0
 _STOP_S = 60.0
-_KNOWN_S = 3.0
+_KNOWN_S = 5.0
 """So long one that has just begun may not have been told of."""
 
 

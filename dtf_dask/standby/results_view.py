@@ -48,6 +48,8 @@ class ResultsView:
         self.told: Callable[[Progress], None] | None = None
         """Told, in the thread, how far a run is of which something came."""
         self._moved: dict[str, None] = {}
+        self._going: set[str] = set()
+        """Runs that were told of, and of which no end came."""
         self._told_at = 0.0
 
     def change(self, changes: Iterable[tuple[str, bytes | None]]) -> None:
@@ -163,14 +165,24 @@ class ResultsView:
             return self._living.get(key)
 
     def _ingest(self, store: ResultsStore, key: str, portion: bytes) -> None:
-        from dtf_dask.runs.results.portions import lines_of
+        from dtf_dask.runs.results.portions import ends, lines_of
 
         self._spool.mkdir(parents=True, exist_ok=True)
         part = self._spool / "part"
-        part.write_bytes(lines_of(portion))
+        lines = lines_of(portion)
+        part.write_bytes(lines)
         os.replace(part, self._spool / (key.replace("/", "-") + ".jsonl"))
         taken = store.ingest_spool(self._spool)
         if self.told is not None:
-            self._moved[run_of(key)] = None
+            self._moves(run_of(key), over=ends(lines))
         if taken.rejected_lines:
             logger.error("Results of a run make no sense: %s", taken.rejected_paths)
+
+    def _moves(self, run: str, *, over: bool) -> None:
+        """It is to be told how far a run is; at once that it is there, or over."""
+        if over or run not in self._going:
+            self._told_at = 0.0
+        self._going.add(run)
+        if over:
+            self._going.discard(run)
+        self._moved[run] = None

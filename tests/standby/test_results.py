@@ -323,9 +323,11 @@ def test_a_cluster_that_takes_none():
     asyncio.run(scene())
 
 
-def test_how_far_a_run_is_told_as_it_moves(tmp_path):
+def test_how_far_a_run_is_told_as_it_moves(tmp_path, monkeypatch):
     """Cases by outcome, those that are flaky, and its end, by the next leader too;
-    nothing of what is open."""
+    nothing of what is open. That it is there, and that it is over, at once."""
+    monkeypatch.setattr(results_view, "_TOLD_S", 3_600.0)
+    monkeypatch.setattr(results_view, "_TOLD_S_MAX", 3_600.0)
     (view,) = _views(tmp_path, "a")
     told, came = [], threading.Event()
 

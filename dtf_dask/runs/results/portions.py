@@ -91,6 +91,22 @@ def lines_of(portion: bytes) -> bytes:
     return found
 
 
+def ends(lines: bytes) -> bool:
+    """Whether the last of a portion's lines is the end of its run.
+
+    Examples
+    --------
+    >>> line = codec.json_line(end_record("passed", 0, 1.0, {})).encode()
+    >>> ends(b"{}\\n" + line + b"\\n"), ends(b"{}\\n"), ends(b"\\xff")
+    (True, False, False)
+    """
+    try:
+        last = json.loads(lines.rstrip(b"\n").rpartition(b"\n")[2])
+    except (ValueError, RecursionError):  # whoever takes it in says so
+        return False
+    return isinstance(last, dict) and last.get("kind") == "end"
+
+
 def shortened(attempt: Attempt) -> Attempt:
     """With the ends of its texts, and nothing that could be as long."""
     return replace(
