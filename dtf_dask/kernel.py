@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
+from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -20,6 +22,20 @@ def die_with_parent(wanted: bool = True) -> None:
 def adopt_orphans() -> None:
     """Become the parent of every descendant whose own parent ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children(pid: int | str) -> Iterator[int]:
+    """The processes that a process has started, by the kernel's own list.
+
+    Raises
+    ------
+    OSError
+        If it has ended, or there is no such list.
+    """
+    tasks = f"/proc/{pid}/task"
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/children") as file:
+            yield from map(int, file.read().split())
 
 
 def _prctl(option: int, value: int) -> None:

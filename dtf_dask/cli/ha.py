@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -208,8 +208,7 @@ def status(folder: Path, watch: bool, as_json: bool) -> None:
 @timeout_option
 def transfer(folder: Path, node: str, timeout: float) -> None:
     """Have another node lead: NODE is its number, or a coordinator's name."""
-    number = _number(folder, node)
-    _asked(folder, lambda ledger: ledger.transfer_leader(number, timeout))
+    _asked_of(folder, node, lambda ledger, n: ledger.transfer_leader(n, timeout))
     click.echo(f"Node {node} leads.")
 
 
@@ -224,7 +223,7 @@ def add(folder: Path, node: int, address: str, timeout: float) -> None:
         place = parse_address(address)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="ADDRESS") from None
-    _asked(folder, lambda ledger: ledger.add_node(node, place, timeout))
+    _asked(folder, lambda manager, _: manager.ledger.add_node(node, place, timeout))
     click.echo(f"Node {node} votes.")
 
 
@@ -234,8 +233,7 @@ def add(folder: Path, node: int, address: str, timeout: float) -> None:
 @timeout_option
 def remove(folder: Path, node: str, timeout: float) -> None:
     """Have a node (NODE is its number or name) belong to the cluster no more."""
-    number = _number(folder, node)
-    _asked(folder, lambda ledger: ledger.remove_node(number, timeout))
+    _asked_of(folder, node, lambda ledger, n: ledger.remove_node(n, timeout))
     click.echo(f"Node {node} was removed; its folder is of no use any more.")
 
 
@@ -282,26 +280,27 @@ def dev(nodes: int, folder: Path | None, metrics: bool) -> None:
         until_stopped(managers, ready=say)
 
 
-def _number(folder: Path, node: str) -> int:
+def _asked_of(
+    folder: Path, node: str, question: Callable[[RemoteLedger, int], Awaitable[T]]
+) -> T:
+    """Ask something about a node that is said by its number or its name."""
+    number = int(node) if node.isascii() and node.isdecimal() else None
+    if number == 0:
+        raise click.BadParameter("nodes count from 1, and this is 0", param_hint="NODE")
+    if number is None and node not in read_config(folder).names.values():
+        raise _nobody_called(node)
+
+    def ask(manager: RedundancyManager, nodes: Collection[int]) -> Awaitable[T]:
+        return question(manager.ledger, number or _called(node, manager, nodes))
+
+    return _asked(folder, ask)
+
+
+def _called(node: str, manager: RedundancyManager, nodes: Collection[int]) -> int:
     """The number of a node: who replaced another has its name, not its number."""
-    if node.isascii() and node.isdecimal():
-        if not int(node):
-            raise click.BadParameter(
-                "nodes count from 1, and this is 0", param_hint="NODE"
-            )
-        return int(node)
-
-    async def called() -> list[int]:
-        manager = RedundancyManager(folder)
-        try:
-            told = await manager.cluster_status()
-        finally:
-            await manager.ledger.close()
-        return [one for one in sorted(told) if manager.names.get(one) == node]
-
-    found = asyncio.run(called()) if node in read_config(folder).names.values() else []
+    found = [one for one in sorted(nodes) if manager.names.get(one) == node]
     if not found:
-        raise click.BadParameter(f"no node is called {node!r}", param_hint="NODE")
+        raise _nobody_called(node)
     if len(found) > 1:
         numbers = " and ".join(map(str, found))
         raise click.BadParameter(
@@ -311,14 +310,24 @@ def _number(folder: Path, node: str) -> int:
     return found[0]
 
 
-def _asked(folder: Path, question: Callable[[RemoteLedger], Awaitable[T]]) -> T:
-    """Ask the cluster of a node's folder, and whoever was added to it since."""
+def _nobody_called(node: str) -> click.BadParameter:
+    return click.BadParameter(f"no node is called {node!r}", param_hint="NODE")
+
+
+def _asked(
+    folder: Path,
+    question: Callable[[RedundancyManager, Collection[int]], Awaitable[T]],
+) -> T:
+    """Ask the cluster of a node's folder, and whoever was added to it since.
+
+    ``question`` is given the numbers of the nodes that there are.
+    """
     manager = RedundancyManager(folder)
 
     async def run() -> T:
         try:
-            await manager.cluster_status()  # it finds where those are
-            return await question(manager.ledger)
+            # It finds where those are that were added.
+            return await question(manager, await manager.cluster_status())
         finally:
             await manager.ledger.close()
 

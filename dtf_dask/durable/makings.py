@@ -47,6 +47,17 @@ def mark_in(annotations: Mapping[str, Any] | None) -> int:
     return mark if type(mark) is int and 0 <= mark <= SEQ_MAX else NONE
 
 
+def marked(annotations: Mapping[str, Any] | None, mark: int) -> dict[str, Any]:
+    """These annotations, with the mark of a task alone.
+
+    Examples
+    --------
+    >>> mark_in(marked(None, 7))
+    7
+    """
+    return {**(annotations or {}), ANNOTATION: (mark,)}
+
+
 def marks_of_inputs(
     annotations: Mapping[str, Any], names: Iterable[Key]
 ) -> list[tuple[Key, int]]:

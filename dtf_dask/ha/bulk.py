@@ -11,7 +11,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dtf_dask.errors import (
     DtfError,
@@ -44,6 +44,8 @@ from dtf_dask.ha.transport_limits import TransportLimits
 _REQUESTS_WAITING_MAX = 64
 _OFFER_ANSWER_S = 300.0
 _ASK_ANSWER_S = 15.0
+
+_Wanted = TypeVar("_Wanted", Chunk, Kept, Told)
 
 Dial = Callable[[], Awaitable[Connection]]
 TakeOffer = Callable[[NodeId, bytes, int], Awaitable[None]]
@@ -218,11 +220,7 @@ class BulkClient:
             It could not fetch it; the reason is what it said.
         """
         answered = await self._ask(Offer(next(self._numbers), digest, size))
-        answer = decode_answer(await self._within(answered, _OFFER_ANSWER_S))
-        if isinstance(answer, Refused):
-            raise PeerUnavailableError(f"node {self._peer}: {answer.reason}")
-        if not isinstance(answer, Kept):
-            raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
+        self._read(await self._within(answered, _OFFER_ANSWER_S), Kept)
 
     async def ask(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """What the peer's scheduler process answers; None if it could not.
@@ -236,18 +234,12 @@ class BulkClient:
         coming = await self._ask(Ask(number, asked))
         try:
             async with asyncio.timeout(_ASK_ANSWER_S):
-                answer = decode_answer(await coming)
+                body = await coming
         except TimeoutError:
             raise PeerUnavailableError(f"node {self._peer} does not answer") from None
-        except ProtocolError as error:
-            raise PeerUnavailableError(f"node {self._peer}: {error}") from error
         finally:
             self._answers.pop(number, None)
-        if isinstance(answer, Refused):
-            raise PeerUnavailableError(f"node {self._peer}: {answer.reason}")
-        if not isinstance(answer, Told):
-            raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
-        return answer.answer
+        return self._read(body, Told).answer
 
     def close(self) -> None:
         """End the connection."""
@@ -255,15 +247,25 @@ class BulkClient:
             self._connection.close("no more contents")
 
     def _add(self, part: Part, body: bytes, length: int) -> None:
+        content = self._read(body, Chunk).content
+        if len(content) != length:
+            raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
+        part.add(content)
+
+    def _read(self, body: bytes, kind: type[_Wanted]) -> _Wanted:
+        """An answer of the kind that was asked for; `PeerUnavailableError` for others.
+
+        Hashes a chunk: not for the loop.
+        """
         try:
             answer = decode_answer(body)
         except ProtocolError as error:
             raise PeerUnavailableError(f"node {self._peer}: {error}") from error
         if isinstance(answer, Refused):
             raise PeerUnavailableError(f"node {self._peer}: {answer.reason}")
-        if not isinstance(answer, Chunk) or len(answer.content) != length:
+        if not isinstance(answer, kind):
             raise PeerUnavailableError(f"node {self._peer} answers what was not asked")
-        part.add(answer.content)
+        return answer
 
     async def _ask(self, request: Request) -> asyncio.Future[bytes]:
         async with self._connecting:

@@ -19,7 +19,7 @@ from distributed.scheduler import SchedulerState, TaskState, WorkerState
 from distributed.shuffle._core import ShuffleRunSpec
 
 from dtf_dask.durable.inventory import Erred
-from dtf_dask.durable.makings import ANNOTATION, NONE, mark_in
+from dtf_dask.durable.makings import NONE, mark_in, marked
 from dtf_dask.errors import TaskLostError
 from dtf_dask.standby.adoption import Known, Standing
 from dtf_dask.submission.table import shown
@@ -131,7 +131,7 @@ def made_of(ts: TaskState) -> int:
 
 def mark_value(ts: TaskState, made: int) -> None:
     """Write down of which making a value is that was scattered."""
-    ts.annotations = {**(ts.annotations or {}), ANNOTATION: (made,)}
+    ts.annotations = marked(ts.annotations, made)
 
 
 def is_of(scheduler: Scheduler, key: Key, made: int) -> bool:

@@ -126,7 +126,7 @@ class ResultsView:
             from dtf_dask.runs.results.store import ResultsStore
 
             store = store or ResultsStore.open(self._url)
-            store.progress(run)
+            store.run(run)  # how far it is is counted when that is told
         except (DtfError, OSError) as error:
             logger.debug("Run %s is not known here: %s", run, error)
         else:
@@ -182,7 +182,5 @@ class ResultsView:
         """It is to be told how far a run is; at once that it is there, or over."""
         if over or run not in self._going:
             self._told_at = 0.0
-        self._going.add(run)
-        if over:
-            self._going.discard(run)
+        (self._going.discard if over else self._going.add)(run)
         self._moved[run] = None

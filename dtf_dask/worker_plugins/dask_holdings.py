@@ -23,7 +23,7 @@ from distributed.worker_state_machine import (
 )
 
 from dtf_dask.durable.inventory import Erred, Held, Inventory, Running
-from dtf_dask.durable.makings import ANNOTATION, NONE, mark_in
+from dtf_dask.durable.makings import NONE, mark_in, marked
 from dtf_dask.durable.serialized import pack
 from dtf_dask.grant import granted_devices
 
@@ -103,7 +103,7 @@ def mark(worker: Worker, key: Any, made: int) -> None:
     """Write down of which making something is that is not run here."""
     task = worker.state.tasks.get(key)
     if task is not None and mark_in(task.annotations) != made:
-        task.annotations = {**(task.annotations or {}), ANNOTATION: (made,)}
+        task.annotations = marked(task.annotations, made)
 
 
 def is_parting(worker: Worker, key: Any) -> bool:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from dtf_dask.kernel import children
 
 _PROC = Path("/proc")
 _COUNT_MAX = 500
@@ -57,15 +60,7 @@ class Descendants:
         for pid in found:
             if len(found) > _COUNT_MAX:
                 return
-            for child in _children(pid):
-                found.append(child)
-                yield child
-
-
-def _children(pid: int) -> Iterator[int]:
-    """Those that its threads have started."""
-    try:
-        for thread in (_PROC / str(pid) / "task").iterdir():
-            yield from map(int, (thread / "children").read_bytes().split())
-    except OSError:
-        return
+            with suppress(OSError):
+                for child in children(pid):
+                    found.append(child)
+                    yield child

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import psutil
 
 from dtf_dask.frames import pack
-from dtf_dask.kernel import die_with_parent
+from dtf_dask.kernel import children, die_with_parent
 
 # What the reports of a child go by: a test that replaces `os.write` replaces its own.
 _write, _getpid, _exit, _fstat = os.write, os.getpid, os._exit, os.fstat
@@ -137,14 +137,10 @@ def only_child(pid: int) -> bool:
 
 def _children() -> list[int]:
     """From the kernel's own list, or else from one of all processes there are."""
-    found: list[int] = []
     try:
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{task}/children") as file:
-                found += map(int, file.read().split())
+        return list(children("self"))
     except OSError:
         return [child.pid for child in psutil.Process().children()]
-    return found
 
 
 def same_file(number: int) -> Callable[[], bool]:
