@@ -24,8 +24,6 @@ from dtf_dask.runs.state_folder import new_run_id, state_folder
 from dtf_dask.trace_ids import VARIABLE, trace_of
 from dtf_dask.worker_plugins.runner import other_plugins, pytest_seam
 
-_END_WAIT_S = 5.0
-
 
 class Controller:
     """Replaces pytest's loop over the items by a run on the cluster."""
@@ -53,6 +51,7 @@ class Controller:
         )
         self._worker_inputs: dict[str, dict[str, Any]] = {}
         self._words = LastWords(self.run_id)
+        self._end_wait_s = 0.0  # as the driver says, when it is ready
         self._stop: dict[str, Any] | None = None
         self._spawned: list[int] = []
         self._coverage: coverage_merge.CoverageMerge | None = None
@@ -87,6 +86,7 @@ class Controller:
             cases, fixtures = selection.cases_of(session, option.dtf_duplicates)
             replay = Replay(session, self)
             ready = self._await_ready(replay)
+            self._end_wait_s = ready["end_wait_s"]
             self._words.planned = len(cases)
 
             def name(number: int) -> str:
@@ -251,7 +251,7 @@ class Controller:
         """
         try:
             self._link.send({"op": "stop", "interrupted": interrupted})
-            deadline = time.monotonic() + _END_WAIT_S
+            deadline = time.monotonic() + self._end_wait_s
             while time.monotonic() < deadline and not self._words.end:
                 for event in self._link.events(0.2):
                     if event["op"] == "end":

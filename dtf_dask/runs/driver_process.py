@@ -32,6 +32,7 @@ from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase
 from dtf_dask.runs.leaders import no_leader_text
+from dtf_dask.runs.results.feed import HURRIED_S
 from dtf_dask.runs.workers import Travel
 from dtf_dask.scheduler_plugins.topics import TopicPlugin
 from dtf_dask.settings import Settings
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 _AGAIN_S = 0.1
 _LONG_S = 3.0  # without a cluster: somebody may want to know
+_END_WAIT_S = 5.0  # to end a run, beside what it may wait for
 _HISTORY_WAIT_S = 0.1  # what comes later is learned from then on
 _UNREAD_BYTES_MAX = 32 * 2**20  # reports that the controller has not read yet
 
@@ -108,6 +110,7 @@ class DriverProcess:
                 "traces": runs.traces,
                 "retries": runs.retries,
                 "timeout_s": runs.timeout_s,
+                "end_wait_s": runs.cancel_grace_s + HURRIED_S + _END_WAIT_S,
                 "inline_limit": self._settings.results.inline_limit_bytes,
             }
         )

@@ -123,6 +123,7 @@ def test_a_driver_that_is_killed(led, slow):
         words = ["run", "--address", led.address, "--dist", "loadfile"]
         process = start(slow, dtf(*words), mark)
         test = _running(slow)
+        await_attempts(slow, 5)
         [driver] = [p for p in alive(mark) if "driver_start" in str(p.cmdline())]
         driver.kill()
         ended = end(process)
