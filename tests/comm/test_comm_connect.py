@@ -23,6 +23,7 @@ from distributed.comm.tcp import TCP, TLS
 from distributed.core import Status, rpc
 from free_contact import LOOPBACK, free_contact
 from leaders import QUIET, greeting, leading
+from machine_pace import slowness
 
 from dtf_dask.cli.queue import queue
 from dtf_dask.comm import probe, search
@@ -101,7 +102,7 @@ def test_only_the_second_coordinator_leads() -> None:
         contact = free_contact()
         async with leading(contact, 2, term=3) as scheduler:
             assert scheduler.address == str(contact)
-            comm = await connect(str(contact), timeout=5)
+            comm = await connect(str(contact), timeout=30)
             assert type(comm) is TCP
             assert not {"read", "write"} & vars(comm).keys()
             assert comm.peer_address == f"tcp://{contact.coordinators[1]}"
@@ -136,7 +137,7 @@ def test_a_name_of_a_host_is_looked_up() -> None:
         contact = free_contact(1)
         named = Contact((Coordinator("localhost", contact.coordinators[0].port),))
         async with leading(contact, 1):
-            comm = await connect(str(named), timeout=5)
+            comm = await connect(str(named), timeout=30)
             await comm.close()
         said = await refused_name("no-such-host.invalid:1")
         assert "no-such-host.invalid:1 cannot be resolved" in said
@@ -158,7 +159,7 @@ def test_the_error_tells_which_coordinator_said_what() -> None:
         async with answering(b, silence), answering(c, saying(b"", stay=False)):
             began = time.monotonic()
             said = await refused(contact, timeout=1.0)
-            assert 0.9 < time.monotonic() - began < 1.8
+            assert 0.9 < time.monotonic() - began < 1 + 0.8 * slowness()
         assert f"{a} refuses connections" in said
         assert f"{b} did not answer yet" in said
         assert f"{c} closed the connection before it greeted" in said
@@ -190,8 +191,8 @@ def test_what_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "or it wants TLS" in said
             async with leading(contact, 3):
                 began = time.monotonic()
-                comm = await connect(str(contact), timeout=5)
-                assert time.monotonic() - began < 1
+                comm = await connect(str(contact), timeout=30)
+                assert time.monotonic() - began < slowness()
                 await comm.close()
 
     run(check)
@@ -225,7 +226,7 @@ def test_garbage_is_refused(words: bytes, reason: str) -> None:
         async with answering(contact.coordinators[0], saying(words)):
             began = time.monotonic()
             said = await refused(contact)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < slowness()
         assert reason in said
 
     run(check)
@@ -238,11 +239,11 @@ def test_garbage_beside_a_leader_is_passed_over() -> None:
         contact = free_contact()
         async with answering(contact.coordinators[0], saying(b"HTTP/1.1 400\r\n")):
             async with leading(contact, 3):
-                comm = await connect(str(contact), timeout=5)
+                comm = await connect(str(contact), timeout=30)
                 await comm.close()
             began = time.monotonic()
             said = await refused(contact)
-            assert 1.5 < time.monotonic() - began < 4
+            assert 1.5 < time.monotonic() - began < 2 + 2 * slowness()
             assert "speaks HTTP" in said
             assert "refuses connections" in said
 
@@ -268,12 +269,12 @@ def test_another_cluster_is_refused() -> None:
     async def check() -> None:
         contact = free_contact(1, cluster="lab")
         async with leading(contact, 1):
-            comm = await connect(str(contact), timeout=5)
+            comm = await connect(str(contact), timeout=30)
             await comm.close()
         nameless = Contact(contact.coordinators)
         async with leading(nameless, 1, cluster="other"):
             assert "is of cluster 'other', not of 'lab'" in await refused(contact)
-            comm = await connect(str(nameless), timeout=5)
+            comm = await connect(str(nameless), timeout=30)
             await comm.close()
         async with leading(nameless, 1, cluster="third"):
             assert "was connected to 'other' at this" in await refused(nameless)
@@ -290,7 +291,7 @@ def test_a_leader_of_an_older_term_is_passed_over() -> None:
         contact = free_contact()
         async with leading(contact, 1, term=1), leading(contact, 2, term=2):
             while True:
-                comm = await connect(str(contact), timeout=5)
+                comm = await connect(str(contact), timeout=30)
                 await comm.close()
                 if comm.remote_info["dtf"]["term"] == 2:
                     break
@@ -298,7 +299,7 @@ def test_a_leader_of_an_older_term_is_passed_over() -> None:
                     contact, contact.coordinators[1], greeting(2, term=2)
                 )
             for _ in range(5):
-                comm = await connect(str(contact), timeout=5)
+                comm = await connect(str(contact), timeout=30)
                 assert comm.remote_info["dtf"]["term"] == 2
                 await comm.close()
         async with leading(contact, 1, term=1):
@@ -347,7 +348,7 @@ def test_a_leader_that_hears_garbage(
             await reader.read()  # up to the end, so it was closed
             writer.close()
             assert not scheduler._comms
-            comm = await connect(str(contact), timeout=5)
+            comm = await connect(str(contact), timeout=30)
             await comm.close()
 
     run(check)
@@ -369,7 +370,7 @@ def test_tls_is_used_where_it_is_configured() -> None:
         contact = free_contact()
         security = Security.temporary()
         async with leading(contact, 2, security):
-            comm = await connect(str(contact), timeout=5, **args(security))
+            comm = await connect(str(contact), timeout=30, **args(security))
             assert type(comm) is TLS
             assert "read" not in vars(comm)
             assert comm.peer_address == f"tls://{contact.coordinators[1]}"
@@ -447,13 +448,13 @@ def test_80_connections_leave_nothing_behind() -> None:
     async def check() -> None:
         contact = free_contact()
         async with leading(contact, 3):
-            comm = await connect(str(contact), timeout=5)
+            comm = await connect(str(contact), timeout=30)
             await comm.close()
             async with answering(contact.coordinators[1], silence):
                 await settled_down()
                 tasks, before = asyncio.all_tasks(), descriptors()
                 for _ in range(80):
-                    comm = await connect(str(contact), timeout=5)
+                    comm = await connect(str(contact), timeout=30)
                     await comm.close()
                 await until(lambda: descriptors() <= before)
                 await settled(tasks)
@@ -484,7 +485,7 @@ def test_a_connection_that_is_given_up_as_it_is_made_is_closed() -> None:
     async def check() -> None:
         contact = free_contact(1)
         async with leading(contact, 1) as scheduler:
-            comm = await connect(str(contact), timeout=5)
+            comm = await connect(str(contact), timeout=30)
             await comm.close()
             for steps in range(60):
                 task = asyncio.create_task(connect(str(contact), timeout=5))

@@ -344,7 +344,7 @@ def test_a_plain_scheduler_keeps_no_ledger(make: Callable[..., Any]) -> None:
                 n_workers=1,
                 processes=False,
                 asynchronous=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
             ) as cluster,
             make(cluster, asynchronous=True) as client,
         ):

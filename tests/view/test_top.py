@@ -189,7 +189,7 @@ def test_who_does_not_answer_is_said(
     assert len(err.splitlines()) == 1
     monkeypatch.setattr(view_link, "ANSWER_S", 60.0)
     with distributed.LocalCluster(
-        n_workers=0, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=0, processes=False, protocol="tcp://", dashboard_address="127.0.0.1:0"
     ) as plain:
         code, out, err = run(capsys, plain.scheduler_address)
     assert out == ""
