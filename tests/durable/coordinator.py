@@ -67,7 +67,6 @@ class Coordinator(SchedulerPlugin):
 
     def __init__(self, journal: Journal, term: int) -> None:
         self.journal, self.term = journal, term
-        self.acks: dict[str, int] = {}
 
     async def start(self, scheduler: Scheduler) -> None:  # type: ignore[override]
         self.scheduler = scheduler
@@ -117,12 +116,8 @@ class Coordinator(SchedulerPlugin):
             return
         self.journal.records.append(operation)
         await self.apply(decode_operation(operation))
-        if client not in self.acks:
-            asyncio.get_running_loop().call_later(0.002, self.ack, client)
-        self.acks[client] = seq
-
-    def ack(self, client: str) -> None:
-        self.say(client, client_words.ack(self.acks.pop(client)))
+        # At once: nothing is said before of what comes of it.
+        self.say(client, client_words.ack(seq))
 
     async def states(self, keys: Collection[Any], client: str) -> None:
         for key in keys:
