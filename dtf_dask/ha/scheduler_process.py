@@ -292,13 +292,14 @@ class SchedulerProcess:
             await self._next_change(_LOOK_S)
 
     async def _next_change(self, limit_s: float | None) -> None:
-        """Wait; a leader that is known until then was there until then."""
+        """Wait; a leader that is known until then was there until it fell silent."""
         core = self._node.raw.core
         known = core.lead not in (NO_NODE, self._node.node)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._node.change(), limit_s)
         if known:
-            self._leader_seen_at = asyncio.get_running_loop().time()
+            silent_s = core.silent_ticks * self._node.options.tick_s
+            self._leader_seen_at = asyncio.get_running_loop().time() - silent_s
         self._note_election()
 
     def _note_election(self) -> None:

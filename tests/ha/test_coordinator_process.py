@@ -22,6 +22,7 @@ from dtf_dask.cli.ha_prepare import make_coordinators
 from dtf_dask.errors import PeerUnavailableError
 from dtf_dask.ha.coordinators import Coordinators
 from dtf_dask.ha.node_config import NodeConfig
+from dtf_dask.ha.node_options import NodeOptions
 from dtf_dask.ha.raft.messages import NodeId
 from dtf_dask.ha.remote_ledger import RemoteLedger
 
@@ -162,7 +163,7 @@ def test_a_scheduler_ends_with_its_node_however_that_ends(
 
 def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> None:
     """SIGTERM has another lead first, so that nobody has to notice the end; of one that
-    is killed it is known how long there was no leader."""
+    is killed, or hangs, it is known how long there was no leader."""
     configs = made(tmp_path, 3)
     by_name = {one.names[one.node]: one for one in configs}
 
@@ -186,6 +187,14 @@ def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> Non
             _, last = await watch.until_led(2)
             assert last["term"] > after["term"]
             assert last["without_leader_s"] > 0
+            stack.enter_context(running(by_name[second]))
+            third, _ = await watch.until_led(3)
+            processes[third].send_signal(signal.SIGSTOP)
+            _, last = await watch.until_led(2)
+            # Its connections stood: nobody could know before it had been silent.
+            options = NodeOptions()
+            silent_s = options.election_ticks * options.tick_s
+            assert last["without_leader_s"] >= 0.9 * silent_s
 
     watched(configs, test)
 

@@ -59,6 +59,9 @@ class Core:
         to this node itself.
     election_after
         Ticks after which this node campaigns, drawn anew in each term.
+    silent_ticks
+        For how long the leader had been silent when this node gave it up for that; 0
+        while one is known, or if it was gone at once.
     transferee
         To whom leadership is being handed over.
     pending_change
@@ -75,8 +78,9 @@ class Core:
     __slots__ = (
         *("asked", "election_after", "election_elapsed", "heartbeat_elapsed", "lead"),
         *("log", "node", "options", "outbox", "pending_change", "promises"),
-        *("read_states", "reads", "reads_refused", "rng", "role", "term", "ticks"),
-        *("to_forward", "tracker", "transferee", "uncommitted_bytes", "vote"),
+        *("read_states", "reads", "reads_refused", "rng", "role", "silent_ticks"),
+        *("term", "ticks", "to_forward", "tracker", "transferee"),
+        *("uncommitted_bytes", "vote"),
     )
 
     def __init__(self, options: RaftOptions, storage: Storage, rng: Random) -> None:
@@ -97,6 +101,7 @@ class Core:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_after = options.election_ticks
+        self.silent_ticks = 0
         self.transferee = NO_NODE
         self.pending_change = 0
         self.uncommitted_bytes = 0
@@ -173,6 +178,8 @@ class Core:
         self._reset(term)
         self.lead = lead
         self.role = Role.FOLLOWER
+        if lead != NO_NODE:
+            self.silent_ticks = 0
 
     def become_pre_candidate(self) -> None:
         """Ask who would vote for this node; term and vote stay."""

@@ -161,6 +161,8 @@ def tick(core: Core) -> None:
     if core.role is Role.LEADER:
         _tick_leader(core)
     elif core.election_elapsed >= core.election_after and core.promotable():
+        if core.lead != NO_NODE:
+            core.silent_ticks = core.election_elapsed
         core.election_elapsed = 0
         election.campaign(core)
 

@@ -376,6 +376,23 @@ def test_nobody_votes_for_a_log_that_is_behind(
     assert (node.status().vote == N2) is granted
 
 
+def test_it_is_known_for_how_long_a_leader_was_silent() -> None:
+    """That is when it is given up for its silence, and until one is heard of."""
+    room = group_of(3)
+    node = following(room)
+    patience = node.core.election_after
+    for _ in range(patience):
+        assert (node.core.silent_ticks, node.core.lead) == (0, N2)
+        node.tick()
+    assert (node.core.silent_ticks, node.core.lead) == (patience, NO_NODE)
+    following(room, term=5)
+    assert node.core.silent_ticks == 0
+    assert node.forget_leader() is Outcome.DONE  # the connection broke
+    while node.core.role is Role.FOLLOWER:
+        node.tick()
+    assert node.core.silent_ticks == 0
+
+
 def test_nobody_votes_in_a_term_in_which_it_follows() -> None:
     """Even if its vote is not given yet: whoever leads the term has a quorum."""
     node = following(group_of(3))
