@@ -175,7 +175,7 @@ class DriverProcess:
 
     async def _run(self, asking: dict[str, Any]) -> None:
         # Imported here: what keeps results is not needed while the suite is collected.
-        from dtf_dask.runs.opened_run import OpenedRun, run_planner
+        from dtf_dask.runs.opened_run import OpenedRun, asked_of_all, run_planner
 
         names = asking["cases"]
         ids = [CaseId(case["id"]) for case in names]
@@ -186,7 +186,7 @@ class DriverProcess:
             suite=asking["suite"],
             rootdir=asking["rootdir"],
             cases_planned=len(ids),
-            policy=asking["policy"],
+            policy={**asking["policy"], **asked_of_all(self._settings)},
             environment=asking["environment"],
         )
         asked = [case.get("asked", {}) for case in names]

@@ -25,7 +25,7 @@ from dtf_dask.model import Attempt, Case, CaseId, Run, RunId
 from dtf_dask.runs.batch import PlannedCase
 from dtf_dask.runs.driver import RunDriver
 from dtf_dask.runs.driver_options import DrivenCase
-from dtf_dask.runs.opened_run import OpenedRun, run_planner
+from dtf_dask.runs.opened_run import OpenedRun, asked_of_all, run_planner
 from dtf_dask.runs.reports import html, jsonlines, junit, markdown
 from dtf_dask.runs.results.recorder import RecorderStatus
 from dtf_dask.runs.results.store import ResultsStore
@@ -80,7 +80,11 @@ class RunHandle:
             suite=choices["suite"] or Path.cwd().name,
             rootdir=str(self._code or Path.cwd()),
             cases_planned=len(cases),
-            policy={"dist": settings.runs.dist, "retries": settings.runs.retries},
+            policy={
+                "dist": settings.runs.dist,
+                "retries": settings.runs.retries,
+                **asked_of_all(settings),
+            },
         )
         ids = [CaseId(case.name) for case in cases]
         planned = [PlannedCase(n, "", "", None, None, ()) for n in range(len(ids))]

@@ -76,19 +76,22 @@ def run_planner(
     return planner
 
 
+def asked_of_all(settings: Settings) -> dict[str, Any]:
+    """What a whole run asks for its tests, as it was said."""
+    runs = settings.runs
+    said = {
+        "priority_class": runs.priority_class,
+        "deadline": runs.deadline,
+        "tenant": runs.tenant,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _with_defaults(
     settings: Settings, asked: Sequence[Mapping[str, Any]]
 ) -> Sequence[Mapping[str, Any]]:
     """What the whole run asks, where a case does not say otherwise."""
-    runs = settings.runs
-    whole = validate(
-        {
-            "priority_class": runs.priority_class,
-            "deadline": runs.deadline,
-            "tenant": runs.tenant,
-        },
-        where="this run: ",
-    )
+    whole = validate(asked_of_all(settings), where="this run: ")
     return [{**whole, **one} for one in asked] if whole else asked
 
 

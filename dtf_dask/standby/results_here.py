@@ -108,6 +108,8 @@ def _seen(found: Progress) -> dict[str, Any]:
         "run": str(run.id),
         "suite": run.suite,
         "status": run.status,
+        "tenant": str(run.policy.get("tenant", "")),
+        "class": str(run.policy.get("priority_class", "")),
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "at": time.time(),

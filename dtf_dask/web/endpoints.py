@@ -29,7 +29,9 @@ _WORKERS = Listing(
 )
 _QUEUE = Listing(("due", "waiting", "since"), ("class", "tenant"))
 _CLASSES = Listing(("name", "waiting", "since", "latest"))
-_LIVE_RUNS = Listing(("run", "started_at", "planned"), ("suite", "status"))
+_LIVE_RUNS = Listing(
+    ("run", "started_at", "planned"), ("suite", "status", "class", "tenant")
+)
 _BREAKERS = Listing(("name", "since"), ("state",))
 _FAILOVERS = Listing(("term",))
 _ACTIONS = Listing(("at",), ("action", "state", "id"))

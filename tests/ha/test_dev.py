@@ -126,6 +126,24 @@ def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> Non
             assert web["role"] == "serves"
             seen = told_by(web["listens_at"], third["term"])
             assert seen["contact"] == address
+        (tmp_path / "test_one.py").write_text("def test_one(): pass")
+        words = ("run", "--address", address, "--class", "release", "--tenant", "team")
+        code = subprocess.run((*DTF, *words), cwd=tmp_path, stdout=subprocess.DEVNULL)
+        assert code.returncode == 0
+        [run] = runs_told_by(web["listens_at"], "class=release&tenant=team")
+        assert (run["class"], run["tenant"], run["planned"]) == ("release", "team", 1)
+
+
+def runs_told_by(place: str, asked: str) -> list[dict[str, Any]]:
+    """The runs that an API tells of, once there are some and they are over."""
+    ends = time.monotonic() + WAIT_S
+    while True:
+        with urlopen(f"http://{place}/dtf/api/v1/live-runs?{asked}") as answer:
+            seen: list[dict[str, Any]] = json.load(answer)["items"]
+        if seen and all(one["status"] == "passed" for one in seen):
+            return seen
+        assert time.monotonic() < ends, seen
+        time.sleep(0.2)
 
 
 def told_by(place: str, term: int) -> dict[str, Any]:
