@@ -21,6 +21,7 @@ _WRITE_BUFFER_BYTES = 2 * 2**20
 _READ_AHEAD_FRAMES_MAX = 8  # that nobody has asked for
 _UNANSWERED_MS_MAX = 10_000
 _SILENT_S, _PROBE_S = 30, 5
+_TURNS_TO_ACCEPT = 3  # a task begins, makes the connection, whose protocol hears it
 
 FrameTaker = Callable[[bytes], None]
 
@@ -162,3 +163,17 @@ class Connection(asyncio.Protocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(PeerUnavailableError(why))
+
+
+async def close_server(server: asyncio.Server) -> None:
+    """Listen no more.
+
+    What it has just accepted is made a connection first, which its protocol may end: of
+    a server that is closed, asyncio would forget the socket (python/cpython#109564).
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening.fileno())
+    for _ in range(_TURNS_TO_ACCEPT):
+        await asyncio.sleep(0)
+    server.close()

@@ -16,7 +16,7 @@ from typing import cast
 
 from dtf_dask.errors import PeerRefusedError, PeerUnavailableError, ProtocolError
 from dtf_dask.ha import handshake
-from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.connection import Connection, close_server
 from dtf_dask.ha.handshake import (
     Channel,
     Hello,
@@ -157,6 +157,7 @@ class Listener:
         self._admitted = admitted
         self._refused = refused
         self._server: asyncio.Server | None = None
+        self._closed = False
         self._pending: dict[asyncio.Task[None], asyncio.Transport] = {}
 
     async def start(self, host: str, port: int) -> Address:
@@ -178,8 +179,9 @@ class Listener:
 
     async def close(self) -> None:
         """Listen no more, and end what is not let in yet."""
+        self._closed = True
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
         pending = list(self._pending)
         for task, transport in list(self._pending.items()):
             transport.abort()
@@ -192,6 +194,9 @@ class Listener:
         return len(self._pending)
 
     def _accepted(self, transport: asyncio.Transport) -> None:
+        if self._closed:  # it was on its way here
+            transport.abort()
+            return
         if len(self._pending) >= self._handshakes_max:
             oldest = next(iter(self._pending))
             self._pending.pop(oldest).abort()

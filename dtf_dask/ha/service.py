@@ -24,7 +24,7 @@ from dtf_dask.errors import (
     ProtocolError,
     UsageError,
 )
-from dtf_dask.ha.connection import Connection
+from dtf_dask.ha.connection import Connection, close_server
 from dtf_dask.ha.dialing import Address
 from dtf_dask.ha.handshake import named_uris
 from dtf_dask.ha.ledger.entries import command_wrong
@@ -110,7 +110,7 @@ class Service:
     async def close(self) -> None:
         """End all connections."""
         if self._server is not None:
-            self._server.close()
+            await close_server(self._server)
         for client in [*self._clients]:
             client.close("the node is stopping")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -360,6 +362,26 @@ def test_strangers_are_refused(tmp_path: Path) -> None:
             assert (await ledger.status(1))["role"] == "leader"
 
     with_cluster(tmp_path, 1, test)
+
+
+def test_who_is_about_to_be_let_in_is_not_forgotten(tmp_path: Path) -> None:
+    """By a node that stops: however far that is, the connection is ended."""
+    for turns in range(6):
+        strangers: list[socket.socket] = []
+
+        async def test(
+            cluster: Cluster, turns: int = turns, at: list[socket.socket] = strangers
+        ) -> None:
+            at.append(socket.create_connection(cluster.nodes[1].clients))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        with_cluster(tmp_path / str(turns), 1, test)
+        with strangers.pop() as stranger:
+            stranger.settimeout(WAIT_S)
+            with suppress(ConnectionResetError):
+                assert stranger.recv(1) == b""
+        gc.collect()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import socket
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -496,6 +499,26 @@ def test_who_stops_within_the_handshake_is_given_seconds(tmp_path: Path) -> None
         await one.transport.close()
 
     run(main())
+
+
+def test_a_node_that_stops_ends_whom_it_is_about_to_accept(tmp_path: Path) -> None:
+    """However far that is: the socket is closed, and nothing is left open."""
+    for turns in range(6):
+
+        async def check(turns: int = turns) -> socket.socket:
+            one = Node(turns + 1, tmp_path)
+            await one.listen()
+            stranger = socket.create_connection(one.address)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await one.transport.close()
+            return stranger
+
+        with asyncio.run(check()) as stranger:
+            stranger.settimeout(60)
+            with suppress(ConnectionResetError):
+                assert stranger.recv(1) == b"", turns
+        gc.collect()
 
 
 def test_a_connection_ends_with_the_certificate_that_opened_it(tmp_path: Path) -> None:
