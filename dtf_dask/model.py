@@ -94,6 +94,11 @@ class Attempt:
     gpu_memory: int | None = None
     dask_worker: str = ""
 
+    @property
+    def ran_on(self) -> str:
+        """Its slot and the worker of that, as people read it; "" if it has neither."""
+        return " of ".join(filter(None, (self.worker, self.dask_worker)))
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

@@ -111,6 +111,7 @@ def project(tmp_path: Path) -> Path:
                     "tests/test_a.py::test_two",
                     "failed",
                     detail="retried",
+                    dask_worker="bench-1",
                     exception="OSError: no answer",
                 ),
                 _attempt("tests/test_a.py::test_two", "passed", 2),
@@ -203,6 +204,8 @@ def test_show_tells_everything_of_a_case(dtf: Dtf, project: Path) -> None:
     assert shown.startswith("✗ failed   tests/test_a.py::test_one\n")
     for part in ("E  assert 1 == 2", "said on stdout", "property seed = 7", "✓✗"):
         assert part in shown
+    shown = dtf("show", "test_two").out
+    assert "(retried) after 500 ms, w0 of bench-1 on node-a" in shown
     both = dtf("show", "tests/test_a.py::test_two", "--json").json
     assert [attempt["number"] for attempt in both["attempts"]] == [1, 2]
     assert both["case"]["flaky"] is True

@@ -225,7 +225,7 @@ def moment(at: float) -> str:
 
 def _attempt(attempt: Attempt) -> Iterator[Text]:
     detail = f" ({one_line(attempt.detail)})" if attempt.detail else ""
-    where = one_line(attempt.worker) or "an unnamed worker"
+    where = one_line(attempt.ran_on) or "an unnamed worker"
     if attempt.host:
         where += f" on {one_line(attempt.host)}"
     yield Text.assemble(

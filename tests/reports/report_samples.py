@@ -99,6 +99,8 @@ def attempts() -> list[Attempt]:
         attempt(
             "tests/test_a.py::test_flaky",
             Outcome.FAILED,
+            worker="gw0",
+            dask_worker="bench-1",
             detail="retried",
             phases=failed_call,
             exception="OSError: no answer",
@@ -108,6 +110,7 @@ def attempts() -> list[Attempt]:
             HOSTILE_ID,
             Outcome.FAILED,
             worker=HOSTILE_TEXT,
+            dask_worker=HOSTILE_TEXT,
             host=HOSTILE_TEXT,
             exception=HOSTILE_TEXT,
             traceback=HOSTILE_TEXT,

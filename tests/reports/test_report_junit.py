@@ -66,7 +66,8 @@ def test_earlier_attempts_and_properties_are_in_system_out() -> None:
     root = _document(attempts())
     flaky = _case(root, "test_flaky")
     assert flaky.find("failure") is None
-    assert "attempt 1: failed on w0: OSError: no answer" in flaky.findtext("system-out")
+    said = flaky.findtext("system-out")
+    assert "attempt 1: failed on gw0 of bench-1: OSError: no answer" in said
     assert "property seed = 7" in _case(root, "test_ok[1]").findtext("system-out")
     assert "core.dump (2.0 KiB" in _case(root, "test_bad").findtext("system-out")
     values = {p.get("name"): p.get("value") for p in root.iter("property")}

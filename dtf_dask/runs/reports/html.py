@@ -202,7 +202,7 @@ def _attempt(attempt: Attempt, artifact_url: _Links, room: bool) -> dict[str, An
         ("outcome", ", ".join(filter(None, (attempt.outcome.value, attempt.detail)))),
         ("duration", seconds(attempt.duration_s)),
         ("phases", ", ".join(_phases(attempt))),
-        ("worker", attempt.worker),
+        ("worker", attempt.ran_on),
         ("host", attempt.host),
         ("started", _moment(attempt.started_at) if attempt.started_at else ""),
     ]

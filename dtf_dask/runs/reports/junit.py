@@ -151,7 +151,7 @@ def _notes(case: CaseResult) -> Iterator[str]:
     for attempt in case.earlier:
         yield (
             f"[dtf] attempt {attempt.number}: {attempt.outcome.value} on"
-            f" {attempt.worker or 'a worker'}: {why(attempt)[:MESSAGE_CHARS_MAX]}"
+            f" {attempt.ran_on or 'a worker'}: {why(attempt)[:MESSAGE_CHARS_MAX]}"
         )
     if case.detail == "xpassed":
         yield "[dtf] passed although it was expected to fail"
