@@ -136,7 +136,10 @@ class Wire:
         raise PeerUnavailableError("nobody has it")
 
     def _kept_content(self, digest: bytes, content: bytes) -> str:
-        own = self._wires.nodes[self._node].folder.contents
+        node = self._wires.nodes.get(self._node)
+        if node is None:
+            raise PeerUnavailableError("it was killed meanwhile")
+        own = node.folder.contents
         if own.size(digest) is not None:
             return own.path(digest)
         part = own.begin(digest, len(content))

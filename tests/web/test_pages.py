@@ -186,13 +186,17 @@ def test_what_a_test_writes_is_read_at_a_node_that_follows(
             return [attempt.outcome.value async for attempt in handle]
 
     client, handle = stage.do(begin())
+    url = urlsplit(follows)
+    at = str(url.hostname), int(url.port or 0)
+    # Of a run that is just begun a node that follows is told some moments later.
+    while asked(at, "/runs/r-talks/attempts?case=talks").status == 404:
+        time.sleep(0.05)
     with page_of(browser) as page:
         page.goto(follows + "runs?run=r-talks&case=talks")
         begun(page)
         page.wait_for_selector("h3:text-matches('Runs now on w[12]')")
         page.wait_for_selector("pre:has-text('<b>so far</b>')")
-        url = urlsplit(follows)
-        told = asked((str(url.hostname), int(url.port or 0)), TAIL)
+        told = asked(at, TAIL)
         assert [one["stdout"] for one in told.json["items"]] == ["<b>so far</b>\n"]
         go.touch()
         assert stage.do(outcomes()) == ["passed"]
