@@ -242,6 +242,7 @@ def test_actions_are_done_once_whichever_node_is_asked(stage: Stage) -> None:
                 await asyncio.sleep(0.02)
 
     stage.do(cancelled())
+    stage.do(stage.made.whole())
     to = next(
         one.config.names[one.config.node]
         for one in stage.made.coordinators.values()
@@ -324,6 +325,7 @@ def test_another_coordinator_is_made_to_lead_on_a_page(
     stage: Stage, browser: Any
 ) -> None:
     """A page of the one that led goes on, and says who leads now."""
+    stage.do(stage.made.whole())  # one whose scheduler is not ready does not lead
     with page_of(browser) as page:
         page.goto(place(stage, leads=True) + "coordinators")
         begun(page)
