@@ -31,21 +31,22 @@ async def _tail(site: Site, query: Query) -> Any:
 
 
 def _found(model: ReadModel, said: str) -> tuple[str, list[str]]:
-    """A run that goes on, and the addresses of the workers that run batches of it."""
+    """A run that goes on, or that is over, and the workers that run batches of it."""
     busy: dict[str, list[str]] = {}
     for key, load in model.of_kind("load"):
         worker: Mapping[str, Any] = model.get("worker" + key.removeprefix("load")) or {}
         for run in {run_of(one["key"]) for one in load["running"]}:
             busy.setdefault(run, []).append(worker.get("address", ""))
+    seen = {record["run"]: record for _, record in model.of_kind("run")}
     begun = {
-        record["run"]: record["started_at"] or 0.0
-        for _, record in model.of_kind("run")
+        run: record["started_at"] or 0.0
+        for run, record in seen.items()
         if record["status"] == "running"
     }
     names = sorted({*busy, *begun} - {""})
     if said == "last":
         names = sorted(begun, key=begun.__getitem__)[-1:] or names[-1:]
-    elif said in names:
+    elif said in names or said in seen:
         names = [said]
     else:
         names = [one for one in names if one.startswith(said)]
