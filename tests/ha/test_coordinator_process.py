@@ -179,7 +179,7 @@ def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> Non
             until_gone(told["pid"])
             second, after = await watch.until_led(2)
             assert after["term"] > told["term"]
-            stack.enter_context(running(by_name[first]))
+            processes[first] = stack.enter_context(running(by_name[first]))
             assert (await watch.until_led(3))[0] == second
             processes[second].kill()
             processes[second].wait()
@@ -187,7 +187,7 @@ def test_who_ends_hands_over_and_who_is_killed_is_noticed(tmp_path: Path) -> Non
             _, last = await watch.until_led(2)
             assert last["term"] > after["term"]
             assert last["without_leader_s"] > 0
-            stack.enter_context(running(by_name[second]))
+            processes[second] = stack.enter_context(running(by_name[second]))
             third, _ = await watch.until_led(3)
             processes[third].send_signal(signal.SIGSTOP)
             _, last = await watch.until_led(2)
