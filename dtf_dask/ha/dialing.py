@@ -157,7 +157,6 @@ class Listener:
         self._admitted = admitted
         self._refused = refused
         self._server: asyncio.Server | None = None
-        self._closed = False
         self._pending: dict[asyncio.Task[None], asyncio.Transport] = {}
 
     async def start(self, host: str, port: int) -> Address:
@@ -179,7 +178,6 @@ class Listener:
 
     async def close(self) -> None:
         """Listen no more, and end what is not let in yet."""
-        self._closed = True
         if self._server is not None:
             await close_server(self._server)
         pending = list(self._pending)
@@ -194,9 +192,6 @@ class Listener:
         return len(self._pending)
 
     def _accepted(self, transport: asyncio.Transport) -> None:
-        if self._closed:  # it was on its way here
-            transport.abort()
-            return
         if len(self._pending) >= self._handshakes_max:
             oldest = next(iter(self._pending))
             self._pending.pop(oldest).abort()

@@ -15,6 +15,8 @@ from typing import Any
 
 from dask._expr import LLGExpr
 from distributed import Scheduler, SchedulerPlugin, Worker
+from distributed.batched import BatchedSend
+from distributed.comm.core import Comm
 from distributed.protocol import Serialized, serialize, to_serialize
 from free_contact import LOOPBACK, free_contact
 
@@ -24,6 +26,7 @@ from dtf_dask.durable import client_words, operations
 from dtf_dask.durable.operations import Operation, decode_operation
 from dtf_dask.ha.handshake import NodeName
 from dtf_dask.ha.raft.messages import NodeId
+from dtf_dask.standby import dask_clients
 from dtf_dask.submission.materialise import opened
 from dtf_dask.submission.table_codec import decode_table
 
@@ -77,12 +80,26 @@ class Coordinator(SchedulerPlugin):
                 client_words.STATES: self.states,
             }
         )
+        scheduler.handlers["register-client"] = self.let_in
         log_event = scheduler.log_event
         scheduler.handlers["log_event"] = lambda dtf_request, **words: log_event(
             **words
         )
         for one in self.journal.records:
             await self.apply(decode_operation(one))
+
+    async def let_in(self, comm: Comm, client: str, versions: dict[str, Any]) -> None:
+        """The first word travels alone, and wishes outlive the stream."""
+        scheduler = self.scheduler
+        await comm.write([dask_clients.stream_start(scheduler, versions)])
+        stream = BatchedSend(interval="2ms", loop=scheduler.loop)
+        stream.start(comm)
+        dask_clients.enter_client(scheduler, client, stream, versions)
+        try:
+            await scheduler.handle_stream(comm=comm, extra={"client": client})
+        finally:
+            dask_clients.leave_client(scheduler, client, stream)
+            await dask_clients.end_stream(comm, stream)
 
     def say(self, client: str, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError, KeyError):

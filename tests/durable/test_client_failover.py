@@ -22,10 +22,6 @@ from dtf_dask.errors import (
     SchedulingUnavailableError,
 )
 
-# Of a client that comes back the scheduler of these tests, unlike a coordinator's, may
-# say what has come of its tasks with the first word, which Dask's client takes alone.
-pytestmark = pytest.mark.logs("A client cannot connect, and tries again")
-
 KINDS: dict[str, Callable[..., Any]] = {"dtf": Client, "stock": distributed.Client}
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -124,35 +124,36 @@ def test_a_cluster_of_this_machine_outlives_its_scheduler(tmp_path: Path) -> Non
         for one in "abc":
             web = status(tmp_path / "dev" / one)["coordinators"][one]["web"]
             assert web["role"] == "serves"
-            seen = told_by(web["listens_at"], third["term"])
+            seen = told_by(
+                web["listens_at"],
+                "coordinators",
+                lambda seen: (
+                    (seen["term"], seen["leader"] is not None) == (third["term"], True)
+                ),
+            )
             assert seen["contact"] == address
         (tmp_path / "test_one.py").write_text("def test_one(): pass")
         words = ("run", "--address", address, "--class", "release", "--tenant", "team")
         code = subprocess.run((*DTF, *words), cwd=tmp_path, stdout=subprocess.DEVNULL)
         assert code.returncode == 0
-        [run] = runs_told_by(web["listens_at"], "class=release&tenant=team")
+        seen = told_by(
+            web["listens_at"],
+            "live-runs?class=release&tenant=team",
+            lambda seen: [one["status"] for one in seen["items"]] == ["passed"],
+        )
+        [run] = seen["items"]
         assert (run["class"], run["tenant"], run["planned"]) == ("release", "team", 1)
 
 
-def runs_told_by(place: str, asked: str) -> list[dict[str, Any]]:
-    """The runs that an API tells of, once there are some and they are over."""
+def told_by(
+    place: str, path: str, enough: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """What the API of a coordinator says, once that is enough."""
     ends = time.monotonic() + WAIT_S
     while True:
-        with urlopen(f"http://{place}/dtf/api/v1/live-runs?{asked}") as answer:
-            seen: list[dict[str, Any]] = json.load(answer)["items"]
-        if seen and all(one["status"] == "passed" for one in seen):
-            return seen
-        assert time.monotonic() < ends, seen
-        time.sleep(0.2)
-
-
-def told_by(place: str, term: int) -> dict[str, Any]:
-    """What the API of a coordinator says of them, once it knows of that term."""
-    ends = time.monotonic() + WAIT_S
-    while True:
-        with urlopen(f"http://{place}/dtf/api/v1/coordinators") as answer:
+        with urlopen(f"http://{place}/dtf/api/v1/{path}") as answer:
             seen: dict[str, Any] = json.load(answer)
-        if seen["term"] == term and seen["leader"] is not None:
+        if enough(seen):
             return seen
         assert time.monotonic() < ends, seen
         time.sleep(0.2)

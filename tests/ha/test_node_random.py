@@ -25,5 +25,5 @@ def test_nodes_agree_and_what_clients_saw_has_an_order(
     that was acknowledged is lost, no read is stale, and all states are equal."""
     report = run_seed(seed, tmp_path, seconds=2 * min(slowness(), 5))
     assert not report.wrong, f"seed {seed}: {report.wrong}"
-    assert report.counts["write OK"] > 3
-    assert report.counts["read"] > 3
+    assert report.counts["write OK"] > 10
+    assert report.counts["read"] > 10

@@ -97,6 +97,12 @@ def place(stage: Stage, *, leads: bool) -> str:
     return f"http://{host}:{port}/dtf/"
 
 
+def address(pages: str) -> tuple[str, int]:
+    """Where the API of some pages is asked."""
+    url = urlsplit(pages)
+    return str(url.hostname), int(url.port or 0)
+
+
 def test_every_page_shows_what_is_there(stage: Stage, browser: Any) -> None:
     """On any node, wide and narrow: with live data, how old that is, no error; nothing
     is wider than the window, and an accessibility checker finds nothing wrong, in
@@ -186,8 +192,7 @@ def test_what_a_test_writes_is_read_at_a_node_that_follows(
             return [attempt.outcome.value async for attempt in handle]
 
     client, handle = stage.do(begin())
-    url = urlsplit(follows)
-    at = str(url.hostname), int(url.port or 0)
+    at = address(follows)
     # Of a run that is just begun a node that follows is told some moments later.
     while asked(at, "/runs/r-talks/attempts?case=talks").status == 404:
         time.sleep(0.05)
@@ -211,9 +216,8 @@ def test_actions_are_done_once_whichever_node_is_asked(stage: Stage) -> None:
     each is done once, and answered with its first outcome."""
 
     def ask(at: str, action: str, id: str, **fields: Any) -> Any:
-        url = urlsplit(at)
         told = asked(
-            *((str(url.hostname), int(url.port or 0)), f"/actions/{action}", "POST"),
+            *(address(at), f"/actions/{action}", "POST"),
             body=json.dumps(fields).encode(),
             Content_Type="application/json",
             Idempotency_Key=id,
